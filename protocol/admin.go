@@ -1,0 +1,103 @@
+package protocol
+
+import "time"
+
+// Requests and replies of metaq.admin.<noun>.<verb>. All are JSON; a refusal
+// has the form of ErrorReply.
+
+// TopicConfig are the settings of a topic that may differ from the broker's.
+// Nil means: as the broker says. Units are those of server.ini.
+type TopicConfig struct {
+	DeletePolicy     *string `json:"delete_policy,omitempty"`     // as deletePolicy
+	DeleteWhen       *string `json:"delete_when,omitempty"`       // as deleteWhen
+	RetentionBytes   *int64  `json:"retention_bytes,omitempty"`   // per partition; 0 = no limit
+	MaxSegmentSize   *int64  `json:"max_segment_size,omitempty"`  // bytes
+	UnflushThreshold *int    `json:"unflush_threshold,omitempty"` // messages; 0 = acknowledge after fsync
+	UnflushInterval  *int64  `json:"unflush_interval,omitempty"`  // milliseconds
+	AcceptPublish    *bool   `json:"accept_publish,omitempty"`    // false refuses puts
+	AcceptSubscribe  *bool   `json:"accept_subscribe,omitempty"`  // false refuses gets
+}
+
+// TopicCreate asks for a topic: metaq.admin.topic.create.
+type TopicCreate struct {
+	Topic      string      `json:"topic"`
+	Partitions int         `json:"partitions,omitempty"` // per broker; default numPartitions
+	Config     TopicConfig `json:"config,omitzero"`
+}
+
+// TopicSet changes a topic: metaq.admin.topic.set. Partitions may grow only.
+type TopicSet struct {
+	Topic      string      `json:"topic"`
+	Partitions int         `json:"partitions,omitempty"` // 0 = unchanged
+	Config     TopicConfig `json:"config,omitzero"`      // nil fields = unchanged
+}
+
+// TopicName names a topic: metaq.admin.topic.info and .delete.
+type TopicName struct {
+	Topic string `json:"topic"`
+}
+
+// TopicList is the answer of metaq.admin.topic.ls: sorted by name.
+type TopicList struct {
+	Topics []TopicSummary `json:"topics"`
+}
+
+// TopicSummary is one topic in a list.
+type TopicSummary struct {
+	Topic      string `json:"topic"`
+	Partitions int    `json:"partitions"` // of the whole cluster
+	Messages   int64  `json:"messages"`   // end offsets minus log starts
+	Bytes      int64  `json:"bytes"`      // on disk
+}
+
+// TopicInfo is the answer of create, set and info.
+type TopicInfo struct {
+	Topic      string          `json:"topic"`
+	Config     TopicConfig     `json:"config"`
+	Partitions []PartitionInfo `json:"partitions"` // sorted by PartitionID.Compare: the order that PartitionOf indexes
+}
+
+// PartitionInfo describes one partition. Where no leader answers, Leader is -1
+// and the numbers are those last known or 0.
+type PartitionInfo struct {
+	Partition PartitionID `json:"partition"`
+	Home      int         `json:"home"`
+	Leader    int         `json:"leader"`
+	Epoch     Epoch       `json:"epoch"`
+	LogStart  Offset      `json:"log_start"`
+	EndOffset Offset      `json:"end_offset"`
+	Bytes     int64       `json:"bytes"`
+	Error     string      `json:"error,omitempty"` // why the partition does not serve: file and position of damage
+}
+
+// Done is the answer of a request that has nothing to tell.
+type Done struct {
+	OK bool `json:"ok"`
+}
+
+// BrokerInfo is the answer of metaq.admin.broker.info (asked of any broker, it
+// answers for itself) and an entry of ClusterInfo.
+type BrokerInfo struct {
+	BrokerID   int       `json:"broker_id"`
+	Version    string    `json:"version"`
+	NATS       string    `json:"nats"`     // URL for clients
+	Registry   string    `json:"registry"` // "local", or the ZooKeeper server it is connected to
+	Started    time.Time `json:"started"`
+	Ready      bool      `json:"ready"`
+	MaxPayload int64     `json:"max_payload"` // bytes of one NATS message
+	MaxMessage int       `json:"max_message"` // bytes of one message's payload, key and headers
+}
+
+// ClusterInfo is the answer of metaq.admin.cluster.info.
+type ClusterInfo struct {
+	Brokers    []BrokerInfo      `json:"brokers"`
+	Failed     []FailedPartition `json:"failed"`     // partitions that have stopped, with the reason
+	Leaderless []FailedPartition `json:"leaderless"` // partitions whose leader does not answer
+}
+
+// FailedPartition names a partition that does not serve and says why.
+type FailedPartition struct {
+	Topic     string      `json:"topic"`
+	Partition PartitionID `json:"partition"`
+	Error     string      `json:"error"`
+}

@@ -1,0 +1,102 @@
+package protocol
+
+import (
+	"encoding/binary"
+	"errors"
+)
+
+// ErrBatchFull is returned by BatchBuilder.Add when the record would take the
+// batch over MaxRawSize or MaxBatchRecords. The batch is unchanged.
+var ErrBatchFull = errors.New("batch is full")
+
+// BatchBuilder encodes records into one batch. The zero value is ready. It is
+// not safe for concurrent use. Its buffer is kept over Reset, so that a builder
+// that is used again does not allocate.
+type BatchBuilder struct {
+	buf       []byte // room for the header, then the raw body
+	packed    []byte // header and compressed body, when there is compression
+	count     int
+	firstTime int64
+	maxTime   int64
+	metaqLen  int64
+}
+
+// Reset empties the builder and keeps its buffers. It invalidates what Encode
+// returned.
+func (b *BatchBuilder) Reset() {
+	b.buf, b.count, b.metaqLen = b.buf[:0], 0, 0
+}
+
+// Count is the number of records added since the last Reset.
+func (b *BatchBuilder) Count() int { return b.count }
+
+// Size is the number of bytes of the batch without compression, header
+// included; 0 when there is no record.
+func (b *BatchBuilder) Size() int { return len(b.buf) }
+
+// MetaqLen is the number of bytes that the records would take in a MetaQ log.
+func (b *BatchBuilder) MetaqLen() int64 { return b.metaqLen }
+
+// Add appends a record. Its bytes are copied. A time before the first record's
+// counts as the first record's: within a batch time does not go back before its
+// start.
+func (b *BatchBuilder) Add(r *Record) error {
+	if b.count == 0 {
+		if cap(b.buf) < BatchHeaderSize {
+			b.buf = make([]byte, 0, 4096)
+		}
+		b.buf = b.buf[:BatchHeaderSize]
+		b.firstTime, b.maxTime = r.Time, r.Time
+	}
+	delta := uint64(min(max(r.Time-b.firstTime, 0), maxBatchSpan))
+	// A varint of the length takes at most 10 bytes.
+	if b.count == MaxBatchRecords || len(b.buf)+recordLen(r, delta)+10 > MaxRawSize {
+		return ErrBatchFull
+	}
+	b.buf = appendRecord(b.buf, r, delta)
+	b.count++
+	b.maxTime = max(b.maxTime, b.firstTime+int64(delta))
+	b.metaqLen += r.MetaqSize()
+	return nil
+}
+
+// Producer identifies the idempotent producer of a batch, see BatchHeader.
+type Producer struct {
+	ID       int64
+	Epoch    int16
+	Sequence int32
+}
+
+// Encode returns the batch. The bytes belong to the builder and are valid until
+// the next Reset; the caller may stamp them in place. Where compression does
+// not make the body smaller, the batch goes uncompressed. It panics when no
+// record was added.
+func (b *BatchBuilder) Encode(c Compression, p Producer) []byte {
+	if b.count == 0 {
+		panic("protocol: Encode of an empty batch")
+	}
+	out, rawLen := b.buf, len(b.buf)-BatchHeaderSize
+	if c != CompressionNone {
+		b.packed = compressBody(append(b.packed[:0], b.buf[:BatchHeaderSize]...), c, b.buf[BatchHeaderSize:])
+		if len(b.packed) < len(b.buf) {
+			out = b.packed
+		} else {
+			c = CompressionNone
+		}
+	}
+	be := binary.BigEndian
+	clear(out[:BatchHeaderSize])
+	be.PutUint32(out, batchMagic<<8|batchVersion)
+	be.PutUint32(out[offLength:], uint32(len(out)-offCRC))
+	be.PutUint16(out[offAttributes:], uint16(c))
+	be.PutUint16(out[offPEpoch:], uint16(p.Epoch))
+	be.PutUint64(out[offFirstTime:], uint64(b.firstTime))
+	be.PutUint64(out[offMaxTime:], uint64(b.maxTime))
+	be.PutUint64(out[offProducer:], uint64(p.ID))
+	be.PutUint32(out[offSequence:], uint32(p.Sequence))
+	be.PutUint32(out[offCount:], uint32(b.count))
+	be.PutUint32(out[offRawLen:], uint32(rawLen))
+	be.PutUint32(out[offMetaqLen:], uint32(b.metaqLen))
+	sealBatch(out)
+	return out
+}

@@ -1,0 +1,162 @@
+package protocol
+
+import (
+	"bytes"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unicode/utf8"
+)
+
+// Formats of a get reply.
+const (
+	FormatJSON  = "json"
+	FormatBatch = "batch"
+)
+
+// GetRequest asks for messages of one partition. Absent fields take the
+// defaults of docs/protocol.md.
+type GetRequest struct {
+	Offset      *Offset `json:"offset,omitempty"`       // default: log start
+	MaxBytes    int     `json:"max_bytes,omitempty"`    // default and most: maxTransferSize
+	MaxMessages int     `json:"max_messages,omitempty"` // default 1000
+	WaitMs      int     `json:"wait_ms,omitempty"`      // default 0; bounded by the broker
+	Format      string  `json:"format,omitempty"`       // default FormatJSON
+}
+
+// GetReply is the answer to a GetRequest in FormatJSON.
+type GetReply struct {
+	Topic      string      `json:"topic"`
+	Partition  PartitionID `json:"partition"`
+	NextOffset Offset      `json:"next_offset"`
+	EndOffset  Offset      `json:"end_offset"`
+	LogStart   Offset      `json:"log_start"`
+	Messages   []Message   `json:"messages"`
+}
+
+// Message is a record in JSON: in replies to get and in `metaq consume --json`.
+// Its value is Data where it is UTF-8, else DataBase64; likewise the key.
+type Message struct {
+	Topic      string              `json:"topic,omitempty"`
+	Partition  *PartitionID        `json:"partition,omitempty"`
+	Offset     Offset              `json:"offset"`
+	Time       time.Time           `json:"time"` // UTC, milliseconds
+	Key        *string             `json:"key,omitempty"`
+	KeyBase64  *string             `json:"key_base64,omitempty"`
+	Headers    map[string][]string `json:"headers,omitempty"`
+	Data       *string             `json:"data,omitempty"`
+	DataBase64 *string             `json:"data_base64,omitempty"`
+}
+
+// NewMessage returns r as a Message without topic and partition.
+func NewMessage(r *Record) Message {
+	m := Message{Offset: r.Offset, Time: time.UnixMilli(r.Time).UTC()}
+	if r.Key != nil {
+		m.Key, m.KeyBase64 = textOrBase64(r.Key)
+	}
+	for _, h := range r.Headers {
+		if m.Headers == nil {
+			m.Headers = make(map[string][]string, len(r.Headers))
+		}
+		m.Headers[h.Name] = append(m.Headers[h.Name], h.Value)
+	}
+	m.Data, m.DataBase64 = textOrBase64(r.Value)
+	return m
+}
+
+func textOrBase64(b []byte) (text, b64 *string) {
+	if utf8.Valid(b) {
+		s := string(b)
+		return &s, nil
+	}
+	s := base64.StdEncoding.EncodeToString(b)
+	return nil, &s
+}
+
+// Payload returns the message's payload.
+func (m *Message) Payload() ([]byte, error) {
+	if m.DataBase64 != nil {
+		return base64.StdEncoding.DecodeString(*m.DataBase64)
+	}
+	if m.Data != nil {
+		return []byte(*m.Data), nil
+	}
+	return nil, nil
+}
+
+// OffsetsRequest asks for the ends of a partition's log and, with Time, for the
+// offset of the first record at or after it.
+type OffsetsRequest struct {
+	Time *time.Time `json:"time,omitempty"`
+}
+
+// OffsetsReply is the answer: Offset is the end offset when no record is that
+// new, or when no time was asked for.
+type OffsetsReply struct {
+	LogStart  Offset `json:"log_start"`
+	EndOffset Offset `json:"end_offset"`
+	Offset    Offset `json:"offset"`
+}
+
+// RangeError says that an offset lies outside the log.
+type RangeError struct {
+	Err       *Error
+	LogStart  Offset
+	EndOffset Offset
+}
+
+// NewRangeError returns the refusal of offset.
+func NewRangeError(offset, logStart, end Offset) *RangeError {
+	return &RangeError{
+		Err:      ErrRange.With("offset %d is out of range: the log holds %d to %d", offset, logStart, end),
+		LogStart: logStart, EndOffset: end,
+	}
+}
+
+// Error returns the text of Err.
+func (e *RangeError) Error() string { return e.Err.Error() }
+
+// Unwrap returns Err.
+func (e *RangeError) Unwrap() error { return e.Err }
+
+func asRange(err error, out **RangeError) bool { return errors.As(err, out) }
+
+// DecodeRequest reads the JSON of a request into v. An empty body is an empty
+// request; an unknown field, a wrong type and bytes after the object are
+// refused with ErrBadRequest.
+func DecodeRequest(b []byte, v any) error {
+	if len(bytes.TrimSpace(b)) == 0 {
+		return nil
+	}
+	d := json.NewDecoder(bytes.NewReader(b))
+	d.DisallowUnknownFields()
+	if err := d.Decode(v); err != nil {
+		return ErrBadRequest.With("request is not the JSON expected here: %v", err)
+	}
+	if d.More() {
+		return ErrBadRequest.With("request has bytes after its JSON object")
+	}
+	return nil
+}
+
+// Check returns a refusal when a field is out of its range.
+func (r *GetRequest) Check() error {
+	var why string
+	switch {
+	case r.Offset != nil && *r.Offset < 0:
+		why = fmt.Sprintf("offset %d is negative", *r.Offset)
+	case r.MaxBytes < 0:
+		why = fmt.Sprintf("max_bytes %d is negative", r.MaxBytes)
+	case r.MaxMessages < 0:
+		why = fmt.Sprintf("max_messages %d is negative", r.MaxMessages)
+	case r.WaitMs < 0:
+		why = fmt.Sprintf("wait_ms %d is negative", r.WaitMs)
+	case r.Format != "" && r.Format != FormatJSON && r.Format != FormatBatch:
+		why = fmt.Sprintf("format %q is not known; use json or batch", clip(r.Format))
+	default:
+		return nil
+	}
+	return ErrBadRequest.With("%s", why)
+}
