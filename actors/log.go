@@ -1,0 +1,50 @@
+package actors
+
+import (
+	"time"
+
+	"metaq/protocol"
+)
+
+// Log is what a partition needs from storage; metaq/persistence.Log is one.
+// Append, Sync, SetEpoch, Expire, Park and Close are called from one goroutine
+// at a time, the partition's. The others may be called from any goroutine, also
+// during an Append or Sync, and do not wait for it.
+type Log interface {
+	// Append writes whole, stamped batches that continue the log. They are
+	// written when it returns, not yet durable. An error that wraps ErrDiskFull
+	// means that nothing was kept and the log is as before; every other error is
+	// final: close the log and open it again.
+	Append(batches []byte) error
+	// Sync makes all that was appended durable. Its errors are final.
+	Sync() error
+	// SetEpoch makes the epoch durable; batches appended from now on carry it.
+	SetEpoch(protocol.Epoch) error
+	// Read appends to dst whole batches that begin below limit, the first of
+	// which holds the record at from, up to maxBytes but at least one. Below the
+	// log start it returns a *protocol.RangeError.
+	Read(dst []byte, from, limit protocol.Offset, maxBytes int) ([]byte, error)
+	// OffsetAt returns the offset of the first record below limit whose time is
+	// unixMilli or later, or limit when there is none.
+	OffsetAt(unixMilli int64, limit protocol.Offset) (protocol.Offset, error)
+	Start() protocol.Offset          // log start
+	Next() protocol.Offset           // end offset, synced or not
+	NextPosition() protocol.Position // MetaQ position of the next record
+	LastTime() int64                 // time of the last record in Unix milliseconds, or 0
+	Size() int64                     // bytes on disk
+	// Expire drops what the retention policy no longer keeps from the log and
+	// returns the slow rest of the work, which may run on any goroutine, or nil.
+	Expire(now time.Time, r Retention) (dispose func() error, err error)
+	// Park gives up open files and caches until the next use.
+	Park() error
+	// Close syncs and marks a clean end.
+	Close() error
+}
+
+// Retention says what a log may drop.
+type Retention struct {
+	Age      time.Duration // older records may go; 0 keeps all
+	Bytes    int64         // oldest segments may go above this size; 0 means no limit
+	Archive  bool          // keep dropped segments beside the log
+	Compress bool          // and compress them
+}

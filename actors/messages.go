@@ -1,0 +1,105 @@
+package actors
+
+import (
+	"metaq/protocol"
+)
+
+// Requests to a partition. Each one is answered exactly once to the sender of
+// its envelope, with the type that its comment names or with an error; a
+// request without a sender is carried out and not answered. Whoever accepted
+// the request holds a Ticket for it, which the answering actor gives back.
+
+// Put asks for one record to be stored. Answer: protocol.PubAck.
+type Put struct {
+	Record protocol.Record // its bytes belong to the partition from now on
+	Ticket Ticket
+}
+
+// PutBatch asks for one encoded batch to be stored. Answer: protocol.PubAck
+// with Count.
+type PutBatch struct {
+	Batch  []byte               // one whole batch; belongs to the partition from now on
+	Header protocol.BatchHeader // as protocol.CheckBatch returned it
+	Ticket Ticket
+}
+
+// Get asks for records below the committed offset. Answer: *GetResult.
+type Get struct {
+	Request protocol.GetRequest // checked, see protocol.GetRequest.Check
+	Ticket  Ticket
+}
+
+// GetResult is what a partition read for a Get.
+type GetResult struct {
+	Topic     string
+	Partition protocol.PartitionID
+	LogStart  protocol.Offset
+	EndOffset protocol.Offset // committed end
+	From      protocol.Offset // the offset asked for, or the log start
+	// Batches are whole batches as they are on disk; the first may begin below
+	// From. They belong to the receiver, who calls Release once it has no more
+	// use for them.
+	Batches     []byte
+	MaxMessages int
+	Format      string
+	Release     func()
+}
+
+// Offsets asks for the ends of the log. Answer: protocol.OffsetsReply.
+type Offsets struct {
+	Request protocol.OffsetsRequest
+	Ticket  Ticket
+}
+
+// Describe asks a partition for its state. Answer: protocol.PartitionInfo.
+type Describe struct{}
+
+// Ticket is what a request holds of the gateway's bounds on requests in flight.
+// The zero value holds nothing.
+type Ticket struct {
+	From  Admission
+	Bytes int
+}
+
+// Release gives the ticket back. Call it once.
+func (t Ticket) Release() {
+	if t.From != nil {
+		t.From.Release(t.Bytes)
+	}
+}
+
+// Admission counts the requests in flight and their bytes. Release may be
+// called from any goroutine.
+type Admission interface {
+	Release(bytes int)
+}
+
+// Requests to the topics actor. Each is answered like those above.
+
+// CreateTopic asks for a topic. Answer: protocol.TopicInfo.
+type CreateTopic struct{ Request protocol.TopicCreate }
+
+// SetTopic changes a topic. Answer: protocol.TopicInfo.
+type SetTopic struct{ Request protocol.TopicSet }
+
+// DeleteTopic deletes a topic; its data directories are set aside and removed
+// when nobody reads them. Answer: protocol.Done.
+type DeleteTopic struct{ Topic string }
+
+// ListTopics asks for all topics. Answer: protocol.TopicList.
+type ListTopics struct{}
+
+// DescribeTopic asks for one topic. Answer: protocol.TopicInfo.
+type DescribeTopic struct{ Topic string }
+
+// AutoCreate is sent by the gateway when a put names a topic that is not there.
+// The topics actor creates it if the broker may, and then answers with
+// protocol.TopicInfo, or with protocol.ErrNoTopic.
+type AutoCreate struct{ Topic string }
+
+// DescribeBroker asks the broker actor for itself. Answer: protocol.BrokerInfo.
+type DescribeBroker struct{}
+
+// DescribeCluster asks the broker actor for the cluster. Answer:
+// protocol.ClusterInfo.
+type DescribeCluster struct{}

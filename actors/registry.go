@@ -1,0 +1,40 @@
+package actors
+
+import (
+	"context"
+
+	"metaq/protocol"
+)
+
+// Registry is what the cluster actor needs from the registry: topics, and the
+// epochs of the partitions that this broker leads. metaq/cluster implements it.
+// Its calls may block until ctx ends, so actors make them on a worker. They may
+// be made from any goroutine.
+type Registry interface {
+	// Topics returns all topics of the registry, sorted by name.
+	Topics(ctx context.Context) ([]Topic, error)
+	// CreateTopic adds a topic; protocol.ErrExists when it is there.
+	CreateTopic(ctx context.Context, t Topic) error
+	// SetTopic replaces a topic; protocol.ErrNoTopic when it is not there,
+	// protocol.ErrConflict when partitions would become fewer.
+	SetTopic(ctx context.Context, t Topic) error
+	// DeleteTopic removes a topic; protocol.ErrNoTopic when it is not there.
+	DeleteTopic(ctx context.Context, name string) error
+	// ClaimEpochs takes the leadership of partitions 0..len(floor)-1 of the
+	// topic on this home broker and returns their new epochs, each above every
+	// earlier one and above floor.
+	ClaimEpochs(ctx context.Context, topic string, floor []protocol.Epoch) ([]protocol.Epoch, error)
+	// Register announces this broker; Leave takes it back. Both may be repeated.
+	Register(ctx context.Context, b protocol.BrokerInfo) error
+	Leave(ctx context.Context) error
+	// Where names what the registry is connected to: "local", or a ZooKeeper
+	// server's address.
+	Where() string
+}
+
+// Topic is a topic of the registry.
+type Topic struct {
+	Name       string
+	Partitions int // on each broker
+	Config     protocol.TopicConfig
+}
