@@ -1,0 +1,74 @@
+# The targets below are all that a day's work needs; each is a thin call of go or of
+# a script in scripts/. Bare `make` lists those with a "##" remark.
+
+BIN := bin/metaq
+PKG := ./...
+
+# Settings, for example: make fuzz FUZZTIME=1m, make crash SEEDS=100000
+FUZZTIME ?= 10s
+SEEDS    ?= 20000
+BENCH    ?= .
+COUNT    ?= 6
+
+# One build without cgo serves every step but the race detector, which needs it.
+export CGO_ENABLED ?= 0
+race: export CGO_ENABLED = 1
+
+.DEFAULT_GOAL := help
+.PHONY: help build demo run test unit race fuzz crash lint fmt golden docs bench ci services vet cross
+
+help:
+	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
+
+build: ## build the one binary, bin/metaq
+	go build -trimpath -o $(BIN) ./cmd/metaq
+
+demo: build ## send a whole book through a broker and prove that nothing was lost
+	$(BIN) demo
+
+run: build ## start a broker to play with, in a fresh ./metaq-data
+	@scripts/run.sh $(BIN)
+
+test: ## the whole suite; installs what it needs
+	@MAKE="$(MAKE)" scripts/steps.sh services lint vet race cross fuzz=5s crash
+
+unit: ## tests that need no service and no network
+	go test -short $(PKG)
+
+race: ## unit and integration tests with the race detector
+	go test -race -count=1 -timeout 8m $(PKG)
+
+fuzz: ## every fuzz target for FUZZTIME (default 10s) each
+	@scripts/fuzz.sh $(FUZZTIME)
+
+crash: ## crash the log SEEDS times (default 20000) and judge what is recovered
+	@scripts/with-flag.sh seeds -count=1 -timeout 60m -run Crash -seeds=$(SEEDS)
+
+lint: ## linters and formatting, no change made
+	@scripts/golangci-lint.sh run $(PKG)
+
+fmt: ## format all code
+	@scripts/golangci-lint.sh fmt $(PKG)
+
+golden: ## rewrite the golden files; read the diff before committing it
+	@scripts/with-flag.sh update -count=1 -update
+
+docs: golden ## rewrite the generated documents and check all of them against the code
+	go test -count=1 ./internal/arch
+
+bench: ## benchmarks matching BENCH, COUNT runs each, for benchstat
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG)
+
+ci: ## what CI runs
+	@.ci/run
+
+# Parts of `test` that are seldom wanted alone.
+
+services:
+	@scripts/services.sh
+
+vet:
+	go vet $(PKG)
+
+cross:
+	@scripts/cross.sh
