@@ -1,0 +1,43 @@
+package cluster
+
+// watcher is who gets a hint: a channel, on behalf of a session.
+type watcher struct {
+	session any
+	hint    chan<- struct{}
+}
+
+// watchSet holds the watches that have not been used up. The owner guards it.
+type watchSet map[touched]map[watcher]struct{}
+
+// add is idempotent.
+func (s watchSet) add(t touched, w watcher) {
+	if s[t] == nil {
+		s[t] = make(map[watcher]struct{})
+	}
+	s[t][w] = struct{}{}
+}
+
+// touch hints and uses up every watch of the given changes.
+func (s watchSet) touch(changes []touched) {
+	for _, t := range changes {
+		for w := range s[t] {
+			offer(w.hint)
+		}
+		delete(s, t)
+	}
+}
+
+// endSession hints and drops the watches of one session.
+func (s watchSet) endSession(session any) {
+	for t, watchers := range s {
+		for w := range watchers {
+			if w.session == session {
+				offer(w.hint)
+				delete(watchers, w)
+			}
+		}
+		if len(watchers) == 0 {
+			delete(s, t)
+		}
+	}
+}

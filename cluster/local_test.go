@@ -1,0 +1,332 @@
+package cluster_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"sync/atomic"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
+
+	"metaq/cluster"
+	"metaq/cluster/registrytest"
+)
+
+const dataDir = "/data"
+
+func openLocal(t testing.TB, fs vfs.FS) *cluster.Local {
+	t.Helper()
+	l, err := cluster.OpenLocal(cluster.LocalOptions{FS: fs, Dir: dataDir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := l.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return l
+}
+
+func session(t testing.TB, open cluster.Opener) cluster.Registry {
+	t.Helper()
+	reg, err := open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := reg.Close(); err != nil {
+			t.Errorf("close: %v", err)
+		}
+	})
+	return reg
+}
+
+func put(t testing.TB, reg cluster.Registry, path, data string) {
+	t.Helper()
+	if err := reg.Create(t.Context(), path, []byte(data), cluster.Persistent); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantData(t testing.TB, reg cluster.Registry, path, data string) {
+	t.Helper()
+	n, err := reg.Get(t.Context(), path)
+	if err != nil || string(n.Data) != data {
+		t.Fatalf("%s = %q, %v; want %q", path, n.Data, err, data)
+	}
+}
+
+func TestLocalContract(t *testing.T) {
+	registrytest.Suite(t, func(t testing.TB) cluster.Opener { return openLocal(t, vfs.NewMem()).Open })
+}
+
+func TestLocalContractOnDisk(t *testing.T) {
+	registrytest.Suite(t, func(t testing.TB) cluster.Opener {
+		l, err := cluster.OpenLocal(cluster.LocalOptions{Dir: t.TempDir()})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() { _ = l.Close() })
+		return l.Open
+	})
+}
+
+func TestLocalKeepsPersistentNodesOnly(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openLocal(t, fs)
+	reg := session(t, l.Open)
+	put(t, reg, "/a", "one")
+	if _, err := reg.Set(t.Context(), "/a", []byte("two"), 0); err != nil {
+		t.Fatal(err)
+	}
+	if err := reg.Create(t.Context(), "/e", nil, cluster.Ephemeral); err != nil {
+		t.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	reg = session(t, openLocal(t, fs).Open)
+	n, err := reg.Get(t.Context(), "/a")
+	if err != nil || string(n.Data) != "two" || n.Version != 1 {
+		t.Fatalf("after reopening: %+v, %v", n, err)
+	}
+	if _, err := reg.Get(t.Context(), "/e"); !errors.Is(err, cluster.ErrNotFound) {
+		t.Fatalf("ephemeral node after reopening: %v", err)
+	}
+}
+
+func TestLocalSecondProcessIsRefusedByName(t *testing.T) {
+	dir := t.TempDir()
+	l, err := cluster.OpenLocal(cluster.LocalOptions{Dir: dir})
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, err = cluster.OpenLocal(cluster.LocalOptions{Dir: dir})
+	if !errors.Is(err, cluster.ErrLocked) || !strings.Contains(err.Error(), dir) {
+		t.Fatalf("second open: %v, want ErrLocked naming %s", err, dir)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, err = cluster.OpenLocal(cluster.LocalOptions{Dir: dir})
+	if err != nil {
+		t.Fatalf("open after close: %v", err)
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLocalCloseEndsSessions(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	reg := session(t, l.Open)
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	<-reg.Done()
+	if err := reg.Create(t.Context(), "/a", nil, cluster.Persistent); !errors.Is(err, cluster.ErrClosed) {
+		t.Fatalf("create after close: %v", err)
+	}
+	if _, err := l.Open(t.Context()); !errors.Is(err, cluster.ErrClosed) {
+		t.Fatalf("open after close: %v", err)
+	}
+}
+
+// damage overwrites one byte in the middle of a file.
+func damage(t *testing.T, fs vfs.FS, path string) {
+	t.Helper()
+	info, err := fs.Stat(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.WriteAt([]byte{0xff}, info.Size()/2); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// threeWrites leaves /a, /b and /c, one published after the other.
+func threeWrites(t *testing.T, fs vfs.FS) {
+	t.Helper()
+	l := openLocal(t, fs)
+	reg := session(t, l.Open)
+	for _, p := range []string{"/a", "/b", "/c"} {
+		put(t, reg, p, "x")
+	}
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLocalDamagedFileIsSetAsideAndThePreviousRead(t *testing.T) {
+	fs := vfs.NewMem()
+	threeWrites(t, fs)
+	damage(t, fs, dataDir+"/registry")
+	l := openLocal(t, fs)
+	rec := l.Recovery()
+	if !rec.Previous || len(rec.SetAside) != 1 {
+		t.Fatalf("recovery: %+v", rec)
+	}
+	if _, err := fs.Stat(dataDir + "/" + rec.SetAside[0]); err != nil {
+		t.Fatalf("damaged file is gone: %v", err)
+	}
+	reg := session(t, l.Open)
+	wantData(t, reg, "/b", "x")
+	if _, err := reg.Get(t.Context(), "/c"); !errors.Is(err, cluster.ErrNotFound) {
+		t.Fatalf("/c: %v", err)
+	}
+	put(t, reg, "/c", "again")
+}
+
+func TestLocalAllGenerationsDamagedIsReportedUntilTheCallerStartsEmpty(t *testing.T) {
+	fs := vfs.NewMem()
+	threeWrites(t, fs)
+	damage(t, fs, dataDir+"/registry")
+	damage(t, fs, dataDir+"/registry.prev")
+	for range 2 {
+		_, err := cluster.OpenLocal(cluster.LocalOptions{FS: fs, Dir: dataDir})
+		var damaged *cluster.DamagedError
+		if !errors.Is(err, cluster.ErrDamaged) || !errors.As(err, &damaged) || len(damaged.Files) != 2 {
+			t.Fatalf("open: %v, want two damaged files", err)
+		}
+		for _, name := range damaged.Files {
+			if _, err := fs.Stat(dataDir + "/" + name); err != nil {
+				t.Fatalf("damaged file is gone: %v", err)
+			}
+		}
+	}
+	l, err := cluster.OpenLocal(cluster.LocalOptions{FS: fs, Dir: dataDir, StartEmpty: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	put(t, session(t, l.Open), "/a", "rebuilt")
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	wantData(t, session(t, openLocal(t, fs).Open), "/a", "rebuilt")
+}
+
+func TestLocalDiskFullIsNotTheEnd(t *testing.T) {
+	full := errorfs.Toggle{Injector: failing(errorfs.OpFileWrite)}
+	l := openLocal(t, errorfs.Wrap(vfs.NewMem(), &full))
+	reg := session(t, l.Open)
+	put(t, reg, "/a", "one")
+	full.On()
+	if err := reg.Create(t.Context(), "/b", nil, cluster.Persistent); !errors.Is(err, cluster.ErrUnavailable) {
+		t.Fatalf("write on a full disk: %v", err)
+	}
+	wantData(t, reg, "/a", "one")
+	if _, err := reg.Get(t.Context(), "/b"); !errors.Is(err, cluster.ErrNotFound) {
+		t.Fatalf("a write that was refused is readable: %v", err)
+	}
+	full.Off()
+	put(t, reg, "/b", "two")
+}
+
+// failing fails every operation of one kind.
+func failing(kind errorfs.OpKind) errorfs.Injector {
+	return errorfs.InjectorFunc(func(op errorfs.Op) error {
+		if op.Kind == kind {
+			return errorfs.ErrInjected
+		}
+		return nil
+	})
+}
+
+// TestLocalCrashAtEveryStep stops the machine at each file operation in turn, either
+// after that one failed or with everything failing from there on. What was acknowledged
+// is there afterwards, and nothing that was never asked for.
+func TestLocalCrashAtEveryStep(t *testing.T) {
+	for _, once := range []bool{true, false} {
+		step := int64(0)
+		for crashAt(t, step, once) {
+			step++
+		}
+		if step < 20 {
+			t.Fatalf("only %d steps", step)
+		}
+	}
+}
+
+// crashAt reports whether the run had that many steps.
+func crashAt(t *testing.T, step int64, once bool) bool {
+	const writes = 5
+	fs := vfs.NewCrashableMem()
+	var steps atomic.Int64
+	acked := writeUntilFault(t, errorfs.Wrap(fs, errorfs.InjectorFunc(func(errorfs.Op) error {
+		if n := steps.Add(1) - 1; n == step || n > step && !once {
+			return errorfs.ErrInjected
+		}
+		return nil
+	})), writes)
+	rng := rand.New(rand.NewPCG(uint64(step), 1))
+	crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng})
+	l, err := cluster.OpenLocal(cluster.LocalOptions{FS: crashed, Dir: dataDir})
+	if err != nil {
+		t.Fatalf("step %d: reopen: %v", step, err)
+	}
+	defer func() { _ = l.Close() }()
+	reg, err := l.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := reg.Children(t.Context(), "/")
+	if err != nil || len(got) < acked || len(got) > min(acked+1, writes) {
+		t.Errorf("step %d: %d acknowledged, found %q, %v", step, acked, got, err)
+	}
+	for i, name := range got {
+		if name != fmt.Sprintf("n%d", i) {
+			t.Errorf("step %d: found %q", step, got)
+		}
+	}
+	return steps.Load() > step
+}
+
+// writeUntilFault returns how many of the writes were acknowledged before the first error.
+func writeUntilFault(t *testing.T, fs vfs.FS, writes int) int {
+	l, err := cluster.OpenLocal(cluster.LocalOptions{FS: fs, Dir: dataDir})
+	if err != nil {
+		return 0
+	}
+	defer func() { _ = l.Close() }()
+	reg, err := l.Open(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range writes {
+		if err := reg.Create(t.Context(), fmt.Sprintf("/n%d", i), nil, cluster.Persistent); err != nil {
+			return i
+		}
+	}
+	return writes
+}
+
+func TestLocalFailedPublishIsFinal(t *testing.T) {
+	broken := errorfs.Toggle{Injector: failing(errorfs.OpRename)}
+	l := openLocal(t, errorfs.Wrap(vfs.NewMem(), &broken))
+	reg := session(t, l.Open)
+	broken.On()
+	err := reg.Create(context.Background(), "/a", nil, cluster.Persistent)
+	if !errors.Is(err, cluster.ErrUnknownOutcome) {
+		t.Fatalf("failed rename: %v", err)
+	}
+	broken.Off()
+	err = reg.Create(context.Background(), "/a", nil, cluster.Persistent)
+	if !errors.Is(err, cluster.ErrUnavailable) {
+		t.Fatalf("write after a failed publish: %v", err)
+	}
+	if err := reg.Create(context.Background(), "/e", nil, cluster.Ephemeral); err != nil {
+		t.Fatalf("ephemeral nodes need no disk: %v", err)
+	}
+}
