@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"errors"
 	"time"
 
 	"metaq/protocol"
@@ -37,8 +38,23 @@ type Log interface {
 	Expire(now time.Time, r Retention) (dispose func() error, err error)
 	// Park gives up open files and caches until the next use.
 	Park() error
-	// Close syncs and marks a clean end.
+	// LastEpoch is the newest epoch that the log knows, or 0.
+	LastEpoch() protocol.Epoch
+	// Close syncs and marks a clean end. A Read that runs meanwhile returns its
+	// batches or an error, and so does every later one.
 	Close() error
+}
+
+// Damaged says whether an error of LogStore.Open or Log.Read means that bytes on
+// disk are not what was written, so that trying again is of no use: the error is
+// or wraps one of the codec's complaints about a batch, or has a method
+// Damaged() bool that returns true.
+func Damaged(err error) bool {
+	var d interface{ Damaged() bool }
+	if errors.As(err, &d) && d.Damaged() {
+		return true
+	}
+	return errors.Is(err, protocol.ErrBadBatch) || errors.Is(err, protocol.ErrNoBatch) || errors.Is(err, protocol.ErrShortBatch)
 }
 
 // Retention says what a log may drop.

@@ -1,0 +1,118 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"metaq/protocol"
+)
+
+// Options tunes the actors. The zero value of each field takes its default.
+type Options struct {
+	// AutoCreate lets a put create the topic that it names. Off by default: a
+	// misspelt name is then an error, on it becomes a topic.
+	AutoCreate bool
+	// Partitions is the number of partitions, on each broker, of a topic that does
+	// not say. Default 4. More let more consumers of a group share the work; each
+	// costs a directory.
+	Partitions int
+	// MaxTransferSize is the most bytes of one get. Default 1 MiB. Small means
+	// more round trips, large more memory for each reader.
+	MaxTransferSize int
+	// MaxMessages is the number of messages of a get that does not say. Default
+	// 1000.
+	MaxMessages int
+	// MaxWait bounds the long poll of a get. Default 30 s.
+	MaxWait time.Duration
+	// MaxParked is the number of gets that may wait at one partition; the next one
+	// is refused as busy. Default 10,000.
+	MaxParked int
+	// FlushBytes and FlushCount bound what one sync covers. Default 4 MiB and
+	// 10,000 requests. Small bounds cost throughput, large ones latency.
+	FlushBytes int
+	FlushCount int
+	// ProducerTail is how many bytes of the log's end are read to know the
+	// idempotent producers again after a start. Default 64 MiB, which covers what
+	// one partition may have in flight when it crashes. Less reads faster and may
+	// store a retried batch twice.
+	ProducerTail int64
+	// MaxProducers is the number of idempotent producers that a partition
+	// remembers. Default 10,000; the one that was quiet longest is forgotten.
+	MaxProducers int
+	// Sweep is the time between two looks for idle partitions, which give up open
+	// files, buffers and readers. Default 1 min.
+	Sweep time.Duration
+	// Workers is the number of logs that are opened, closed or disposed of at a
+	// time. Default 8. Syncs is the number of syncs at a time; each holds a thread.
+	// Default 256.
+	Workers int
+	Syncs   int
+	// Retry and MaxRetry are the first and the longest wait before a failed log or
+	// claim is tried again. Defaults 100 ms and 30 s.
+	Retry    time.Duration
+	MaxRetry time.Duration
+	// Linger is how long a deleted partition stays to refuse requests that were
+	// on their way. Default 5 s.
+	Linger time.Duration
+	// CallTimeout bounds one call of the registry. Default 30 s.
+	CallTimeout time.Duration
+}
+
+// withDefaults returns o with its zero fields filled in.
+func (o Options) withDefaults() Options {
+	def(&o.Partitions, 4)
+	def(&o.MaxTransferSize, 1<<20)
+	def(&o.MaxMessages, 1000)
+	def(&o.MaxWait, 30*time.Second)
+	def(&o.MaxParked, 10_000)
+	def(&o.FlushBytes, 4<<20)
+	def(&o.FlushCount, 10_000)
+	def(&o.ProducerTail, 64<<20)
+	def(&o.MaxProducers, 10_000)
+	def(&o.Sweep, time.Minute)
+	def(&o.Workers, 8)
+	def(&o.Syncs, 256)
+	def(&o.Retry, 100*time.Millisecond)
+	def(&o.MaxRetry, 30*time.Second)
+	def(&o.Linger, 5*time.Second)
+	def(&o.CallTimeout, 30*time.Second)
+	return o
+}
+
+func def[T comparable](field *T, value T) {
+	var zero T
+	if *field == zero {
+		*field = value
+	}
+}
+
+// Validate names every field that is out of its range.
+func (o Options) Validate() error {
+	var errs []error
+	check := func(name string, value, least, most int64) {
+		if value != 0 && (value < least || value > most) {
+			errs = append(errs, fmt.Errorf("%s is %d: use %d to %d", name, value, least, most))
+		}
+	}
+	const large = 1 << 40
+	check("Partitions", int64(o.Partitions), 1, protocol.MaxPartitions)
+	check("MaxTransferSize", int64(o.MaxTransferSize), 1, protocol.MaxBatchSize)
+	check("MaxMessages", int64(o.MaxMessages), 1, large)
+	check("MaxWait", int64(o.MaxWait), 1, int64(24*time.Hour))
+	check("MaxParked", int64(o.MaxParked), 1, large)
+	check("FlushBytes", int64(o.FlushBytes), 1, protocol.MaxBatchSize)
+	check("FlushCount", int64(o.FlushCount), 1, protocol.MaxBatchRecords)
+	check("ProducerTail", o.ProducerTail, 1, large)
+	check("MaxProducers", int64(o.MaxProducers), 1, large)
+	check("Workers", int64(o.Workers), 1, 10_000)
+	check("Syncs", int64(o.Syncs), 1, 10_000)
+	for name, d := range map[string]time.Duration{
+		"Sweep": o.Sweep, "Retry": o.Retry, "MaxRetry": o.MaxRetry, "Linger": o.Linger, "CallTimeout": o.CallTimeout,
+	} {
+		if d < 0 {
+			errs = append(errs, fmt.Errorf("%s is %s: use a positive time", name, d))
+		}
+	}
+	return errors.Join(errs...)
+}

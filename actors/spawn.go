@@ -1,0 +1,75 @@
+package actors
+
+import (
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// NewActorSystem returns the process's one actor system. Set its address and
+// resolvers before the first spawn. Messages of the library itself are debug
+// messages in log.
+func NewActorSystem(log *slog.Logger) *actor.ActorSystem {
+	system := actor.NewActorSystem(
+		actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+			return slog.New(quiet{log.Handler()}).With("lib", "protoactor")
+		}),
+		// Every refused request would be a dead letter with its payload in it.
+		func(c *actor.Config) { c.DeadLetterRequestLogging = false },
+	)
+	return system
+}
+
+// receiver is what spawn runs as an actor.
+type receiver interface {
+	actor.Actor
+	// crashed is called when Receive has panicked, with the message that it died
+	// of still in ctx. It answers all who wait and must not panic. Its supervisor
+	// then starts a new one.
+	crashed(ctx actor.Context, err error)
+}
+
+// spawn starts a named actor as a child of parent. It is the only place that
+// touches the library's way of doing so: every actor is made by a function, so
+// that a restart begins with a fresh value, and every panic is logged with its
+// stack, once, and turned into answers.
+func spawn(parent actor.SpawnerContext, name string, log *slog.Logger, produce func() receiver, opts ...actor.PropsOption) (*actor.PID, error) {
+	props := actor.PropsFromProducer(func() actor.Actor {
+		return &guard{inner: produce(), log: log}
+	}, opts...)
+	pid, err := parent.SpawnNamed(props, name)
+	if err != nil {
+		return nil, fmt.Errorf("spawn actor %s: %w", name, err)
+	}
+	return pid, nil
+}
+
+// guard is the actor that the library sees.
+type guard struct {
+	inner receiver
+	log   *slog.Logger
+}
+
+// Receive runs the inner actor.
+func (g *guard) Receive(ctx actor.Context) {
+	defer func() {
+		if r := recover(); r != nil {
+			g.failed(ctx, r)
+		}
+	}()
+	g.inner.Receive(ctx)
+}
+
+func (g *guard) failed(ctx actor.Context, reason any) {
+	g.log.Error("actor panicked", "actor", ctx.Self().Id, "message", fmt.Sprintf("%T", ctx.Message()),
+		"reason", fmt.Sprint(reason), "stack", string(debug.Stack()))
+	g.inner.crashed(ctx, fmt.Errorf("internal error in %s: %v", ctx.Self().Id, reason))
+	switch ctx.Message().(type) {
+	case *actor.Stopping, *actor.Stopped, *actor.Restarting:
+		// A panic here would leave the parent waiting for ever.
+	default:
+		panic(reason)
+	}
+}
