@@ -1,0 +1,92 @@
+package arch
+
+import (
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+)
+
+// allowed says which of our packages a package may import. Imports go one way:
+// cmd -> internal/broker -> those who decide, remember and own -> protocol.
+// Tests may import more, since Go itself forbids the circles; packages below
+// test/ may import everything.
+var allowed = map[string][]string{
+	"protocol":             {},
+	"internal/arch":        {},
+	"internal/vfs":         {},
+	"persistence":          {"internal/vfs", "protocol"},
+	"cluster":              {"internal/vfs", "protocol"},
+	"cluster/registrytest": {"cluster"},
+	"configs":              {"protocol"},
+	"transport":            {"protocol"},
+	"actors":               {"protocol"}, // it declares the interfaces that it needs
+	"client":               {"protocol"},
+	"internal/broker":      {"actors", "cluster", "configs", "internal/vfs", "persistence", "protocol", "transport"},
+	"internal/cli":         {"protocol"},
+	"internal/lines":       {},
+	"internal/demo":        {"client", "configs", "internal/broker", "internal/cli", "internal/lines", "protocol"},
+	"cmd/metaq": {
+		"client", "configs", "internal/broker", "internal/cli", "internal/demo", "internal/lines", "internal/vfs", "persistence", "protocol",
+	},
+}
+
+// owners says who may import a library that stands for one concern. All others
+// reach the concern through its owner.
+var owners = map[string][]string{
+	"github.com/asynkron/protoactor-go": {"actors", "client", "internal/broker", "transport"},
+	"github.com/cockroachdb/pebble/v2":  {"cluster", "internal/broker", "internal/vfs", "persistence"},
+	"github.com/go-zookeeper/zk":        {"cluster"},
+	"github.com/nats-io/nats-server/v2": {"internal/broker", "transport"},
+	"github.com/nats-io/nats.go":        {"client", "cmd/metaq", "internal/broker", "transport"},
+	"github.com/spf13/cobra":            {"cmd/metaq", "internal/cli"},
+	"gopkg.in/ini.v1":                   {"configs"},
+}
+
+// importsOf returns the import paths of a file.
+func importsOf(t *testing.T, s source) []string {
+	t.Helper()
+	var paths []string
+	for _, spec := range s.ast.Imports {
+		p, err := strconv.Unquote(spec.Path.Value)
+		if err != nil {
+			t.Fatalf("%s imports %s: %v", s.name, spec.Path.Value, err)
+		}
+		paths = append(paths, p)
+	}
+	return paths
+}
+
+func TestImportsPointOneWay(t *testing.T) {
+	for _, s := range sources(t) {
+		if isTest(s.name) || strings.HasPrefix(s.pkg, "test/") {
+			continue
+		}
+		may, known := allowed[s.pkg]
+		if !known {
+			t.Errorf("%s: package %s is not in the map of imports: say in internal/arch what it may import", s.name, s.pkg)
+			continue
+		}
+		for _, p := range importsOf(t, s) {
+			ours, isOurs := strings.CutPrefix(p, "metaq/")
+			if isOurs && !slices.Contains(may, ours) {
+				t.Errorf("%s imports %s: declare an interface there and let internal/broker plug it in", s.name, p)
+			}
+		}
+	}
+}
+
+func TestLibrariesStayWithTheirOwners(t *testing.T) {
+	for _, s := range sources(t) {
+		if isTest(s.name) || strings.HasPrefix(s.pkg, "test/") {
+			continue
+		}
+		for _, p := range importsOf(t, s) {
+			for library, may := range owners {
+				if (p == library || strings.HasPrefix(p, library+"/")) && !slices.Contains(may, s.pkg) {
+					t.Errorf("%s imports %s, which only %s may", s.name, p, strings.Join(may, ", "))
+				}
+			}
+		}
+	}
+}
