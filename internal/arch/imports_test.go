@@ -15,6 +15,7 @@ var allowed = map[string][]string{
 	"protocol":             {},
 	"internal/arch":        {},
 	"internal/vfs":         {},
+	"internal/vfs/faultfs": {"internal/vfs"},
 	"persistence":          {"internal/vfs", "protocol"},
 	"cluster":              {"internal/vfs", "protocol"},
 	"cluster/registrytest": {"cluster"},
@@ -40,7 +41,7 @@ var allowed = map[string][]string{
 // below them included. All others reach the concern through its owner.
 var owners = map[string][]string{
 	"github.com/asynkron/protoactor-go": {"actors", "client", "internal/broker", "transport"},
-	"github.com/cockroachdb/pebble/v2":  {"cluster", "internal/broker", "internal/vfs", "persistence"},
+	"github.com/cockroachdb/pebble/v2":  {"cluster", "internal/vfs"},
 	"github.com/go-zookeeper/zk":        {"cluster"},
 	"github.com/nats-io/nats-server/v2": {"internal/broker", "transport"},
 	"github.com/nats-io/nats.go":        {"client", "cmd/metaq", "internal/broker", "transport"},
