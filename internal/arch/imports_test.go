@@ -20,8 +20,8 @@ var allowed = map[string][]string{
 	"cluster":              {"internal/vfs", "protocol"},
 	"cluster/registrytest": {"cluster"},
 	"configs":              {"protocol"},
-	"transport":            {"protocol", "transport/resolver"},
-	"transport/resolver":   {"protocol"},
+	"transport":            {"actors", "protocol", "transport/resolver"}, // actors for the messages
+	"transport/resolver":   {"actors", "protocol"},
 	"actors":               {"protocol"}, // it declares the interfaces that it needs
 	"client":               {"protocol"},
 	"internal/broker": {
