@@ -1,7 +1,6 @@
 package cluster_test
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -317,16 +316,16 @@ func TestLocalFailedPublishIsFinal(t *testing.T) {
 	l := openLocal(t, errorfs.Wrap(vfs.NewMem(), &broken))
 	reg := session(t, l.Open)
 	broken.On()
-	err := reg.Create(context.Background(), "/a", nil, cluster.Persistent)
+	err := reg.Create(t.Context(), "/a", nil, cluster.Persistent)
 	if !errors.Is(err, cluster.ErrUnknownOutcome) {
 		t.Fatalf("failed rename: %v", err)
 	}
 	broken.Off()
-	err = reg.Create(context.Background(), "/a", nil, cluster.Persistent)
+	err = reg.Create(t.Context(), "/a", nil, cluster.Persistent)
 	if !errors.Is(err, cluster.ErrUnavailable) {
 		t.Fatalf("write after a failed publish: %v", err)
 	}
-	if err := reg.Create(context.Background(), "/e", nil, cluster.Ephemeral); err != nil {
+	if err := reg.Create(t.Context(), "/e", nil, cluster.Ephemeral); err != nil {
 		t.Fatalf("ephemeral nodes need no disk: %v", err)
 	}
 }

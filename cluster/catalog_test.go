@@ -1,0 +1,495 @@
+package cluster_test
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/google/go-cmp/cmp"
+
+	"metaq/cluster"
+	"metaq/protocol"
+)
+
+var started = time.Date(2026, 1, 2, 3, 4, 5, 0, time.UTC)
+
+func broker(id int, token string) cluster.Broker {
+	return cluster.Broker{
+		ID: id, Token: token, Version: "1.0", NATS: "nats://10.0.0.1:4222", Route: "nats://10.0.0.1:6222",
+		Host: "10.0.0.1", ServerPort: 8123, Started: started, Checksum: 123,
+	}
+}
+
+func catalog(t testing.TB, reg cluster.Registry) *cluster.Catalog {
+	t.Helper()
+	c, err := cluster.NewCatalog(reg, "meta/")
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+func register(t testing.TB, reg cluster.Registry, b cluster.Broker, w *cluster.Witness) *cluster.Registration {
+	t.Helper()
+	r, err := catalog(t, reg).Register(t.Context(), b, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+func check(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+func wantErr(t testing.TB, err, want error) {
+	t.Helper()
+	if !errors.Is(err, want) {
+		t.Fatalf("error %v, want %v", err, want)
+	}
+}
+
+func equal(t testing.TB, got, want any) {
+	t.Helper()
+	if diff := cmp.Diff(want, got); diff != "" {
+		t.Fatalf("(-want +got)\n%s", diff)
+	}
+}
+
+// dump lists every node below a path with its data, leaving out our own records.
+func dump(t testing.TB, reg cluster.Registry, path string) []string {
+	t.Helper()
+	names, err := reg.Children(t.Context(), path)
+	check(t, err)
+	var all []string
+	for _, name := range names {
+		child := strings.TrimSuffix(path, "/") + "/" + name
+		if child == "/meta/nats" {
+			continue
+		}
+		n, err := reg.Get(t.Context(), child)
+		check(t, err)
+		kind := ""
+		if n.Owner != 0 {
+			kind = " (ephemeral)"
+		}
+		all = append(all, fmt.Sprintf("%s = %s%s", child, n.Data, kind))
+		all = append(all, dump(t, reg, child)...)
+	}
+	return all
+}
+
+func TestRegistrationHasMetaQsPathsAndFormats(t *testing.T) {
+	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	r := register(t, reg, broker(3, "a"), nil)
+	check(t, r.Advertise(t.Context(), []cluster.TopicAd{
+		{Topic: "test", Partitions: 5, Publish: true, Subscribe: true},
+		{Topic: "quiet", Partitions: 2, Subscribe: true},
+	}))
+	equal(t, dump(t, reg, "/meta"), []string{
+		"/meta/brokers = ",
+		"/meta/brokers/ids = ",
+		"/meta/brokers/ids/3 = meta://10.0.0.1:8123",
+		"/meta/brokers/ids/3/master = meta://10.0.0.1:8123 (ephemeral)",
+		"/meta/brokers/ids/3/master_config_checksum = 123 (ephemeral)",
+		"/meta/brokers/topics = ",
+		"/meta/brokers/topics/quiet = ",
+		"/meta/brokers/topics/quiet/3-m = 2 (ephemeral)",
+		"/meta/brokers/topics/test = ",
+		"/meta/brokers/topics/test/3-m = 5 (ephemeral)",
+		"/meta/brokers/topics-pub = ",
+		"/meta/brokers/topics-pub/test = ",
+		`/meta/brokers/topics-pub/test/3-m = {"numParts":5,"broker":"3-m"} (ephemeral)`,
+		"/meta/brokers/topics-sub = ",
+		"/meta/brokers/topics-sub/quiet = ",
+		`/meta/brokers/topics-sub/quiet/3-m = {"numParts":2,"broker":"3-m"} (ephemeral)`,
+		"/meta/brokers/topics-sub/test = ",
+		`/meta/brokers/topics-sub/test/3-m = {"numParts":5,"broker":"3-m"} (ephemeral)`,
+		"/meta/consumers = ",
+	})
+	check(t, r.Advertise(t.Context(), []cluster.TopicAd{{Topic: "test", Partitions: 6, Publish: true}}))
+	n, err := reg.Get(t.Context(), "/meta/brokers/topics-pub/test/3-m")
+	check(t, err)
+	equal(t, string(n.Data), `{"numParts":6,"broker":"3-m"}`)
+	for _, gone := range []string{"topics-sub/test", "topics-sub/quiet", "topics/quiet"} {
+		_, err := reg.Get(t.Context(), "/meta/brokers/"+gone+"/3-m")
+		wantErr(t, err, cluster.ErrNotFound)
+	}
+	check(t, r.Leave(t.Context()))
+	check(t, r.Leave(t.Context()))
+	for _, line := range dump(t, reg, "/meta") {
+		if strings.Contains(line, "ephemeral") || strings.Contains(line, "8123") {
+			t.Errorf("left behind: %s", line)
+		}
+	}
+}
+
+func TestMetaURLPutsAnIPv6HostInBrackets(t *testing.T) {
+	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	b := broker(0, "a")
+	b.Host = "::1"
+	register(t, reg, b, nil)
+	wantData(t, reg, "/meta/brokers/ids/0/master", "meta://[::1]:8123")
+}
+
+func TestRegisterRefusesTheIDOfAnotherLiveProcessByName(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	first := session(t, l.Open)
+	b := broker(0, "first")
+	b.Host = "host-one"
+	register(t, first, b, nil)
+	_, err := catalog(t, session(t, l.Open)).Register(t.Context(), broker(0, "second"), nil)
+	wantErr(t, err, cluster.ErrBrokerIDTaken)
+	for _, want := range []string{"host-one", "2026-01-02T03:04:05Z", "brokerId"} {
+		if !strings.Contains(err.Error(), want) {
+			t.Errorf("%q does not name %q", err, want)
+		}
+	}
+	check(t, first.Close())
+	register(t, session(t, l.Open), broker(0, "second"), nil)
+}
+
+func TestRegisterRefusesTheIDOfAMetaQBroker(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	java := session(t, l.Open)
+	for _, path := range []string{"/meta", "/meta/brokers", "/meta/brokers/ids", "/meta/brokers/ids/0"} {
+		put(t, java, path, "")
+	}
+	check(t, java.Create(t.Context(), "/meta/brokers/ids/0/master", []byte("meta://old:8123"), cluster.Ephemeral))
+	_, err := catalog(t, session(t, l.Open)).Register(t.Context(), broker(0, "a"), nil)
+	wantErr(t, err, cluster.ErrBrokerIDTaken)
+	if !strings.Contains(err.Error(), "meta://old:8123") {
+		t.Errorf("%q does not name the broker", err)
+	}
+}
+
+func TestRegisterTakesOverItsOwnNodesAndFencesTheOldIncarnation(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	before, after := session(t, l.Open), session(t, l.Open)
+	ads := []cluster.TopicAd{{Topic: "test", Partitions: 5, Publish: true, Subscribe: true}}
+	old := register(t, before, broker(0, "same"), nil)
+	check(t, old.Advertise(t.Context(), ads))
+	check(t, old.CreateTopic(t.Context(), cluster.Topic{Name: "test", Partitions: 5}))
+
+	young := register(t, after, broker(0, "same"), nil)
+	check(t, young.Advertise(t.Context(), ads))
+	wantErr(t, old.CreateTopic(t.Context(), cluster.Topic{Name: "late", Partitions: 1}), cluster.ErrFenced)
+	_, err := old.ClaimEpochs(t.Context(), "test", make([]protocol.Epoch, 5))
+	wantErr(t, err, cluster.ErrFenced)
+	wantErr(t, old.Advertise(t.Context(), []cluster.TopicAd{{Topic: "late", Partitions: 1}}), cluster.ErrFenced)
+	check(t, old.Leave(t.Context())) // in vain, and no harm
+
+	// The old session's end takes nothing of the young one with it.
+	check(t, before.Close())
+	for _, path := range []string{"ids/0/master", "topics/test/0-m", "topics-pub/test/0-m", "topics-sub/test/0-m"} {
+		n, err := after.Get(t.Context(), "/meta/brokers/"+path)
+		if err != nil || n.Owner != after.Session() {
+			t.Errorf("%s: owner %d, session %d, %v", path, n.Owner, after.Session(), err)
+		}
+	}
+	check(t, young.CreateTopic(t.Context(), cluster.Topic{Name: "late", Partitions: 1}))
+}
+
+func TestTopicRecords(t *testing.T) {
+	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	r := register(t, reg, broker(0, "a"), nil)
+	ctx := t.Context()
+	policy := "delete,24"
+	topic := cluster.Topic{Name: "orders", Partitions: 4, Config: protocol.TopicConfig{DeletePolicy: &policy}}
+	check(t, r.CreateTopic(ctx, topic))
+	wantErr(t, r.CreateTopic(ctx, topic), cluster.ErrExists)
+	check(t, r.CreateTopic(ctx, cluster.Topic{Name: "a", Partitions: 1}))
+	got, err := r.Topics(ctx)
+	check(t, err)
+	equal(t, got, []cluster.Topic{{Name: "a", Partitions: 1}, topic})
+
+	topic.Partitions = 3
+	wantErr(t, r.SetTopic(ctx, topic), cluster.ErrFewerPartitions)
+	topic.Partitions = 6
+	check(t, r.SetTopic(ctx, topic))
+	was, err := r.Topic(ctx, "orders")
+	check(t, err)
+	equal(t, was.Partitions, 6)
+	check(t, r.SetTopic(ctx, was)) // version 1
+	wantErr(t, r.SetTopic(ctx, was), cluster.ErrVersion)
+	wantErr(t, r.SetTopic(ctx, cluster.Topic{Name: "missing", Partitions: 1}), cluster.ErrNotFound)
+	for _, bad := range []cluster.Topic{{Name: "a/b", Partitions: 1}, {Name: "", Partitions: 1}, {Name: "x"}, {Name: "x", Partitions: 10_001}} {
+		wantErr(t, r.CreateTopic(ctx, bad), cluster.ErrInvalid)
+	}
+
+	_, err = r.ClaimEpochs(ctx, "orders", make([]protocol.Epoch, 6))
+	check(t, err)
+	check(t, r.DeleteTopic(ctx, "orders"))
+	wantErr(t, r.DeleteTopic(ctx, "orders"), cluster.ErrNotFound)
+	partitions, err := r.Partitions(ctx, "orders")
+	check(t, err)
+	equal(t, len(partitions), 0)
+	_, err = r.ClaimEpochs(ctx, "orders", make([]protocol.Epoch, 6))
+	wantErr(t, err, cluster.ErrNotFound)
+}
+
+func TestClaimEpochsGoAboveEverythingThatWasSeen(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openLocal(t, fs)
+	w, err := cluster.OpenWitness(fs, dataDir, false)
+	check(t, err)
+	reg := session(t, l.Open)
+	r := register(t, reg, broker(0, "a"), w)
+	ctx := t.Context()
+	check(t, r.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 3}))
+	claim := func(want ...protocol.Epoch) {
+		t.Helper()
+		got, err := r.ClaimEpochs(ctx, "t", make([]protocol.Epoch, len(want)))
+		check(t, err)
+		equal(t, got, want)
+		equal(t, w.Highest("t", 0), want)
+	}
+	claim(1, 1, 1)
+	claim(2, 2, 2)
+	got, err := r.ClaimEpochs(ctx, "t", []protocol.Epoch{0, 7, 2})
+	check(t, err)
+	equal(t, got, []protocol.Epoch{3, 8, 3})
+	claim(4, 9, 4, 1) // one partition more
+	_, err = r.ClaimEpochs(ctx, "t", make([]protocol.Epoch, 3))
+	wantErr(t, err, cluster.ErrFewerPartitions)
+	check(t, w.Raise(cluster.Epochs{"t": {0: {50}}}))
+	claim(51, 10, 5, 2)
+
+	partitions, err := r.Partitions(ctx, "t")
+	check(t, err)
+	equal(t, partitions[1], cluster.Partition{ID: protocol.PartitionID{Home: 0, N: 1}, Epoch: 10, Leader: 0})
+}
+
+func TestPartitionsOfAllHomesAreInOrder(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	for _, id := range []int{10, 9, 0} {
+		r := register(t, session(t, l.Open), broker(id, "a"), nil)
+		if err := r.CreateTopic(t.Context(), cluster.Topic{Name: "t", Partitions: 11}); !errors.Is(err, cluster.ErrExists) {
+			check(t, err)
+		}
+		_, err := r.ClaimEpochs(t.Context(), "t", make([]protocol.Epoch, 11))
+		check(t, err)
+	}
+	partitions, err := catalog(t, session(t, l.Open)).Partitions(t.Context(), "t")
+	check(t, err)
+	var want []string
+	for _, home := range []int{0, 9, 10} {
+		for n := range 11 {
+			want = append(want, protocol.PartitionID{Home: home, N: n}.String())
+		}
+	}
+	var got []string
+	for _, p := range partitions {
+		got = append(got, p.ID.String())
+	}
+	equal(t, got, want)
+}
+
+func TestClaimOfTenThousandPartitionsIsFewWrites(t *testing.T) {
+	reg := &flaky{Registry: session(t, openLocal(t, vfs.NewMem()).Open)}
+	r := register(t, reg, broker(0, "a"), nil)
+	floors := map[string][]protocol.Epoch{}
+	for i := range 1000 {
+		name := fmt.Sprintf("topic-%d", i)
+		check(t, r.CreateTopic(t.Context(), cluster.Topic{Name: name, Partitions: 10}))
+		floors[name] = make([]protocol.Epoch, 10)
+	}
+	reg.plan()
+	got, err := r.ClaimAll(t.Context(), floors)
+	check(t, err)
+	equal(t, len(got), 1000)
+	for name, epochs := range got {
+		if len(epochs) != 10 || epochs[9] != 1 {
+			t.Fatalf("%s: %v", name, epochs)
+		}
+	}
+	if n := reg.count(); n > 5 {
+		t.Fatalf("%d writes", n)
+	}
+	// One topic of as many partitions as there can be is one node.
+	check(t, r.CreateTopic(t.Context(), cluster.Topic{Name: "wide", Partitions: protocol.MaxPartitions}))
+	_, err = r.ClaimEpochs(t.Context(), "wide", make([]protocol.Epoch, protocol.MaxPartitions))
+	check(t, err)
+}
+
+// TestUnknownOutcomesAreSettled lets connections break in all the ways at a write; the
+// caller gets the outcome that really was.
+func TestUnknownOutcomesAreSettled(t *testing.T) {
+	for _, faults := range [][]fault{
+		{passes},
+		{lostReply},
+		{lostWrite},
+		{lateWrite},
+		{lostWrite, lostReply},
+		{lateWrite, lostWrite, lateWrite},
+		{lateWrite, lateWrite, lostReply},
+	} {
+		t.Run(fmt.Sprint(faults), func(t *testing.T) {
+			reg := &flaky{Registry: session(t, openLocal(t, vfs.NewMem()).Open)}
+			r := register(t, reg, broker(0, "a"), nil)
+			ctx := t.Context()
+			reg.plan(faults...)
+			check(t, r.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 1}))
+			wantErr(t, r.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 1}), cluster.ErrExists)
+			reg.plan(faults...)
+			epochs, err := r.ClaimEpochs(ctx, "t", make([]protocol.Epoch, 1))
+			check(t, err)
+			recorded, err := r.Partitions(ctx, "t")
+			check(t, err)
+			equal(t, epochs[0], recorded[0].Epoch)
+			reg.plan(faults...)
+			epoch, err := r.ClaimGroup(ctx, "g")
+			check(t, err)
+			group, err := r.Group(ctx, "g")
+			check(t, err)
+			equal(t, epoch, group.Epoch)
+			reg.plan(faults...)
+			mark := cluster.OffsetMark{Group: "g", Topic: "t", Partition: protocol.PartitionID{}, Progress: cluster.Progress{MessageID: -5, Offset: 7}}
+			check(t, r.MirrorOffsets(ctx, []cluster.OffsetMark{mark}))
+			reg.plan(faults...)
+			mark.Progress.Offset = 8
+			check(t, r.MirrorOffsets(ctx, []cluster.OffsetMark{mark}))
+			wantData(t, reg, "/meta/consumers/g/offsets/t/0-0", "-5-8")
+			reg.plan(faults...)
+			check(t, r.DeleteTopic(ctx, "t"))
+			reg.plan(faults...)
+			register(t, reg, broker(0, "a"), nil)
+		})
+	}
+}
+
+func TestGroupsHaveOneLiveCoordinator(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	ctx := t.Context()
+	first := session(t, l.Open)
+	a := register(t, first, broker(0, "a"), nil)
+	b := register(t, session(t, l.Open), broker(1, "b"), nil)
+	epoch, err := a.ClaimGroup(ctx, "g")
+	check(t, err)
+	equal(t, epoch, protocol.Epoch(1))
+	_, err = b.ClaimGroup(ctx, "g")
+	var held *cluster.CoordinatedError
+	if !errors.As(err, &held) || held.Leader != 0 || held.Epoch != 1 {
+		t.Fatalf("claim of a held group: %v", err)
+	}
+	mark := []cluster.OffsetMark{{Group: "g", Topic: "t", Progress: cluster.Progress{MessageID: -1}}}
+	wantErr(t, b.MirrorOffsets(ctx, mark), cluster.ErrNotCoordinator)
+	check(t, a.MirrorOffsets(ctx, mark))
+
+	check(t, first.Close()) // the coordinator's broker goes
+	epoch, err = b.ClaimGroup(ctx, "g")
+	check(t, err)
+	equal(t, epoch, protocol.Epoch(2))
+
+	check(t, b.ReleaseGroup(ctx, "g"))
+	wantErr(t, b.MirrorOffsets(ctx, mark), cluster.ErrNotCoordinator)
+	group, err := b.Group(ctx, "g")
+	check(t, err)
+	equal(t, group, cluster.Group{Name: "g", Epoch: 2, Leader: cluster.NoLeader})
+}
+
+func TestMirroredOffsetsAreFencedByANewerCoordinator(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	ctx := t.Context()
+	a := register(t, session(t, l.Open), broker(0, "a"), nil)
+	_, err := a.ClaimGroup(ctx, "g")
+	check(t, err)
+	mark := func(offset int64) []cluster.OffsetMark {
+		return []cluster.OffsetMark{{Group: "g", Topic: "t", Progress: cluster.Progress{MessageID: -1, Offset: offset}}}
+	}
+	check(t, a.MirrorOffsets(ctx, mark(1)))
+	// Broker 0 seems to be gone: its node is not there for a moment.
+	other := session(t, l.Open)
+	b := register(t, other, broker(1, "b"), nil)
+	n, err := other.Get(ctx, "/meta/nats/brokers/0")
+	check(t, err)
+	check(t, other.Delete(ctx, "/meta/nats/brokers/0", n.Version))
+	_, err = b.ClaimGroup(ctx, "g")
+	check(t, err)
+	check(t, b.MirrorOffsets(ctx, mark(5)))
+	wantErr(t, a.MirrorOffsets(ctx, mark(3)), cluster.ErrFenced)
+	wantData(t, other, "/meta/consumers/g/offsets/t/0-0", "-1-5")
+}
+
+func TestMirrorOffsetsWritesOnlyWhatChanged(t *testing.T) {
+	reg := &flaky{Registry: session(t, openLocal(t, vfs.NewMem()).Open)}
+	r := register(t, reg, broker(0, "a"), nil)
+	ctx := t.Context()
+	_, err := r.ClaimGroup(ctx, "g")
+	check(t, err)
+	var marks []cluster.OffsetMark
+	for n := range 500 {
+		marks = append(marks, cluster.OffsetMark{
+			Group: "g", Topic: "t", Partition: protocol.PartitionID{Home: 1, N: n}, Progress: cluster.Progress{MessageID: -3, Offset: int64(n)},
+		})
+	}
+	check(t, r.MirrorOffsets(ctx, marks))
+	reg.plan()
+	check(t, r.MirrorOffsets(ctx, marks))
+	equal(t, reg.count(), 0)
+	marks[7].Progress.Offset = 99
+	check(t, r.MirrorOffsets(ctx, marks))
+	equal(t, reg.count(), 1)
+	wantData(t, reg, "/meta/consumers/g/offsets/t/1-7", "-3-99")
+	got, err := r.Offsets(ctx, "g")
+	check(t, err)
+	equal(t, got, marks)
+	for i := range marks {
+		marks[i].Progress.Offset++
+	}
+	check(t, r.MirrorOffsets(ctx, marks))
+	equal(t, reg.count(), 2)
+}
+
+func TestOffsetsOfUnmodifiedConsumersAreRead(t *testing.T) {
+	for text, want := range map[string]cluster.Progress{
+		"-5468928392185249792-25": {MessageID: -5468928392185249792, Offset: 25},
+		"17-4096":                 {MessageID: 17, Offset: 4096},
+		"-1-0":                    {MessageID: -1},
+		"4096":                    {MessageID: -1, Offset: 4096},
+	} {
+		got, err := cluster.ParseProgress(text)
+		check(t, err)
+		equal(t, got, want)
+	}
+	for _, bad := range []string{"", "-", "x", "1-", "1-x", "-7", "1--7", "9999999999999999999-1"} {
+		_, err := cluster.ParseProgress(bad)
+		wantErr(t, err, cluster.ErrRecord)
+	}
+}
+
+func TestWitnessKeepsTheHighest(t *testing.T) {
+	fs := vfs.NewMem()
+	check(t, fs.MkdirAll(dataDir, 0o755))
+	open := func() *cluster.Witness {
+		t.Helper()
+		w, err := cluster.OpenWitness(fs, dataDir, false)
+		check(t, err)
+		return w
+	}
+	w := open()
+	check(t, w.Raise(cluster.Epochs{"t": {0: {3, 3}, 1: {1}}}))
+	check(t, w.Raise(cluster.Epochs{"t": {0: {2, 5, 1}}, "u": {0: {1}}}))
+	w = open()
+	equal(t, w.Highest("t", 0), []protocol.Epoch{3, 5, 1})
+	equal(t, w.Highest("t", 1), []protocol.Epoch{1})
+	got := w.Regressions("t", []cluster.Partition{
+		{ID: protocol.PartitionID{N: 0}, Epoch: 3}, {ID: protocol.PartitionID{N: 1}, Epoch: 4}, {ID: protocol.PartitionID{N: 9}},
+	})
+	equal(t, got, []cluster.Regression{{Topic: "t", Partition: protocol.PartitionID{N: 1}, Registry: 4, Witnessed: 5}})
+
+	damage(t, fs, dataDir+"/witness")
+	equal(t, open().Highest("t", 0), []protocol.Epoch{3, 3})
+	damage(t, fs, dataDir+"/witness.prev")
+	_, err := cluster.OpenWitness(fs, dataDir, false)
+	wantErr(t, err, cluster.ErrDamaged)
+	w, err = cluster.OpenWitness(fs, dataDir, true)
+	check(t, err)
+	equal(t, len(w.Highest("t", 0)), 0)
+}

@@ -1,0 +1,382 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"math/rand/v2"
+	"reflect"
+	"sync"
+	"time"
+
+	"metaq/protocol"
+)
+
+// Defaults of MemberOptions.
+const (
+	DefaultAudit = 45 * time.Second
+	DefaultRetry = time.Second
+)
+
+// MemberOptions says who joins what.
+type MemberOptions struct {
+	Open    Opener
+	Root    string   // zk.zkRoot; empty means DefaultRoot
+	Broker  Broker   // what to announce; Token must be durable
+	Witness *Witness // may be nil
+
+	// Audit is the mean time between two readings of everything that no hint asked for;
+	// each is moved by up to a third at random. 0 means DefaultAudit.
+	Audit time.Duration
+	// Retry is the pause after a failed attempt to reach the registry. 0 means DefaultRetry.
+	Retry time.Duration
+
+	Events MemberEvents
+	Log    *slog.Logger // nil discards
+}
+
+// MemberEvents are called from the Member's goroutine, in order, and must not block:
+// hand the news to somebody else. Nil ones are skipped.
+type MemberEvents struct {
+	// Changed delivers the cluster whenever it differs from the last delivery.
+	Changed func(Snapshot)
+	// Lost says that a session ended; the broker goes on serving, and the Member goes on
+	// trying to register anew.
+	Lost func(err error)
+	// Rejoined says that the broker is registered again, as a new incarnation, with its
+	// advertised topics. Epochs that were claimed are still recorded.
+	Rejoined func()
+	// Failed says that the Member cannot go on: another process has taken the broker id.
+	Failed func(err error)
+}
+
+// Member keeps one broker registered: it opens a session, registers, watches, and when
+// the session is lost does so again with a new one, until Close. Its methods work on
+// the incarnation of the moment; between two they wait for the next one, as long as
+// their context allows.
+//
+// It runs one goroutine.
+type Member struct {
+	o      MemberOptions
+	cancel context.CancelFunc
+	done   chan struct{}
+
+	mu      sync.Mutex // guards what follows
+	now     *Registration
+	changed chan struct{} // closed and replaced when now or failed changes
+	failed  error         // why there will be no other incarnation
+	ads     []TopicAd
+}
+
+// Join registers the broker and returns when that is done; ctx bounds it. The first
+// Changed follows. A *TakenError names another process with the same broker id.
+func Join(ctx context.Context, o MemberOptions) (*Member, error) {
+	if o.Audit == 0 {
+		o.Audit = DefaultAudit
+	}
+	if o.Retry == 0 {
+		o.Retry = DefaultRetry
+	}
+	if o.Log == nil {
+		o.Log = slog.New(slog.DiscardHandler)
+	}
+	m := &Member{o: o, done: make(chan struct{}), changed: make(chan struct{})}
+	r, err := m.register(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("join the cluster: %w", err)
+	}
+	m.now = r
+	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	m.cancel = cancel
+	go m.run(run, r)
+	return m, nil
+}
+
+// register opens a session and registers in it.
+func (m *Member) register(ctx context.Context) (*Registration, error) {
+	reg, err := m.o.Open(ctx)
+	if err != nil {
+		return nil, err
+	}
+	c, err := NewCatalog(reg, m.o.Root)
+	if err == nil {
+		var r *Registration
+		if r, err = c.Register(ctx, m.o.Broker, m.o.Witness); err == nil {
+			return r, nil
+		}
+	}
+	return nil, errors.Join(err, reg.Close())
+}
+
+// run is the goroutine.
+func (m *Member) run(ctx context.Context, r *Registration) {
+	defer close(m.done)
+	last := Snapshot{}
+	for {
+		m.follow(ctx, r, &last)
+		lost := r.reg.Err()
+		m.become(nil, nil)
+		if err := r.reg.Close(); err != nil {
+			m.o.Log.Warn("registry session not closed cleanly", "error", err)
+		}
+		if ctx.Err() != nil {
+			return
+		}
+		m.o.Log.Warn("registry session lost, registering anew", "broker", m.o.Broker.ID, "error", lost)
+		call(m.o.Events.Lost, lost)
+		next, err := m.rejoin(ctx, r)
+		if err != nil {
+			if ctx.Err() == nil {
+				m.o.Log.Error("cannot register again", "broker", m.o.Broker.ID, "error", err)
+				m.become(nil, err)
+				call(m.o.Events.Failed, err)
+			}
+			return
+		}
+		r = next
+		m.become(r, nil)
+		m.o.Log.Info("registered again", "broker", m.o.Broker.ID, "server", r.reg.Status().Server)
+		if m.o.Events.Rejoined != nil {
+			m.o.Events.Rejoined()
+		}
+	}
+}
+
+func call[T any](f func(T), v T) {
+	if f != nil {
+		f(v)
+	}
+}
+
+// rejoin tries until it is registered, ctx ends, or another process has the broker id.
+func (m *Member) rejoin(ctx context.Context, old *Registration) (*Registration, error) {
+	// Claims of groups are checked by the version of their record, so they outlive a
+	// session. The turn is kept: the dead session's last write is over, and none follows.
+	select {
+	case <-old.turn:
+	case <-ctx.Done():
+		return nil, ctx.Err()
+	}
+	claimed := old.groups
+	for {
+		r, err := m.register(ctx)
+		if err == nil {
+			r.groups = claimed
+			if err = r.Advertise(ctx, m.advertised()); err == nil {
+				return r, nil
+			}
+			err = errors.Join(err, r.reg.Close())
+		}
+		if errors.Is(err, ErrBrokerIDTaken) || ctx.Err() != nil {
+			return nil, err
+		}
+		m.o.Log.Warn("registry not reached, trying again", "error", err, "pause", m.o.Retry)
+		if !wait(ctx, m.o.Retry) {
+			return nil, ctx.Err()
+		}
+	}
+}
+
+// wait reports whether the time passed before ctx ended.
+func wait(ctx context.Context, d time.Duration) bool {
+	t := time.NewTimer(d)
+	defer t.Stop()
+	select {
+	case <-t.C:
+		return true
+	case <-ctx.Done():
+		return false
+	}
+}
+
+// follow reads and delivers until the session or ctx ends.
+func (m *Member) follow(ctx context.Context, r *Registration, last *Snapshot) {
+	hint := make(chan struct{}, 1)
+	reachable := true
+	for {
+		s, err := m.read(ctx, r, hint)
+		pause := m.o.Audit*2/3 + rand.N(m.o.Audit*2/3+1)
+		switch {
+		case err == nil:
+			if !reachable {
+				m.o.Log.Info("registry answers again", "server", r.reg.Status().Server)
+			}
+			if !reflect.DeepEqual(s, *last) {
+				*last = s
+				call(m.o.Events.Changed, s)
+			}
+		case ctx.Err() != nil || r.reg.Err() != nil:
+			return
+		default:
+			if reachable {
+				m.o.Log.Warn("registry does not answer, changes of membership wait", "error", err)
+			}
+			pause = m.o.Retry
+		}
+		reachable = err == nil
+		t := time.NewTimer(pause)
+		select {
+		case <-hint:
+		case <-t.C:
+		case <-r.reg.Done():
+		case <-ctx.Done():
+		}
+		t.Stop()
+		if r.reg.Err() != nil || ctx.Err() != nil {
+			return
+		}
+	}
+}
+
+// read arms the watches, reads everything, and lets the witness see it.
+func (m *Member) read(ctx context.Context, r *Registration, hint chan<- struct{}) (Snapshot, error) {
+	if err := r.watch(ctx, hint); err != nil {
+		return Snapshot{}, err
+	}
+	s, err := r.Snapshot(ctx)
+	if err != nil {
+		return Snapshot{}, fmt.Errorf("read cluster: %w", err)
+	}
+	for _, t := range s.Topics {
+		s.Regressions = append(s.Regressions, m.o.Witness.Regressions(t.Name, t.Claimed)...)
+	}
+	if len(s.Regressions) > 0 {
+		m.o.Log.Warn("registry is behind what was seen before", "partitions", len(s.Regressions), "first", s.Regressions[0])
+	}
+	if err := m.o.Witness.Raise(s.epochs()); err != nil {
+		return Snapshot{}, err
+	}
+	return s, nil
+}
+
+// become changes the incarnation of the moment and wakes who waits for one.
+func (m *Member) become(r *Registration, failed error) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.now, m.failed = r, failed
+	close(m.changed)
+	m.changed = make(chan struct{})
+}
+
+func (m *Member) advertised() []TopicAd {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.ads
+}
+
+// With runs do on the incarnation of the moment, waiting for one as long as ctx allows.
+// When the session is lost in the middle, and it is certain that nothing was done, do is
+// run again on the next one.
+func (m *Member) With(ctx context.Context, do func(*Registration) error) error {
+	for {
+		m.mu.Lock()
+		r, changed, failed := m.now, m.changed, m.failed
+		m.mu.Unlock()
+		if failed != nil {
+			return failed
+		}
+		if r != nil {
+			err := do(r)
+			if !errors.Is(err, ErrSessionLost) || errors.Is(err, ErrUnknownOutcome) {
+				return err
+			}
+		}
+		select {
+		case <-changed:
+		case <-ctx.Done():
+			return fmt.Errorf("%w: between two sessions: %w", ErrUnavailable, context.Cause(ctx))
+		case <-m.done:
+			return ErrClosed
+		}
+	}
+}
+
+// CreateTopic is Registration.CreateTopic, as are the others below.
+func (m *Member) CreateTopic(ctx context.Context, t Topic) error {
+	return m.With(ctx, func(r *Registration) error { return r.CreateTopic(ctx, t) })
+}
+
+// SetTopic replaces a topic's record.
+func (m *Member) SetTopic(ctx context.Context, t Topic) error {
+	return m.With(ctx, func(r *Registration) error { return r.SetTopic(ctx, t) })
+}
+
+// DeleteTopic removes a topic.
+func (m *Member) DeleteTopic(ctx context.Context, name string) error {
+	return m.With(ctx, func(r *Registration) error { return r.DeleteTopic(ctx, name) })
+}
+
+// Topics reads all topics, sorted by name.
+func (m *Member) Topics(ctx context.Context) (topics []Topic, err error) {
+	err = m.With(ctx, func(r *Registration) (err error) { topics, err = r.Topics(ctx); return err })
+	return topics, err
+}
+
+// ClaimEpochs takes the leadership of a topic's partitions on this broker.
+func (m *Member) ClaimEpochs(ctx context.Context, topic string, floor []protocol.Epoch) (epochs []protocol.Epoch, err error) {
+	err = m.With(ctx, func(r *Registration) (err error) { epochs, err = r.ClaimEpochs(ctx, topic, floor); return err })
+	return epochs, err
+}
+
+// ClaimAll is ClaimEpochs for many topics.
+func (m *Member) ClaimAll(ctx context.Context, floors map[string][]protocol.Epoch) (epochs map[string][]protocol.Epoch, err error) {
+	err = m.With(ctx, func(r *Registration) (err error) { epochs, err = r.ClaimAll(ctx, floors); return err })
+	return epochs, err
+}
+
+// ClaimGroup makes this broker the coordinator of a group.
+func (m *Member) ClaimGroup(ctx context.Context, group string) (epoch protocol.Epoch, err error) {
+	err = m.With(ctx, func(r *Registration) (err error) { epoch, err = r.ClaimGroup(ctx, group); return err })
+	return epoch, err
+}
+
+// ReleaseGroup gives a group back.
+func (m *Member) ReleaseGroup(ctx context.Context, group string) error {
+	return m.With(ctx, func(r *Registration) error { return r.ReleaseGroup(ctx, group) })
+}
+
+// MirrorOffsets writes offsets where MetaQ keeps them.
+func (m *Member) MirrorOffsets(ctx context.Context, marks []OffsetMark) error {
+	return m.With(ctx, func(r *Registration) error { return r.MirrorOffsets(ctx, marks) })
+}
+
+// Advertise makes these the topics that MetaQ's tools see here, in this incarnation and
+// in later ones.
+func (m *Member) Advertise(ctx context.Context, ads []TopicAd) error {
+	m.mu.Lock()
+	m.ads = ads
+	m.mu.Unlock()
+	return m.With(ctx, func(r *Registration) error { return r.Advertise(ctx, ads) })
+}
+
+// Status tells how the connection is; not connected between two sessions.
+func (m *Member) Status() Status {
+	m.mu.Lock()
+	r := m.now
+	m.mu.Unlock()
+	if r == nil {
+		return Status{}
+	}
+	return r.reg.Status()
+}
+
+// Leave takes the registration back, as long as ctx allows, and closes. After an error
+// the registration goes with its session.
+func (m *Member) Leave(ctx context.Context) error {
+	m.mu.Lock()
+	r := m.now
+	m.mu.Unlock()
+	var err error
+	if r != nil {
+		err = r.Leave(ctx)
+	}
+	return errors.Join(err, m.Close())
+}
+
+// Close ends the session and the goroutine, and waits for both. It may be called twice.
+func (m *Member) Close() error {
+	m.cancel()
+	<-m.done
+	return nil
+}

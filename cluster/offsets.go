@@ -1,0 +1,171 @@
+package cluster
+
+import (
+	"context"
+	"fmt"
+	"slices"
+
+	"metaq/protocol"
+)
+
+// OffsetMark is a group's progress in one partition.
+type OffsetMark struct {
+	Group     string
+	Topic     string
+	Partition protocol.PartitionID
+	Progress  Progress
+}
+
+// marked is what was mirrored last: to write only what changed, without reading.
+type marked struct {
+	version  Version
+	progress Progress
+}
+
+// MirrorOffsets writes offsets where MetaQ keeps them, in one Multi as long as they fit:
+// only what changed since the last call, and only for groups that this registration has
+// claimed (ErrNotCoordinator otherwise). ErrFenced when a newer coordinator has a group;
+// its offsets are then not touched. Offsets are a mirror: the truth is in the
+// coordinator's log, so a failed call needs no repair but the next one.
+func (r *Registration) MirrorOffsets(ctx context.Context, marks []OffsetMark) error {
+	if err := r.take(ctx); err != nil {
+		return fmt.Errorf("mirror offsets: %w", err)
+	}
+	defer r.give()
+	changed, guard, err := r.changedMarks(marks)
+	if err != nil || len(changed) == 0 {
+		return err
+	}
+	for len(changed) > 0 {
+		chunk := changed[:min(len(changed), MaxMultiOps-len(guard))]
+		changed = changed[len(chunk):]
+		if err := r.mirror(ctx, guard, chunk); err != nil {
+			return fmt.Errorf("mirror offsets: %w", err)
+		}
+	}
+	return nil
+}
+
+// changedMarks picks what differs from the last mirror, and the checks that give the right.
+func (r *Registration) changedMarks(marks []OffsetMark) ([]OffsetMark, []Op, error) {
+	guard := []Op{r.fence}
+	var changed []OffsetMark
+	for _, m := range marks {
+		if was, found := r.marks[r.markPath(m)]; found && was.progress == m.Progress {
+			continue
+		}
+		version, claimed := r.groups[m.Group]
+		if !claimed {
+			return nil, nil, fmt.Errorf("mirror offsets: %w: %s", ErrNotCoordinator, m.Group)
+		}
+		if err := protocol.CheckName("topic", m.Topic); err != nil {
+			return nil, nil, fmt.Errorf("mirror offsets: %w: %w", ErrInvalid, err)
+		}
+		if check := Check(r.paths.group(m.Group), version); !slices.ContainsFunc(guard, func(op Op) bool { return op.Path == check.Path }) {
+			guard = append(guard, check)
+		}
+		changed = append(changed, m)
+	}
+	if len(guard) > MaxMultiOps/2 {
+		return nil, nil, fmt.Errorf("mirror offsets: %w: %d groups in one call; at most %d", ErrTooLarge, len(guard)-1, MaxMultiOps/2-1)
+	}
+	return changed, guard, nil
+}
+
+func (r *Registration) markPath(m OffsetMark) string {
+	return r.paths.offset(m.Group, m.Topic, m.Partition)
+}
+
+// mirror writes one chunk. The versions are those of the last call where they are
+// known, so that the usual case reads nothing.
+func (r *Registration) mirror(ctx context.Context, guard []Op, marks []OffsetMark) error {
+	known := true
+	var parents []string
+	for _, m := range marks {
+		if _, found := r.marks[r.markPath(m)]; !found {
+			known = false
+			parents = append(parents, parentOf(r.markPath(m)))
+		}
+	}
+	if err := ensure(ctx, r.reg, slices.Compact(slices.Sorted(slices.Values(parents)))); err != nil {
+		return err
+	}
+	plan := mapped(marks, func(m OffsetMark) found {
+		was, ok := r.marks[r.markPath(m)]
+		return found{Node: Node{Version: was.version}, ok: ok}
+	})
+	err := converge(ctx, r.reg, guard, func(ctx context.Context) (ops []Op, err error) {
+		if !known {
+			if plan, err = readAll(ctx, r.reg, mapped(marks, r.markPath)); err != nil {
+				return nil, err
+			}
+		}
+		known = false // a second round reads
+		for i, m := range marks {
+			ops = append(ops, putOp(r.markPath(m), plan[i], []byte(m.Progress.String())))
+		}
+		return ops, nil
+	})
+	if err != nil {
+		// What arrived and what did not is unknown, so the versions are as well.
+		for _, m := range marks {
+			delete(r.marks, r.markPath(m))
+		}
+		return err
+	}
+	for i, m := range marks {
+		version := Version(0)
+		if plan[i].ok {
+			version = plan[i].Version + 1
+		}
+		r.marks[r.markPath(m)] = marked{version: version, progress: m.Progress}
+	}
+	return nil
+}
+
+// Offsets reads the mirrored offsets of a group, whoever wrote them, in the order of
+// topic and partition. A group that never had one has none.
+func (c *Catalog) Offsets(ctx context.Context, group string) ([]OffsetMark, error) {
+	topics, err := childrenOf(ctx, c.reg, c.paths.offsets(group))
+	if err != nil {
+		return nil, fmt.Errorf("offsets of %s: %w", group, err)
+	}
+	var marks []OffsetMark
+	for _, topic := range topics {
+		names, err := childrenOf(ctx, c.reg, c.paths.offsets(group)+"/"+topic)
+		if err != nil {
+			return nil, fmt.Errorf("offsets of %s: %w", group, err)
+		}
+		for _, name := range names {
+			id, err := protocol.ParsePartitionID(name)
+			if err != nil {
+				return nil, fmt.Errorf("offsets of %s: %w: %w", group, ErrRecord, err)
+			}
+			marks = append(marks, OffsetMark{Group: group, Topic: topic, Partition: id})
+		}
+	}
+	slices.SortStableFunc(marks, func(a, b OffsetMark) int {
+		if a.Topic != b.Topic {
+			return 0 // topics are in order already
+		}
+		return a.Partition.Compare(b.Partition)
+	})
+	nodes, err := readAll(ctx, c.reg, mapped(marks, func(m OffsetMark) string { return c.paths.offset(group, m.Topic, m.Partition) }))
+	if err != nil {
+		return nil, fmt.Errorf("offsets of %s: %w", group, err)
+	}
+	var read []OffsetMark
+	for i, n := range nodes {
+		if !n.ok {
+			continue
+		}
+		m := marks[i]
+		p, err := ParseProgress(string(n.Data))
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", c.paths.offset(group, m.Topic, m.Partition), err)
+		}
+		m.Progress = p
+		read = append(read, m)
+	}
+	return read, nil
+}

@@ -1,0 +1,93 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+)
+
+// CreateTopic adds a topic. ErrExists when it is there, with whatever settings.
+func (r *Registration) CreateTopic(ctx context.Context, t Topic) error {
+	if err := t.Check(); err != nil {
+		return err
+	}
+	return r.inTurn(ctx, "create topic "+t.Name, func(ctx context.Context) ([]Op, func(), error) {
+		got, err := readAll(ctx, r.reg, []string{r.paths.topic(t.Name), r.paths.partitions(t.Name)})
+		if err != nil {
+			return nil, nil, err
+		}
+		if got[0].ok {
+			return nil, nil, ErrExists
+		}
+		ops := []Op{Create(r.paths.topic(t.Name), encode(t), Persistent)}
+		if !got[1].ok {
+			ops = append(ops, Create(r.paths.partitions(t.Name), nil, Persistent))
+		}
+		return ops, func() {}, nil
+	})
+}
+
+// SetTopic replaces a topic's record. ErrNotFound; ErrFewerPartitions. With
+// t.Version above 0 the record must still have that version, otherwise ErrVersion:
+// a topic that was read, changed and written loses nobody's change. A version of 0
+// takes the record as it is now.
+func (r *Registration) SetTopic(ctx context.Context, t Topic) error {
+	if err := t.Check(); err != nil {
+		return err
+	}
+	return r.inTurn(ctx, "set topic "+t.Name, func(ctx context.Context) ([]Op, func(), error) {
+		was, err := r.Topic(ctx, t.Name)
+		if err != nil {
+			return nil, nil, err
+		}
+		if t.Version > 0 && t.Version != was.Version {
+			return nil, nil, fmt.Errorf("%w: %d, not %d", ErrVersion, was.Version, t.Version)
+		}
+		if t.Partitions < was.Partitions {
+			return nil, nil, fmt.Errorf("%w: %d now, %d asked for", ErrFewerPartitions, was.Partitions, t.Partitions)
+		}
+		return []Op{Set(r.paths.topic(t.Name), encode(t), was.Version)}, func() {}, nil
+	})
+}
+
+// DeleteTopic removes a topic and the record of its partitions' leaders. ErrNotFound.
+// A topic of the same name that is made later starts with epochs above those that the
+// claiming broker's logs and witness know.
+func (r *Registration) DeleteTopic(ctx context.Context, name string) error {
+	return r.inTurn(ctx, "delete topic "+name, func(ctx context.Context) ([]Op, func(), error) {
+		t, err := r.Topic(ctx, name)
+		if err != nil && !errors.Is(err, ErrRecord) { // a damaged record can be deleted
+			return nil, nil, err
+		}
+		parts := r.paths.partitions(name)
+		homes, err := childrenOf(ctx, r.reg, parts)
+		if err != nil {
+			return nil, nil, err
+		}
+		homePaths := mapped(homes, func(home string) string { return parts + "/" + home })
+		got, err := readAll(ctx, r.reg, append(homePaths, parts))
+		if err != nil {
+			return nil, nil, err
+		}
+		// The topic goes first: claims of its partitions check it.
+		ops := []Op{Delete(r.paths.topic(name), t.Version)}
+		for i, n := range got {
+			if path := append(homePaths, parts)[i]; n.ok {
+				ops = append(ops, Delete(path, n.Version))
+			}
+		}
+		return ops, func() {}, nil
+	})
+}
+
+// inTurn is write, with the turn taken, and with words for the error.
+func (r *Registration) inTurn(ctx context.Context, what string, plan func(ctx context.Context) ([]Op, func(), error)) error {
+	if err := r.take(ctx); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	defer r.give()
+	if err := r.write(ctx, plan); err != nil {
+		return fmt.Errorf("%s: %w", what, err)
+	}
+	return nil
+}
