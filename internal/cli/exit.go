@@ -52,11 +52,23 @@ func ExitCode(err error) int {
 // Report writes err to w, "metaq: " before each of its lines, and returns the
 // exit code that tells it.
 func Report(w io.Writer, err error) int {
-	if err != nil {
+	if err != nil && !errors.Is(err, ErrReported) {
 		for line := range strings.Lines(err.Error()) {
 			// What cannot be written to stderr cannot be told anywhere.
 			_, _ = fmt.Fprintf(w, "metaq: %s\n", strings.TrimRight(line, "\r\n"))
 		}
 	}
 	return ExitCode(err)
+}
+
+// ErrReported is a problem that the user has been told of already: Report
+// writes nothing and the exit code is ExitProblem.
+var ErrReported = errors.New("reported")
+
+// Advise adds to err what to do next, if it is target.
+func Advise(err, target error, format string, args ...any) error {
+	if !errors.Is(err, target) {
+		return err
+	}
+	return fmt.Errorf("%w; "+format, append([]any{err}, args...)...)
 }

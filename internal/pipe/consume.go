@@ -1,0 +1,133 @@
+package pipe
+
+import (
+	"bufio"
+	"context"
+	"io"
+	"time"
+
+	"metaq/client"
+	"metaq/internal/cli"
+	"metaq/protocol"
+)
+
+// Source is what Consume needs from a reader; *client.Reader is one.
+type Source interface {
+	// Next returns the next message, and waits for it until ctx ends. It is called
+	// from one goroutine.
+	Next(ctx context.Context) (client.Record, error)
+}
+
+// ConsumeOptions says what to write and when to end.
+type ConsumeOptions struct {
+	Count   int64         // end after so many messages; 0 = never
+	Timeout time.Duration // end when no new message came for so long; 0 = never
+	JSON    bool          // an object a line in place of payloads
+}
+
+// Consume writes messages to a stream, each with a newline behind it, and
+// returns how many it wrote. It ends without an error when ctx does, after Count
+// messages, or after Timeout. Whatever it has got is written before it waits.
+func Consume(ctx context.Context, from Source, to io.Writer, o ConsumeOptions) (written int64, err error) {
+	ahead, cancel := context.WithCancel(ctx)
+	records := make(chan client.Record, 256)
+	var sourceErr error // set before records is closed
+	go func() {
+		defer close(records)
+		for {
+			r, err := from.Next(ahead)
+			if err != nil {
+				sourceErr = err
+				return
+			}
+			select {
+			case records <- r:
+			case <-ahead.Done():
+				return
+			}
+		}
+	}()
+	defer func() {
+		cancel()
+		for range records { // until the goroutine has gone
+		}
+	}()
+
+	out := bufio.NewWriterSize(to, 64<<10)
+	for o.Count == 0 || written < o.Count {
+		r, state, err := next(ctx, records, out, o.Timeout)
+		switch {
+		case err != nil:
+			return written, err
+		case state == ended && ctx.Err() == nil:
+			return written, sourceErr
+		case state != got:
+			return written, nil
+		}
+		if err := write(out, &r, o.JSON); err != nil {
+			return written, err
+		}
+		written++
+	}
+	return written, out.Flush()
+}
+
+// What next found.
+type found uint8
+
+const (
+	got   found = iota // a record
+	idle               // none within the timeout, or ctx ended
+	ended              // the source has failed
+)
+
+// next returns the next record. It flushes before it waits; its error is that of
+// the flush.
+func next(ctx context.Context, records <-chan client.Record, out *bufio.Writer, timeout time.Duration) (client.Record, found, error) {
+	select {
+	case r, more := <-records:
+		if more {
+			return r, got, nil
+		}
+		return r, ended, out.Flush()
+	default:
+	}
+	if err := out.Flush(); err != nil {
+		return client.Record{}, idle, err
+	}
+	var late <-chan time.Time
+	if timeout > 0 {
+		timer := time.NewTimer(timeout)
+		defer timer.Stop()
+		late = timer.C
+	}
+	select {
+	case r, more := <-records:
+		if more {
+			return r, got, nil
+		}
+		return r, ended, nil
+	case <-late:
+	case <-ctx.Done():
+	}
+	return client.Record{}, idle, nil
+}
+
+func write(out *bufio.Writer, r *client.Record, asJSON bool) error {
+	if asJSON {
+		return cli.WriteJSONLine(out, message(r))
+	}
+	if _, err := out.Write(r.Value); err != nil {
+		return err
+	}
+	return out.WriteByte('\n')
+}
+
+// message gives the record the form that JSON readers know from the protocol.
+func message(r *client.Record) protocol.Message {
+	m := protocol.NewMessage(&protocol.Record{
+		Offset: r.Offset, Time: r.Time.UnixMilli(), Key: r.Key, Headers: r.Headers, Value: r.Value,
+	})
+	m.Topic, m.Partition = r.Topic, &r.Partition
+	return m
+}
