@@ -35,6 +35,9 @@ type TopicSet struct {
 // TopicName names a topic: metaq.admin.topic.info and .delete.
 type TopicName struct {
 	Topic string `json:"topic"`
+	// AutoCreate, in info, says that a producer waits to use the topic: a broker
+	// that creates topics at first use then creates it.
+	AutoCreate bool `json:"auto_create,omitempty"`
 }
 
 // TopicList is the answer of metaq.admin.topic.ls: sorted by name.

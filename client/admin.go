@@ -1,0 +1,144 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"time"
+
+	"metaq/protocol"
+)
+
+// Admin makes administration requests, one attempt each: a ctx without deadline
+// counts as one of 5 s. Every call returns the broker's refusal (compare with
+// ErrNoTopic, ErrExists, ErrBadName ...), or an error that wraps ErrNoBroker when
+// no broker serves the request. Its methods may be called from any goroutine.
+type Admin struct {
+	c *Client
+}
+
+// Ping asks any broker for its state, and fails unless it is ready.
+func (a *Admin) Ping(ctx context.Context) (protocol.BrokerInfo, error) {
+	b, err := a.BrokerInfo(ctx)
+	if err == nil && !b.Ready {
+		err = fmt.Errorf("broker %d at %s is not ready yet: try again", b.BrokerID, a.c.Servers())
+	}
+	return b, err
+}
+
+// WaitReady pings until a broker is ready or ctx ends; it then returns the last
+// reason. ctx should have an end.
+func (a *Admin) WaitReady(ctx context.Context) (protocol.BrokerInfo, error) {
+	for attempt := 0; ; attempt++ {
+		b, err := a.ping(ctx)
+		if err == nil {
+			return b, nil
+		}
+		if pause(ctx, backoff(attempt)) != nil {
+			return b, err
+		}
+	}
+}
+
+// ping is Ping with a short timeout, for a broker that hangs while it starts.
+func (a *Admin) ping(ctx context.Context) (protocol.BrokerInfo, error) {
+	ctx, cancel := context.WithTimeout(ctx, time.Second)
+	defer cancel()
+	return a.Ping(ctx)
+}
+
+// BrokerInfo asks any broker for itself.
+func (a *Admin) BrokerInfo(ctx context.Context) (protocol.BrokerInfo, error) {
+	var b protocol.BrokerInfo
+	err := a.c.call(ctx, a.c.subjects.Admin("broker", "info"), struct{}{}, &b)
+	if err != nil {
+		err = fmt.Errorf("ask for a broker: %w", err)
+	}
+	return b, err
+}
+
+// ClusterInfo describes the brokers, and the partitions that do not serve.
+func (a *Admin) ClusterInfo(ctx context.Context) (protocol.ClusterInfo, error) {
+	var c protocol.ClusterInfo
+	err := a.c.call(ctx, a.c.subjects.Admin("cluster", "info"), struct{}{}, &c)
+	if err != nil {
+		err = fmt.Errorf("describe the cluster: %w", err)
+	}
+	return c, err
+}
+
+// CreateTopic creates a topic. Partitions are per broker; 0 means the broker's
+// default.
+func (a *Admin) CreateTopic(ctx context.Context, req protocol.TopicCreate) (protocol.TopicInfo, error) {
+	return a.topic(ctx, "create", req.Topic, req)
+}
+
+// SetTopic changes a topic. Nil fields stay as they are; partitions only grow.
+func (a *Admin) SetTopic(ctx context.Context, req protocol.TopicSet) (protocol.TopicInfo, error) {
+	return a.topic(ctx, "set", req.Topic, req)
+}
+
+// TopicInfo describes a topic and its partitions, which are sorted by
+// PartitionID.Compare.
+func (a *Admin) TopicInfo(ctx context.Context, topic string) (protocol.TopicInfo, error) {
+	return a.topic(ctx, "info", topic, protocol.TopicName{Topic: topic})
+}
+
+func (a *Admin) topic(ctx context.Context, verb, topic string, req any) (protocol.TopicInfo, error) {
+	var info protocol.TopicInfo
+	if err := checkTopic(topic); err != nil {
+		return info, err
+	}
+	err := a.c.call(ctx, a.c.subjects.Admin("topic", verb), req, &info)
+	if err != nil {
+		err = fmt.Errorf("topic %s %s: %w", verb, topic, err)
+	}
+	return info, err
+}
+
+// DeleteTopic deletes a topic and its messages.
+func (a *Admin) DeleteTopic(ctx context.Context, topic string) error {
+	if err := checkTopic(topic); err != nil {
+		return err
+	}
+	var done protocol.Done
+	if err := a.c.call(ctx, a.c.subjects.Admin("topic", "delete"), protocol.TopicName{Topic: topic}, &done); err != nil {
+		return fmt.Errorf("topic delete %s: %w", topic, err)
+	}
+	return nil
+}
+
+// ListTopics returns all topics, sorted by name.
+func (a *Admin) ListTopics(ctx context.Context) ([]protocol.TopicSummary, error) {
+	var list protocol.TopicList
+	if err := a.c.call(ctx, a.c.subjects.Admin("topic", "ls"), struct{}{}, &list); err != nil {
+		return nil, fmt.Errorf("topic ls: %w", err)
+	}
+	return list.Topics, nil
+}
+
+// Offsets returns the ends of a partition's log. Its Offset is that of the first
+// record at or after at, or the end offset when there is none; with a zero at it
+// is the end offset.
+func (a *Admin) Offsets(ctx context.Context, topic string, p PartitionID, at time.Time) (protocol.OffsetsReply, error) {
+	var reply protocol.OffsetsReply
+	if err := checkTopic(topic); err != nil {
+		return reply, err
+	}
+	var req protocol.OffsetsRequest
+	if !at.IsZero() {
+		at = at.UTC()
+		req.Time = &at
+	}
+	err := a.c.call(ctx, a.c.subjects.Partition(protocol.OpOffsets, topic, p), req, &reply)
+	if err != nil {
+		err = fmt.Errorf("offsets of %s %s: %w", topic, p, err)
+	}
+	return reply, err
+}
+
+func checkTopic(name string) error {
+	if err := protocol.CheckName("topic", name); err != nil {
+		return protocol.ErrBadName.With("%v", err)
+	}
+	return nil
+}

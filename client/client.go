@@ -1,0 +1,131 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"metaq/protocol"
+)
+
+// requestTimeout bounds a request whose ctx has no deadline of its own.
+const requestTimeout = 5 * time.Second
+
+// Client is a connection to a MetaQ cluster. Its methods may be called from any
+// goroutine.
+type Client struct {
+	link     link
+	subjects protocol.Subjects
+	log      *slog.Logger
+	close    func()
+	once     sync.Once
+}
+
+// Connect connects to the first server that answers. When none does it returns,
+// after the dial timeout at most, an error that wraps ErrNoBroker and names the
+// addresses that were tried. A connection that breaks later is made again for
+// ever; what the Client's users see of that is said at each method.
+//
+// Connect needs a NATS server only; Admin.Ping asks whether a broker is behind it.
+func Connect(ctx context.Context, opts ...Option) (*Client, error) {
+	o, err := newOptions(opts)
+	if err != nil {
+		return nil, fmt.Errorf("connect: %w", err)
+	}
+	nc, owned := o.conn, false
+	if nc == nil {
+		owned = true
+		if nc, err = dial(ctx, &o); err != nil {
+			return nil, err
+		}
+	}
+	l := newNATSLink(nc)
+	c := newClient(l, &o)
+	c.close = func() {
+		l.close()
+		if owned {
+			nc.Close()
+		}
+	}
+	return c, nil
+}
+
+func newClient(l link, o *options) *Client {
+	return &Client{link: l, subjects: protocol.Subjects{Prefix: o.prefix}, log: o.log, close: func() {}}
+}
+
+// Close ends the connection, unless it was given with WithNATS. Close producers
+// and readers first: what they have in flight is not waited for. It may be called
+// twice.
+func (c *Client) Close() { c.once.Do(c.close) }
+
+// Servers names the server that the client is connected to, or those that it
+// tries.
+func (c *Client) Servers() string { return c.link.servers() }
+
+// Admin returns the client's administration calls.
+func (c *Client) Admin() *Admin { return &Admin{c: c} }
+
+// call makes one request with JSON both ways. A refusal comes back as a
+// *protocol.Error or *protocol.RangeError.
+func (c *Client) call(ctx context.Context, subject string, req, reply any) error {
+	data, err := json.Marshal(req)
+	if err != nil {
+		return fmt.Errorf("encode request %s: %w", subject, err)
+	}
+	if _, ok := ctx.Deadline(); !ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
+		defer cancel()
+	}
+	answer, err := c.link.request(ctx, subject, data)
+	if err != nil {
+		return err
+	}
+	if err := protocol.DecodeError(answer); err != nil {
+		return err
+	}
+	if err := json.Unmarshal(answer, reply); err != nil {
+		return fmt.Errorf("decode answer to %s: %w", subject, err)
+	}
+	return nil
+}
+
+// dial makes the NATS connection.
+func dial(ctx context.Context, o *options) (*nats.Conn, error) {
+	for attempt := 0; ; attempt++ {
+		nc, err := dialOnce(ctx, o)
+		if err == nil || !o.wait || !errors.Is(err, ErrNoBroker) {
+			return nc, err
+		}
+		if pause(ctx, backoff(attempt)) != nil {
+			return nil, err
+		}
+	}
+}
+
+func dialOnce(ctx context.Context, o *options) (*nats.Conn, error) {
+	ctx, cancel := context.WithTimeout(ctx, o.dialTimeout)
+	defer cancel()
+	servers, err := o.findServers(ctx)
+	if err != nil {
+		return nil, err
+	}
+	each := o.dialTimeout / time.Duration(len(servers))
+	d := newDialer(ctx, each)
+	nc, err := nats.Connect(joinURLs(servers), append(o.natsDefaults(each, d), o.natsOptions...)...)
+	if why := d.settle(); err != nil {
+		if why != nil {
+			err = why
+		}
+		return nil, fmt.Errorf("%w at %s: %w; start one with 'metaq broker', or name another server",
+			ErrNoBroker, joinServers(servers), err)
+	}
+	return nc, nil
+}

@@ -1,0 +1,91 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"metaq/protocol"
+)
+
+// Errors of the client itself. Compare with errors.Is; the errors that a caller
+// gets say more.
+var (
+	// ErrClosed is returned by calls on what was closed, and given to records
+	// that a Close had to give up before they were ever sent: they are not stored.
+	ErrClosed = errors.New("closed")
+	// ErrBufferFull is returned by SendAsync and Send of a producer made with
+	// RefuseWhenFull while its buffer is full. The record was not taken.
+	ErrBufferFull = errors.New("the producer's buffer is full")
+	// ErrOutcomeUnknown is given to a record that was sent and never answered:
+	// it may or may not be stored. Sending it anew may store it twice.
+	ErrOutcomeUnknown = errors.New("outcome unknown")
+	// ErrNotDelivered is given to a record that was certainly not stored within
+	// the delivery timeout. Sending it anew is safe.
+	ErrNotDelivered = errors.New("not delivered within the timeout")
+	// ErrNoBroker says that no broker serves what was asked for now, or that there
+	// is no connection. The request was not carried out.
+	ErrNoBroker = errors.New("no broker answers")
+	// ErrCorrupt says that a fetched batch is damaged or not to be understood.
+	ErrCorrupt = errors.New("damaged batch")
+)
+
+// Refusals of the broker that callers often look for. Compare with errors.Is;
+// protocol has all of them. A producer returns ErrTooLarge also by itself.
+var (
+	ErrTooLarge    error = protocol.ErrTooLarge
+	ErrNoTopic     error = protocol.ErrNoTopic
+	ErrNoPartition error = protocol.ErrNoPartition
+	ErrExists      error = protocol.ErrExists
+	ErrBadName     error = protocol.ErrBadName
+	// ErrOutOfRange comes as a *protocol.RangeError, which has the log's ends.
+	ErrOutOfRange error = protocol.ErrRange
+)
+
+// errConnLost ends a request whose connection broke: its outcome is unknown.
+var errConnLost = errors.New("the connection was lost before the answer came")
+
+// errNoAnswer ends a request that was not answered in time: its outcome is
+// unknown.
+var errNoAnswer = errors.New("no answer in time")
+
+// retriable says whether the same request may succeed later.
+func retriable(err error) bool {
+	var e *protocol.Error
+	if errors.As(err, &e) {
+		return e.Class() != protocol.GiveUp
+	}
+	return errors.Is(err, ErrNoBroker) || errors.Is(err, errConnLost) || errors.Is(err, errNoAnswer)
+}
+
+// maybeDone says whether a request that ended with err may have been carried
+// out. A 503 is such an answer too: after a failed sync the partition recovers
+// from its disk, where the batch may be.
+func maybeDone(err error) bool {
+	var e *protocol.Error
+	if errors.As(err, &e) {
+		return e.Code >= 500 && !errors.Is(e, protocol.ErrDiskFull)
+	}
+	return !errors.Is(err, ErrNoBroker) && !errors.Is(err, nats.ErrMaxPayload)
+}
+
+// requestError turns what NATS says about a request into an error of this
+// package that names subject and servers.
+func requestError(ctx context.Context, err error, subject, servers string) error {
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return fmt.Errorf("%w on %s at %s", ErrNoBroker, subject, servers)
+	case errors.Is(err, nats.ErrReconnectBufExceeded):
+		return fmt.Errorf("%w on %s: not connected to %s", ErrNoBroker, subject, servers)
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+		return fmt.Errorf("request %s: connection to %s is %w", subject, servers, ErrClosed)
+	case errors.Is(err, nats.ErrDisconnected), errors.Is(context.Cause(ctx), errConnLost):
+		return fmt.Errorf("request %s at %s: %w", subject, servers, errConnLost)
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
+		return fmt.Errorf("request %s at %s: %w", subject, servers, errNoAnswer)
+	default:
+		return fmt.Errorf("request %s at %s: %w", subject, servers, err)
+	}
+}

@@ -1,0 +1,351 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"metaq/protocol"
+)
+
+const (
+	fetchLeast   = 64 << 10 // bytes of one answer, when many partitions share the prefetch
+	fetchMost    = 1 << 20
+	recordBytes  = int64(unsafe.Sizeof(Record{}))
+	existsChecks = 8 // failures in a row after which the topic is asked for
+)
+
+// feed fetches one partition for a Reader. Its goroutine is run.
+type feed struct {
+	r       *Reader
+	id      PartitionID
+	subject string
+
+	// Guarded by r.mu.
+	ctx      context.Context // ends at Seek and Close; replaced at Seek
+	cancel   context.CancelFunc
+	start    Start
+	known    bool   // fetch is the offset to fetch; else start says what it will be
+	fetch    Offset // Invariant: all before it are in the queue or were returned
+	position Offset // of the next record that Next returns
+	seen     bool   // a broker answered: logStart and end mean something
+	logStart Offset
+	end      Offset
+	problem  error // of the last attempt
+	stopped  error // final until Seek
+}
+
+func newFeed(r *Reader, id PartitionID, start Start) *feed {
+	f := &feed{r: r, id: id, subject: r.c.subjects.Partition(protocol.OpGet, r.topic, id)}
+	f.resetLocked(start)
+	return f
+}
+
+// resetLocked begins anew at start.
+func (f *feed) resetLocked(start Start) {
+	if f.cancel != nil {
+		f.cancel()
+	}
+	f.ctx, f.cancel = context.WithCancel(f.r.ctx)
+	f.start, f.known, f.problem, f.stopped = start, false, nil, nil
+	if start.kind == startOffset {
+		f.setFetch(start.offset)
+	}
+}
+
+// setFetch fixes where fetching begins. Wants r.mu, but in NewReader.
+func (f *feed) setFetch(from Offset) { f.known, f.fetch, f.position = true, from, from }
+
+// run fetches until Close.
+func (f *feed) run() {
+	failures := 0
+	for f.r.ctx.Err() == nil {
+		f.r.mu.Lock()
+		ctx, stopped := f.ctx, f.stopped
+		f.r.mu.Unlock()
+		if stopped != nil {
+			<-ctx.Done() // until Seek or Close
+			continue
+		}
+		if f.r.waitRoom(ctx) != nil {
+			continue
+		}
+		err := f.fetchOnce(ctx)
+		switch {
+		case ctx.Err() != nil:
+			failures = 0
+			continue
+		case err == nil:
+			failures = 0
+			continue
+		case !retriable(err):
+		default:
+			failures++
+			f.note(ctx, err)
+			if failures%existsChecks != 0 {
+				_ = pause(ctx, backoff(failures-1)) // its end is seen above
+				continue
+			}
+			// A topic that was deleted has no leader either, for ever.
+			if err = f.exists(ctx); err == nil {
+				continue
+			}
+		}
+		f.stop(ctx, err)
+	}
+}
+
+// waitRoom waits until less than the prefetch is held.
+func (r *Reader) waitRoom(ctx context.Context) error {
+	for {
+		r.mu.Lock()
+		held, freed := r.held, r.freed
+		r.mu.Unlock()
+		if held < r.o.prefetch {
+			return ctx.Err()
+		}
+		select {
+		case <-freed:
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+}
+
+// resolve asks for the offset of a start.
+func (f *feed) resolve(ctx context.Context, s Start) (Offset, error) {
+	var at time.Time
+	if s.kind == startTime {
+		at = s.at
+	}
+	reply, err := f.r.c.Admin().Offsets(ctx, f.r.topic, f.id, at)
+	return reply.Offset, err
+}
+
+// fetchOnce makes one request and queues what it gave. ctx is f.ctx as it was:
+// once it has ended, nothing may be changed.
+func (f *feed) fetchOnce(ctx context.Context) error {
+	f.r.mu.Lock()
+	start, known, from := f.start, f.known, f.fetch
+	f.r.mu.Unlock()
+	if !known && start.kind != startEarliest {
+		at, err := f.resolve(ctx, start)
+		if err != nil {
+			return err
+		}
+		return f.update(ctx, func() { f.setFetch(at) })
+	}
+	req := protocol.GetRequest{
+		MaxBytes: f.r.fetchBytes(), MaxMessages: protocol.MaxBatchRecords,
+		WaitMs: int(f.r.o.maxWait.Milliseconds()), Format: protocol.FormatBatch,
+	}
+	if known {
+		req.Offset = &from
+	}
+	begun := time.Now()
+	answer, err := f.request(ctx, &req)
+	var out *protocol.RangeError
+	if errors.As(err, &out) {
+		return f.outOfRange(ctx, from, out)
+	}
+	if err != nil {
+		return err
+	}
+	head, batches, err := protocol.ParseFetch(answer)
+	if err != nil {
+		return fmt.Errorf("%w: answer to %s: %w", ErrCorrupt, f.subject, err)
+	}
+	if !known {
+		from = head.LogStart
+	}
+	err = f.update(ctx, func() {
+		f.setEnds(head.LogStart, head.EndOffset)
+		if f.problem = nil; !known {
+			f.setFetch(from)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if len(batches) > 0 {
+		return f.enqueue(ctx, batches, from)
+	}
+	if from < head.EndOffset {
+		return protocol.ErrUnavailable.With("answer to %s has no records, though the log ends at %d", f.subject, head.EndOffset)
+	}
+	if time.Since(begun) < f.r.o.maxWait/2 {
+		// The broker does not wait as long as it was asked to. Do not spin.
+		_ = pause(ctx, backoff(0))
+	}
+	return nil
+}
+
+func (f *feed) request(ctx context.Context, req *protocol.GetRequest) ([]byte, error) {
+	data, err := json.Marshal(req)
+	if err != nil {
+		return nil, fmt.Errorf("encode request %s: %w", f.subject, err)
+	}
+	ctx, cancel := context.WithTimeout(ctx, f.r.o.maxWait+requestTimeout)
+	defer cancel()
+	answer, err := f.r.c.link.request(ctx, f.subject, data)
+	if err != nil {
+		return nil, err
+	}
+	return answer, protocol.DecodeError(answer)
+}
+
+// enqueue checks the batches, decodes them, and queues the records from from on.
+// Only the first one is taken without asking for room.
+func (f *feed) enqueue(ctx context.Context, batches []byte, from Offset) error {
+	for len(batches) > 0 {
+		h, err := protocol.ParseBatchHeader(batches)
+		if err == nil {
+			err = protocol.VerifyChecksum(&h, batches)
+		}
+		if err != nil {
+			return fmt.Errorf("%w at offset %d of %s %s: %w", ErrCorrupt, from, f.r.topic, f.id, err)
+		}
+		if h.Base > from || h.Next() <= from {
+			return fmt.Errorf("%w: %s %s gave offsets %d to %d when asked for %d", ErrCorrupt, f.r.topic, f.id, h.Base, h.Next()-1, from)
+		}
+		c := &chunk{feed: f, next: h.Next(), bytes: int64(h.RawLen) + int64(h.Count)*recordBytes}
+		if !h.Control { // marks of transactions are not records
+			if c.recs, err = f.decode(&h, batches, from); err != nil {
+				return err
+			}
+		}
+		if err := f.update(ctx, func() { f.pushLocked(c) }); err != nil {
+			return err
+		}
+		batches, from = batches[h.Length:], h.Next()
+		if len(batches) > 0 {
+			if err := f.r.waitRoom(ctx); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+func (f *feed) decode(h *protocol.BatchHeader, b []byte, from Offset) ([]Record, error) {
+	recs := make([]Record, 0, h.Next()-from)
+	for rec, err := range protocol.DecodeRecords(h, b) {
+		if err != nil {
+			return nil, fmt.Errorf("%w at offset %d of %s %s: %w", ErrCorrupt, h.Base, f.r.topic, f.id, err)
+		}
+		if rec.Offset < from {
+			continue // a batch comes whole, also its part before the offset asked for
+		}
+		recs = append(recs, Record{
+			Topic: f.r.topic, Partition: f.id, Offset: rec.Offset, Time: time.UnixMilli(rec.Time).UTC(),
+			Key: rec.Key, Value: rec.Value, Headers: rec.Headers,
+		})
+	}
+	return recs, nil
+}
+
+// pushLocked queues c, and counts it as fetched. A batch without records only
+// moves the place where the records before it lead to.
+func (f *feed) pushLocked(c *chunk) {
+	f.fetch, f.end = c.next, max(f.end, c.next)
+	if len(c.recs) > 0 {
+		f.r.queue = append(f.r.queue, c)
+		f.r.held += c.bytes
+		f.r.signal()
+		return
+	}
+	if last := f.lastLocked(); last != nil {
+		last.next = c.next
+	} else {
+		f.position = c.next
+	}
+}
+
+// lastLocked returns the youngest chunk of f that waits for Next, or nil. Next
+// moves the position to its end.
+func (f *feed) lastLocked() *chunk {
+	for i := len(f.r.queue) - 1; i >= 0; i-- {
+		if c := f.r.queue[i]; c.feed == f {
+			return c
+		}
+	}
+	return nil
+}
+
+// outOfRange carries out the policy.
+func (f *feed) outOfRange(ctx context.Context, from Offset, out *protocol.RangeError) error {
+	to := out.LogStart
+	switch f.r.o.policy {
+	case OutOfRangeLatest:
+		to = out.EndOffset
+	case OutOfRangeEarliest:
+	case OutOfRangeError:
+		if err := f.update(ctx, func() { f.setEnds(out.LogStart, out.EndOffset) }); err != nil {
+			return err
+		}
+		return fmt.Errorf("read %s %s: %w", f.r.topic, f.id, out)
+	}
+	f.r.c.log.Warn("offset is out of range", "topic", f.r.topic, "partition", f.id.String(),
+		"offset", from, "log_start", out.LogStart, "end_offset", out.EndOffset, "next", to)
+	return f.update(ctx, func() {
+		f.setEnds(out.LogStart, out.EndOffset)
+		f.fetch = to
+		if last := f.lastLocked(); last != nil {
+			last.next = to
+		} else {
+			f.position = to
+		}
+	})
+}
+
+func (f *feed) setEnds(logStart, end Offset) { f.seen, f.logStart, f.end = true, logStart, end }
+
+// update changes f's fields unless Seek or Close came in between; then it returns
+// ctx's error. Seek ends ctx with r.mu held, so the look at ctx is enough.
+func (f *feed) update(ctx context.Context, change func()) error {
+	f.r.mu.Lock()
+	defer f.r.mu.Unlock()
+	if ctx.Err() != nil {
+		return ctx.Err()
+	}
+	change()
+	return nil
+}
+
+// note keeps a passing problem for Positions.
+func (f *feed) note(ctx context.Context, err error) {
+	_ = f.update(ctx, func() { f.problem = err }) // after a Seek it is nobody's problem
+}
+
+// stop gives err to Next and rests until Seek.
+func (f *feed) stop(ctx context.Context, err error) {
+	_ = f.update(ctx, func() { // after a Seek nothing is stopped
+		f.problem, f.stopped = err, err
+		f.r.queue = append(f.r.queue, &chunk{feed: f, next: f.fetch, err: err})
+		f.r.signal()
+	})
+}
+
+// exists returns an error when topic or partition are no longer there.
+func (f *feed) exists(ctx context.Context) error {
+	info, err := f.r.c.Admin().TopicInfo(ctx, f.r.topic)
+	switch {
+	case err == nil:
+		return checkPartitions(&info, []PartitionID{f.id})
+	case retriable(err), ctx.Err() != nil:
+		return nil // it cannot be said now
+	default:
+		return err
+	}
+}
+
+// fetchBytes is the size of an answer to ask for: the prefetch's share.
+func (r *Reader) fetchBytes() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	share := int(r.o.prefetch) / max(len(r.feeds), 1)
+	return min(max(share, fetchLeast), fetchMost)
+}

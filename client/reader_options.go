@@ -1,0 +1,77 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"maps"
+	"time"
+)
+
+// OutOfRange is what a Reader does when the offset that it wants to read is below
+// the log start (retention was faster) or beyond the end (data was lost).
+type OutOfRange uint8
+
+// The policies.
+const (
+	OutOfRangeError    OutOfRange = iota // stop the partition; Next returns a *protocol.RangeError
+	OutOfRangeEarliest                   // go on at the log start
+	OutOfRangeLatest                     // go on at the end
+)
+
+// ReaderOption changes a Reader.
+type ReaderOption func(*readerOptions)
+
+type readerOptions struct {
+	partitions []PartitionID
+	start      Start
+	offsets    map[PartitionID]Offset
+	prefetch   int64
+	maxWait    time.Duration
+	policy     OutOfRange
+	refresh    time.Duration
+}
+
+// ReadPartitions reads these partitions only. Default: all of the topic, also
+// those that come later, which are read from their start.
+func ReadPartitions(ids ...PartitionID) ReaderOption {
+	return func(o *readerOptions) { o.partitions = append(o.partitions, ids...) }
+}
+
+// StartAt begins there in every partition. Default: Earliest.
+func StartAt(s Start) ReaderOption { return func(o *readerOptions) { o.start = s } }
+
+// StartAtOffsets begins at the given offsets in the partitions that m names, for
+// example where an earlier Reader stopped. It comes before StartAt.
+func StartAtOffsets(m map[PartitionID]Offset) ReaderOption {
+	return func(o *readerOptions) { o.offsets = maps.Clone(m) }
+}
+
+// WithPrefetch bounds the bytes of records that are held for Next. Default
+// 16 MiB. Each partition may hold one batch, and one answer of at most 1 MiB, beyond it.
+func WithPrefetch(bytes int64) ReaderOption { return func(o *readerOptions) { o.prefetch = bytes } }
+
+// WithMaxWait is how long one request waits at a broker for new records. Default
+// 5 s. Records are delivered as soon as they are there; a shorter wait only makes
+// an idle partition ask more often.
+func WithMaxWait(d time.Duration) ReaderOption { return func(o *readerOptions) { o.maxWait = d } }
+
+// WhenOutOfRange sets the policy. Default: OutOfRangeError.
+func WhenOutOfRange(p OutOfRange) ReaderOption { return func(o *readerOptions) { o.policy = p } }
+
+func newReaderOptions(opts []ReaderOption) (readerOptions, error) {
+	o := readerOptions{prefetch: 16 << 20, maxWait: 5 * time.Second, refresh: time.Minute}
+	for _, opt := range opts {
+		opt(&o)
+	}
+	var errs []error
+	if o.prefetch <= 0 {
+		errs = append(errs, fmt.Errorf("prefetch of %d bytes is not above 0", o.prefetch))
+	}
+	if o.maxWait < time.Millisecond {
+		errs = append(errs, fmt.Errorf("max wait %v is below 1 ms", o.maxWait))
+	}
+	if o.policy > OutOfRangeLatest {
+		errs = append(errs, fmt.Errorf("out-of-range policy %d is not known", o.policy))
+	}
+	return o, errors.Join(errs...)
+}

@@ -1,0 +1,68 @@
+package client
+
+import (
+	"time"
+
+	"metaq/protocol"
+)
+
+// The words of the protocol that users of this package need.
+type (
+	// Header is one name and value of a record. Names may repeat.
+	Header = protocol.Header
+	// Offset is the place of a record in its partition: dense, from 0.
+	Offset = protocol.Offset
+	// PartitionID names a partition, for example 0-3: broker 0's fourth.
+	PartitionID = protocol.PartitionID
+	// Compression is how a producer packs its batches.
+	Compression = protocol.Compression
+)
+
+// The compressions of a producer.
+const (
+	CompressionNone = protocol.CompressionNone
+	CompressionS2   = protocol.CompressionS2
+	CompressionZstd = protocol.CompressionZstd
+)
+
+// Record is one message, to be sent or as it was read.
+type Record struct {
+	Topic string
+	// Partition is where a record was read. A record to be sent goes there only
+	// if Pinned is set; else its key decides, and without a key the producer.
+	Partition PartitionID
+	// Pinned sends the record to Partition whatever its key is. It is never set
+	// in a record that was read.
+	Pinned bool
+	// Offset is set in records that were read.
+	Offset Offset
+	// Time has millisecond precision. Zero means now when sending; the broker
+	// may move it to its own clock.
+	Time time.Time
+	// Key decides the partition. Nil means no key; an empty key is a key.
+	Key []byte
+	// Value is the payload. The bytes of a record that was read may share memory
+	// with those of its neighbours: change a copy.
+	Value   []byte
+	Headers []Header
+}
+
+// Result tells where a record was stored.
+type Result struct {
+	Topic     string
+	Partition PartitionID
+	Offset    Offset
+}
+
+// size is what limits and buffers count: payload, key and headers in bytes.
+func (r *Record) size() int {
+	n := len(r.Key) + len(r.Value)
+	for i := range r.Headers {
+		n += len(r.Headers[i].Name) + len(r.Headers[i].Value)
+	}
+	return n
+}
+
+// encodedBound is an upper bound of the bytes that the record takes in a batch:
+// what size counts, and up to 20 bytes of lengths and time, and 10 a header.
+func (r *Record) encodedBound() int { return r.size() + 20 + 10*len(r.Headers) }
