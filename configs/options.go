@@ -86,8 +86,9 @@ type TopicOptions struct {
 	// Partitions of a topic on this broker. More partitions let more consumers of a group work at
 	// once; each costs a directory and a little memory. It may be raised later, not lowered.
 	NumPartitions int `ini:"numPartitions" default:"4" required:"file" min:"1" max:"10000"`
-	// Directory of the messages; a relative path starts at the working directory. It is made when
-	// it is missing. One broker at a time may use it.
+	// Directory of the messages; a relative path starts at the working directory. It is made when it
+	// is missing. One broker at a time may use it, so the default of broker N above 0 is
+	// `./metaq-data-N`.
 	DataPath string `ini:"dataPath" default:"./metaq-data" flag:"data"`
 	// Messages that may be acknowledged before a sync. `0` or less: an acknowledgement means that
 	// the message is on disk. N: it means that it is written, and a sync follows every N messages

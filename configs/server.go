@@ -2,6 +2,7 @@ package configs
 
 import (
 	"slices"
+	"strconv"
 	"strings"
 
 	"metaq/protocol"
@@ -50,6 +51,10 @@ func (l *loader) server(sections []section) (*Server, error) {
 	l.setServerSections(sections, list)
 	l.setEnv(list)
 	l.setFlags(list)
+	if _, set := l.origins["system\ndataPath"]; !set && s.System.BrokerID > 0 {
+		// Brokers that start in one directory must not meet in one data directory.
+		s.System.DataPath += "-" + strconv.Itoa(s.System.BrokerID)
+	}
 	l.setReferences(list)
 	if s.NATS.Host == "" {
 		s.NATS.Host = "0.0.0.0" // hostName is blank: any interface, as in MetaQ

@@ -74,6 +74,7 @@ func TestWithoutAFileABrokerRunsAlone(t *testing.T) {
 func TestTheSampleFilesLoad(t *testing.T) {
 	for id, serverPort := range map[int]int{0: 8123, 1: 9124} {
 		file := fmt.Sprintf("broker%d.ini", id)
+		dataPath := []string{"./metaq-data", "./metaq-data-1"}[id] // both may start in one directory
 		s := load(t, LoadOptions{Path: file})
 		want := &Server{
 			System: System{
@@ -81,12 +82,12 @@ func TestTheSampleFilesLoad(t *testing.T) {
 				MaxInflightBytes: 256 << 20, MaxInflightMessages: 100000,
 				MaxPartitionInflightBytes: 64 << 20, MaxPartitionInflightMessages: 20000,
 				TopicOptions: TopicOptions{
-					NumPartitions: 5, DataPath: "./metaq-data", UnflushInterval: 10 * time.Second, MaxSegmentSize: 1 << 30,
+					NumPartitions: 5, DataPath: dataPath, UnflushInterval: 10 * time.Second, MaxSegmentSize: 1 << 30,
 					MaxSegmentAge: 24 * time.Hour, MaxMessageSize: 1 << 20, DeletePolicy: DeletePolicy{Action: ActionDelete, Age: 168 * time.Hour},
 					DeleteWhen: Schedule{text: "0 0 6,18 * * ?"}, AcceptPublish: true, AcceptSubscribe: true,
 					DuplicateWindow: 2 * time.Minute, Stat: true,
 				},
-				ServerPort: serverPort, DashboardHTTPPort: 8120, DataLogPath: "./metaq-data", MaxCheckpoints: 3,
+				ServerPort: serverPort, DashboardHTTPPort: 8120, DataLogPath: dataPath, MaxCheckpoints: 3,
 				CheckpointInterval: time.Hour, MaxTxTimeoutTimerCapacity: 30000, MaxTxTimeout: time.Minute, FlushTxLogAtCommit: 1,
 				GetProcessThreadCount: 10, PutProcessThreadCount: 10, QuartzThreadCount: 5,
 			},
