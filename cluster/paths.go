@@ -39,9 +39,11 @@ func masterName(id int) string          { return strconv.Itoa(id) + "-m" }
 func (p paths) pub(t string, id int) string {
 	return p.root + "/brokers/topics-pub/" + t + "/" + masterName(id)
 }
+
 func (p paths) sub(t string, id int) string {
 	return p.root + "/brokers/topics-sub/" + t + "/" + masterName(id)
 }
+
 func (p paths) old(t string, id int) string {
 	return p.root + "/brokers/topics/" + t + "/" + masterName(id)
 }

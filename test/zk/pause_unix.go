@@ -1,0 +1,13 @@
+//go:build unix
+
+package zktest
+
+import (
+	"os"
+	"syscall"
+)
+
+var (
+	pause  os.Signal = syscall.SIGSTOP
+	resume os.Signal = syscall.SIGCONT
+)
