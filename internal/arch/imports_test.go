@@ -30,9 +30,10 @@ var allowed = map[string][]string{
 	"internal/bench": {"client", "internal/cli", "protocol"},
 	"internal/cli":   {"protocol"},
 	"internal/lines": {},
+	"internal/pipe":  {"client", "internal/cli", "internal/lines", "protocol"},
 	"internal/demo":  {"client", "configs", "internal/broker", "internal/cli", "internal/lines", "protocol"},
 	"cmd/metaq": {
-		"client", "configs", "internal/bench", "internal/broker", "internal/cli", "internal/demo", "internal/lines", "internal/vfs",
+		"client", "configs", "internal/bench", "internal/broker", "internal/cli", "internal/demo", "internal/lines", "internal/pipe", "internal/vfs",
 		"persistence", "protocol",
 	},
 }

@@ -50,6 +50,9 @@ func Key(line []byte) []byte {
 	if i := bytes.IndexAny(word, " \t\r\n\v\f"); i >= 0 {
 		word = word[:i]
 	}
+	if len(word) == 0 {
+		return []byte{} // an empty key is a key; nil would be none
+	}
 	return word[:min(len(word), limit)]
 }
 

@@ -130,8 +130,8 @@ func TestKey(t *testing.T) {
 		"\x00\xff \x01":           "\x00\xff",
 		strings.Repeat("long", 9): strings.Repeat("long", 8),
 	} {
-		if got := string(Key([]byte(line))); got != want {
-			t.Errorf("Key(%q) = %q, want %q", line, got, want)
+		if got := Key([]byte(line)); string(got) != want || got == nil {
+			t.Errorf("Key(%q) = %#v, want %q", line, got, want)
 		}
 	}
 }

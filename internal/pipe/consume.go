@@ -13,9 +13,9 @@ import (
 
 // Source is what Consume needs from a reader; *client.Reader is one.
 type Source interface {
-	// Next returns the next message, and waits for it until ctx ends. It is called
-	// from one goroutine.
-	Next(ctx context.Context) (client.Record, error)
+	// NextBatch returns the next messages, at least one, and waits for them until
+	// ctx ends. It is called from one goroutine.
+	NextBatch(ctx context.Context) ([]client.Record, error)
 }
 
 // ConsumeOptions says what to write and when to end.
@@ -30,18 +30,18 @@ type ConsumeOptions struct {
 // messages, or after Timeout. Whatever it has got is written before it waits.
 func Consume(ctx context.Context, from Source, to io.Writer, o ConsumeOptions) (written int64, err error) {
 	ahead, cancel := context.WithCancel(ctx)
-	records := make(chan client.Record, 256)
+	records := make(chan []client.Record, 4)
 	var sourceErr error // set before records is closed
 	go func() {
 		defer close(records)
 		for {
-			r, err := from.Next(ahead)
+			batch, err := from.NextBatch(ahead)
 			if err != nil {
 				sourceErr = err
 				return
 			}
 			select {
-			case records <- r:
+			case records <- batch:
 			case <-ahead.Done():
 				return
 			}
@@ -55,7 +55,7 @@ func Consume(ctx context.Context, from Source, to io.Writer, o ConsumeOptions) (
 
 	out := bufio.NewWriterSize(to, 64<<10)
 	for o.Count == 0 || written < o.Count {
-		r, state, err := next(ctx, records, out, o.Timeout)
+		batch, state, err := next(ctx, records, out, o.Timeout)
 		switch {
 		case err != nil:
 			return written, err
@@ -64,10 +64,15 @@ func Consume(ctx context.Context, from Source, to io.Writer, o ConsumeOptions) (
 		case state != got:
 			return written, nil
 		}
-		if err := write(out, &r, o.JSON); err != nil {
-			return written, err
+		if o.Count > 0 {
+			batch = batch[:min(int64(len(batch)), o.Count-written)]
 		}
-		written++
+		for i := range batch {
+			if err := write(out, &batch[i], o.JSON); err != nil {
+				return written, err
+			}
+			written++
+		}
 	}
 	return written, out.Flush()
 }
@@ -76,24 +81,24 @@ func Consume(ctx context.Context, from Source, to io.Writer, o ConsumeOptions) (
 type found uint8
 
 const (
-	got   found = iota // a record
+	got   found = iota // records
 	idle               // none within the timeout, or ctx ended
 	ended              // the source has failed
 )
 
-// next returns the next record. It flushes before it waits; its error is that of
+// next returns the next records. It flushes before it waits; its error is that of
 // the flush.
-func next(ctx context.Context, records <-chan client.Record, out *bufio.Writer, timeout time.Duration) (client.Record, found, error) {
+func next(ctx context.Context, records <-chan []client.Record, out *bufio.Writer, timeout time.Duration) ([]client.Record, found, error) {
 	select {
-	case r, more := <-records:
+	case batch, more := <-records:
 		if more {
-			return r, got, nil
+			return batch, got, nil
 		}
-		return r, ended, out.Flush()
+		return nil, ended, out.Flush()
 	default:
 	}
 	if err := out.Flush(); err != nil {
-		return client.Record{}, idle, err
+		return nil, idle, err
 	}
 	var late <-chan time.Time
 	if timeout > 0 {
@@ -102,15 +107,15 @@ func next(ctx context.Context, records <-chan client.Record, out *bufio.Writer, 
 		late = timer.C
 	}
 	select {
-	case r, more := <-records:
+	case batch, more := <-records:
 		if more {
-			return r, got, nil
+			return batch, got, nil
 		}
-		return r, ended, nil
+		return nil, ended, nil
 	case <-late:
 	case <-ctx.Done():
 	}
-	return client.Record{}, idle, nil
+	return nil, idle, nil
 }
 
 func write(out *bufio.Writer, r *client.Record, asJSON bool) error {

@@ -20,9 +20,9 @@ type source struct {
 	err     error
 }
 
-func (s *source) Next(ctx context.Context) (client.Record, error) {
+func (s *source) NextBatch(ctx context.Context) ([]client.Record, error) {
 	if len(s.records) == 0 && s.err != nil {
-		return client.Record{}, s.err
+		return nil, s.err
 	}
 	wait := make(<-chan time.Time)
 	if len(s.records) > 0 {
@@ -30,11 +30,12 @@ func (s *source) Next(ctx context.Context) (client.Record, error) {
 	}
 	select {
 	case <-wait:
-		r := s.records[0]
-		s.records = s.records[1:]
-		return r, nil
+		n := min(2, len(s.records))
+		batch := s.records[:n]
+		s.records = s.records[n:]
+		return batch, nil
 	case <-ctx.Done():
-		return client.Record{}, ctx.Err()
+		return nil, ctx.Err()
 	}
 }
 
@@ -59,8 +60,8 @@ func TestConsumeEnds(t *testing.T) {
 		err  error
 		took time.Duration
 	}{
-		{"after the count", source{records: records("a", "b", "c")}, ConsumeOptions{Count: 2}, "a\nb\n", nil, 0},
-		{"when no new message came in time", source{records: records("a", "b"), every: 2 * time.Second}, ConsumeOptions{Timeout: 3 * time.Second}, "a\nb\n", nil, 7 * time.Second},
+		{"after the count", source{records: records("a", "b", "c", "d")}, ConsumeOptions{Count: 3}, "a\nb\nc\n", nil, 0},
+		{"when no new message came in time", source{records: records("a", "b"), every: 2 * time.Second}, ConsumeOptions{Timeout: 3 * time.Second}, "a\nb\n", nil, 5 * time.Second},
 		{"when the source fails", source{records: records("a"), err: broken}, ConsumeOptions{}, "a\n", broken, 0},
 		{"at once when nothing is wanted in an empty topic", source{}, ConsumeOptions{Timeout: time.Millisecond}, "", nil, time.Millisecond},
 	} {
