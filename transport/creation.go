@@ -1,0 +1,92 @@
+package transport
+
+import (
+	"fmt"
+
+	"github.com/nats-io/nats.go"
+
+	"metaq/actors"
+	"metaq/protocol"
+)
+
+// A put that names a topic which is not there waits while the topics actor
+// creates it, and so do the puts behind it, so that their order is kept.
+
+// waitingTopic is a topic in creation with its puts.
+type waitingTopic struct {
+	account *account // what waits is in flight too
+	puts    []*nats.Msg
+}
+
+// creation is the topics actor's answer.
+type creation struct {
+	topic string
+	err   error
+}
+
+// create lets m wait for its topic, or refuses it.
+func (g *Gateway) create(topic string, m *nats.Msg) error {
+	if !g.opts.AutoCreate {
+		return noTopic(topic)
+	}
+	if len(g.waiting) == g.opts.Waiting {
+		return protocol.ErrBusy.With("%d topics are being created: back off and try again", len(g.waiting))
+	}
+	w := &waitingTopic{account: newAccount(g.puts, g.opts.Partition)}
+	if err := w.add(m); err != nil {
+		return err
+	}
+	g.waiting[topic] = w
+	g.system.Root.RequestWithCustomSender(g.system.NewLocalPID(actors.TopicsActor),
+		actors.AutoCreate{Topic: topic}, g.creations.PID(topic))
+	return nil
+}
+
+func (w *waitingTopic) add(m *nats.Msg) error {
+	if err := w.account.admit(m.Size()); err != nil {
+		return err
+	}
+	w.puts = append(w.puts, m)
+	return nil
+}
+
+// answerCreate is what a PID of a topic in creation leads to. There is one
+// answer for each topic that waits, so the channel has room.
+func (g *Gateway) answerCreate(topic string, message any) {
+	c := creation{topic: topic}
+	switch a := message.(type) {
+	case protocol.TopicInfo:
+	case error:
+		c.err = a
+	default:
+		c.err = protocol.ErrUnavailable.With("topic %s could not be created (%s): try again", topic, fmt.Sprintf("%T", a))
+	}
+	g.created <- c
+}
+
+// topicCreated sends the puts of a topic on, or refuses them.
+func (g *Gateway) topicCreated(c creation) {
+	w := g.waiting[c.topic]
+	if w == nil {
+		return
+	}
+	delete(g.waiting, c.topic)
+	if c.err == nil && g.topic(c.topic) == nil {
+		// Without this the puts would ask for the topic again, and again.
+		c.err = protocol.ErrUnavailable.With("topic %s has gone again: try again", c.topic)
+	}
+	for _, m := range w.puts {
+		w.account.Release(m.Size())
+		if c.err != nil {
+			g.refuse(m, c.err)
+			continue
+		}
+		t, err := parseTarget(g.prefix, m.Subject)
+		if err == nil {
+			err = g.serve(&t, m)
+		}
+		if err != nil {
+			g.refuse(m, err)
+		}
+	}
+}

@@ -1,0 +1,345 @@
+package transport
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/nats-io/nats.go"
+	"golang.org/x/time/rate"
+
+	"metaq/actors"
+	"metaq/protocol"
+	"metaq/transport/resolver"
+)
+
+// Addresses of the PIDs that the gateway resolves.
+const (
+	addressReply  = "nats"  // a reply subject
+	addressAdmin  = "admin" // a reply subject of an administration request
+	addressCreate = "new"   // a topic that the gateway has asked for
+)
+
+// Gateway is the broker's edge to NATS. It implements actors.Gateway.
+type Gateway struct {
+	opts    Options
+	log     *slog.Logger
+	system  *actor.ActorSystem
+	prefix  string // with its final dot
+	metrics *metrics
+	loud    rate.Sometimes // bounds log lines that a client can cause
+
+	replies, adminReplies, creations *resolver.Resolver
+
+	routes   atomic.Pointer[actors.Routes]
+	puts     *budget
+	reads    *budget
+	adminNow atomic.Int64 // administration requests in flight
+
+	nc       *nats.Conn
+	subs     []*nats.Subscription
+	metered  atomic.Pointer[[]*nats.Subscription] // subs, for the metrics' goroutine
+	service  stopper
+	payload  int // largest NATS message
+	incoming chan *nats.Msg
+	created  chan creation
+	drained  chan struct{} // closed when no more messages come
+	gaveUp   chan struct{} // closed when nobody waits for creations any more
+	done     chan struct{} // closed when the dispatcher has gone
+	closing  atomic.Bool
+	drain    sync.Once
+
+	dispatcher // owned by the dispatcher goroutine
+}
+
+// dispatcher is the state that only the dispatcher goroutine touches.
+type dispatcher struct {
+	seen    *actors.Routes // the routes that topics was made from
+	topics  map[string]*topicState
+	waiting map[string]*waitingTopic
+}
+
+type stopper interface{ Stop() error }
+
+var buffers = sync.Pool{New: func() any { return new([]byte) }}
+
+// maxPooled is the largest buffer that is kept for reuse.
+const maxPooled = 2 << 20
+
+// NewGateway returns a gateway that has not started. It registers the
+// gateway's resolvers with the system, so it comes before the first spawn.
+func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
+	if err := o.complete(); err != nil {
+		return nil, err
+	}
+	g := &Gateway{
+		opts: o, log: o.Logger, system: system, prefix: prefixOf(o.Subjects),
+		loud: rate.Sometimes{First: 1, Interval: 10 * time.Second},
+		puts: newBudget(o.Total), reads: newBudget(o.Reads),
+		incoming: make(chan *nats.Msg, o.Backlog),
+		created:  make(chan creation, o.Waiting), // never blocks the actor that answers
+		drained:  make(chan struct{}), gaveUp: make(chan struct{}), done: make(chan struct{}),
+		dispatcher: dispatcher{
+			topics:  make(map[string]*topicState),
+			waiting: make(map[string]*waitingTopic),
+		},
+	}
+	g.metrics = newMetrics(o.Metrics, g)
+	g.routes.Store(&actors.Routes{})
+	g.replies = resolver.Register(system, addressReply, g.answer, g.refuseSystem)
+	g.adminReplies = resolver.Register(system, addressAdmin, g.answerAdmin, g.refuseSystem)
+	g.creations = resolver.Register(system, addressCreate, g.answerCreate, g.refuseSystem)
+	// A request to an actor that has gone is answered by the library, but nobody
+	// else gives its ticket back.
+	system.EventStream.Subscribe(func(event any) {
+		if dead, ok := event.(*actor.DeadLetterEvent); ok {
+			releaseTicket(dead.Message)
+		}
+	})
+	return g, nil
+}
+
+func prefixOf(s protocol.Subjects) string {
+	const op = "x"
+	subject := s.Put(op)
+	return subject[:len(subject)-len(protocol.OpPut)-1-len(op)]
+}
+
+// Publish takes a new picture of the routes. It is called from any goroutine.
+func (g *Gateway) Publish(r *actors.Routes) { g.routes.Store(r) }
+
+// Start connects to NATS and begins to take requests.
+func (g *Gateway) Start(context.Context) error {
+	nc, err := g.opts.Connect(
+		nats.Name(g.opts.Name),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(250*time.Millisecond),
+		nats.ErrorHandler(g.onError),
+		nats.DisconnectErrHandler(func(_ *nats.Conn, err error) {
+			if !g.closing.Load() {
+				g.log.Warn("nats connection lost, trying to get it back", "err", err)
+			}
+		}),
+		nats.ReconnectHandler(func(nc *nats.Conn) {
+			g.metrics.reconnects.Inc()
+			g.log.Info("nats connection is back", "url", nc.ConnectedUrlRedacted())
+		}),
+		nats.ClosedHandler(func(nc *nats.Conn) {
+			if !g.closing.Load() {
+				g.opts.Fail(fmt.Errorf("the connection to NATS was closed: %w", errors.Join(nc.LastError(), nats.ErrConnectionClosed)))
+			}
+		}),
+	)
+	if err != nil {
+		return err
+	}
+	g.nc, g.payload = nc, int(nc.MaxPayload())
+	go g.dispatch()
+	err = g.subscribe()
+	if err == nil {
+		g.metered.Store(&g.subs)
+		err = g.serveAdmin()
+	}
+	if err != nil {
+		return errors.Join(err, g.Drain(context.Background()), g.Close())
+	}
+	return nil
+}
+
+// Drain stops taking requests and returns when all that were taken have been
+// sent on. When ctx ends first, puts that wait for their topic are refused.
+func (g *Gateway) Drain(ctx context.Context) error {
+	if g.nc == nil {
+		return nil
+	}
+	var err error
+	g.drain.Do(func() {
+		if g.service != nil {
+			err = g.service.Stop()
+		}
+		err = errors.Join(err, g.unsubscribe(ctx))
+		close(g.drained)
+	})
+	select {
+	case <-g.done:
+	case <-ctx.Done():
+		close(g.gaveUp)
+		<-g.done
+	}
+	return err
+}
+
+// Close sends what is left to send and ends the connection. Drain comes first.
+func (g *Gateway) Close() error {
+	if g.nc == nil || !g.closing.CompareAndSwap(false, true) {
+		return nil
+	}
+	err := g.nc.FlushTimeout(flushTimeout)
+	g.nc.Close()
+	if errors.Is(err, nats.ErrConnectionClosed) {
+		return nil // an external server has gone before us
+	}
+	return err
+}
+
+// dispatch handles requests one after the other, so that two messages of one
+// connection reach a partition in the order in which they were sent.
+func (g *Gateway) dispatch() {
+	defer close(g.done)
+	for {
+		select {
+		case m := <-g.incoming:
+			g.receive(m)
+		case c := <-g.created:
+			g.topicCreated(c)
+		case <-g.drained:
+			g.finish()
+			return
+		}
+	}
+}
+
+// finish handles what is left when no more messages come.
+func (g *Gateway) finish() {
+	for len(g.incoming) > 0 {
+		g.receive(<-g.incoming)
+	}
+	for len(g.waiting) > 0 {
+		select {
+		case c := <-g.created:
+			g.topicCreated(c)
+		case <-g.gaveUp:
+			for topic := range g.waiting {
+				g.topicCreated(creation{topic, protocol.ErrUnavailable.With("the broker is stopping: try another one, or later")})
+			}
+		}
+	}
+}
+
+// receive is the first hop in the broker.
+func (g *Gateway) receive(m *nats.Msg) {
+	if g.ignoreReply(m) {
+		return
+	}
+	t, err := parseTarget(g.prefix, m.Subject)
+	switch t.op {
+	case protocol.OpPut:
+		g.metrics.puts.add(len(m.Data))
+	case protocol.OpBatch:
+		g.metrics.batches.add(len(m.Data))
+	case protocol.OpGet:
+		g.metrics.gets.add(len(m.Data))
+	case protocol.OpOffsets:
+		g.metrics.offsets.add(len(m.Data))
+	}
+	if err == nil {
+		err = g.serve(&t, m)
+	}
+	if err != nil {
+		g.refuse(m, err)
+	}
+}
+
+// ignoreReply says whether m is to be ignored since its answer would be a
+// request: not even a refusal may go there, for it might never end.
+func (g *Gateway) ignoreReply(m *nats.Msg) bool {
+	if !g.opts.Subjects.Inside(m.Reply) {
+		return false
+	}
+	g.metrics.badReply.Inc()
+	g.loud.Do(func() {
+		g.log.Warn("request was ignored: its reply subject is inside the broker's own subjects",
+			"subject", m.Subject, "reply", m.Reply)
+	})
+	return true
+}
+
+// serve sends the request on, or returns why not.
+func (g *Gateway) serve(t *target, m *nats.Msg) error {
+	switch t.op {
+	case protocol.OpPut:
+		return g.put(t, m)
+	case protocol.OpBatch:
+		return g.putBatch(t, m)
+	case protocol.OpGet:
+		return g.get(t, m)
+	default:
+		return g.offsets(t, m)
+	}
+}
+
+// refuse answers m with err.
+func (g *Gateway) refuse(m *nats.Msg, err error) {
+	g.metrics.refuse(err)
+	if m.Reply == "" {
+		g.metrics.noReply.Inc()
+		g.loud.Do(func() {
+			g.log.Warn("request without a reply subject was refused", "subject", m.Subject, "err", err)
+		})
+		return
+	}
+	g.publish(m.Reply, err)
+}
+
+// answer is what a PID of a reply subject leads to: the last hop.
+func (g *Gateway) answer(reply string, message any) {
+	g.publish(reply, message)
+	if r, ok := message.(*actors.GetResult); ok && r.Release != nil {
+		r.Release()
+	}
+}
+
+// publish encodes answer and sends it to the reply subject. It is called from
+// any goroutine.
+func (g *Gateway) publish(reply string, answer any) {
+	buf, ok := buffers.Get().(*[]byte)
+	if !ok {
+		buf = new([]byte)
+	}
+	*buf = encodeAnswer((*buf)[:0], answer, g.payload)
+	// The library copies the bytes before it returns.
+	if err := g.nc.Publish(reply, *buf); err != nil {
+		g.metrics.unanswered.Inc()
+		g.loud.Do(func() { g.log.Warn("answer could not be sent", "reply", reply, "err", err) })
+	}
+	if cap(*buf) <= maxPooled {
+		buffers.Put(buf)
+	}
+}
+
+// refuseSystem tells of an actor that wants to watch or stop a client.
+func (g *Gateway) refuseSystem(id string, message any) {
+	g.log.Warn("an actor tried to watch or stop a place outside", "place", id, "message", fmt.Sprintf("%T", message))
+}
+
+// onError is told what goes wrong between the library and us.
+func (g *Gateway) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
+	g.metrics.slowSignals.Inc()
+	switch {
+	case errors.Is(err, nats.ErrSlowConsumer):
+		g.log.Error("requests were dropped without an answer: the gateway is overrun",
+			"dropped", g.dropped(), "backlog", cap(g.incoming))
+	case sub != nil:
+		g.loud.Do(func() { g.log.Warn("nats reported an error", "subject", sub.Subject, "err", err) })
+	default:
+		g.loud.Do(func() { g.log.Warn("nats reported an error", "err", err) })
+	}
+}
+
+func releaseTicket(message any) {
+	switch m := message.(type) {
+	case *actors.Put:
+		m.Ticket.Release()
+	case *actors.PutBatch:
+		m.Ticket.Release()
+	case *actors.Get:
+		m.Ticket.Release()
+	case *actors.Offsets:
+		m.Ticket.Release()
+	}
+}

@@ -1,0 +1,107 @@
+package transport
+
+import (
+	"slices"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"metaq/protocol"
+)
+
+// A message's headers become the record's, with two exceptions: Metaq-Key
+// becomes the record's key and is not kept as a header, and the headers below
+// are refused.
+//
+// The NATS client library hands headers over as a map, so their order on the
+// wire is lost; they are stored sorted by name, the values of one name in their
+// order.
+
+// unsupported are JetStream's publish headers that ask for something that this
+// broker does not do. A header that ends in * stands for all that begin so.
+var unsupported = []struct {
+	name string
+	err  *protocol.Error // its text counts when it is not ErrBadRequest
+}{
+	{"Nats-Rollup", protocol.ErrHeaderRollup},
+	{"Nats-TTL", protocol.ErrHeaderTTL},
+	{"Nats-Incr", protocol.ErrHeaderIncr},
+	{"Nats-Batch-*", protocol.ErrHeaderBatch},
+	{"Nats-Schedule*", protocol.ErrHeaderSched},
+	{"Nats-Msg-Id", protocol.ErrBadRequest},
+	{"Nats-Expected-*", protocol.ErrBadRequest},
+	{"Nats-Required-Api-Level", protocol.ErrBadRequest},
+}
+
+// refusedHeader returns the refusal of a header that must not be stored and
+// ignored, or nil.
+func refusedHeader(name string) error {
+	if !strings.HasPrefix(name, "Nats-") {
+		return nil
+	}
+	for _, u := range unsupported {
+		stem, many := strings.CutSuffix(u.name, "*")
+		if name != stem && (!many || !strings.HasPrefix(name, stem)) {
+			continue
+		}
+		if u.err == protocol.ErrBadRequest {
+			return u.err.With("header %s is not supported yet: leave it out", name)
+		}
+		return u.err.With("%s: leave it out", u.err.Description)
+	}
+	return nil
+}
+
+// recordOf returns the record of a put. It shares m's bytes.
+func recordOf(m *nats.Msg) (protocol.Record, error) {
+	r := protocol.Record{Value: m.Data}
+	if len(m.Header) == 0 {
+		if headerSize(m) > 0 && m.Header == nil {
+			// The library passes a message on whose header block it cannot read.
+			return r, protocol.ErrBadRequest.With("the message's header block is malformed")
+		}
+		return r, nil
+	}
+	names := make([]string, 0, len(m.Header))
+	count := 0
+	for name, values := range m.Header {
+		if err := refusedHeader(name); err != nil {
+			return r, err
+		}
+		if name == protocol.HeaderKey {
+			if len(values) > 1 {
+				return r, protocol.ErrBadRequest.With("header %s stands %d times: a message has one key", name, len(values))
+			}
+			r.Key = []byte(values[0])
+			continue
+		}
+		names = append(names, name)
+		count += len(values)
+	}
+	if count == 0 {
+		return r, nil
+	}
+	slices.Sort(names)
+	r.Headers = make([]protocol.Header, 0, count)
+	for _, name := range names {
+		for _, value := range m.Header[name] {
+			r.Headers = append(r.Headers, protocol.Header{Name: name, Value: value})
+		}
+	}
+	return r, nil
+}
+
+// headerSize is the number of bytes of a received message's header block.
+func headerSize(m *nats.Msg) int {
+	return m.Size() - len(m.Subject) - len(m.Reply) - len(m.Data)
+}
+
+// recordSize is what counts against the largest message: payload, key and
+// headers.
+func recordSize(r *protocol.Record) int {
+	n := len(r.Value) + len(r.Key)
+	for i := range r.Headers {
+		n += len(r.Headers[i].Name) + len(r.Headers[i].Value)
+	}
+	return n
+}

@@ -1,0 +1,102 @@
+package transport
+
+import (
+	"errors"
+	"strconv"
+
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"metaq/protocol"
+)
+
+// metrics of one gateway. The counters of an operation are looked up once, not
+// for each message.
+type metrics struct {
+	puts, batches, gets, offsets traffic
+
+	refused     *prometheus.CounterVec
+	badReply    prometheus.Counter
+	noReply     prometheus.Counter
+	unanswered  prometheus.Counter
+	slowSignals prometheus.Counter
+	reconnects  prometheus.Counter
+}
+
+// traffic counts the requests of one operation.
+type traffic struct {
+	requests prometheus.Counter
+	bytes    prometheus.Counter
+}
+
+// newMetrics registers with reg, which may be nil.
+func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
+	auto := promauto.With(reg)
+	requests := auto.NewCounterVec(prometheus.CounterOpts{
+		Name: "metaq_requests_total",
+		Help: "Requests that the gateway took, refused ones included.",
+	}, []string{"op"})
+	bytes := auto.NewCounterVec(prometheus.CounterOpts{
+		Name: "metaq_request_bytes_total",
+		Help: "Bytes of the payloads of those requests.",
+	}, []string{"op"})
+	of := func(op string) traffic {
+		return traffic{requests: requests.WithLabelValues(op), bytes: bytes.WithLabelValues(op)}
+	}
+	gauge := func(name, help string, labels prometheus.Labels, value func() int64) {
+		auto.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels},
+			func() float64 { return float64(value()) })
+	}
+	for kind, b := range map[string]*budget{"put": g.puts, "get": g.reads} {
+		labels := prometheus.Labels{"kind": kind}
+		gauge("metaq_inflight_requests", "Requests that were admitted and not yet answered. At its limit new ones are refused with 429.", labels, b.requests.Load)
+		gauge("metaq_inflight_bytes", "Bytes of the requests that were admitted and not yet answered.", labels, b.bytes.Load)
+	}
+	gauge("metaq_gateway_backlog", "Messages that NATS has delivered and the gateway has not looked at. A rise means that it has no processor time.", nil,
+		func() int64 { return int64(len(g.incoming)) })
+	auto.NewCounterFunc(prometheus.CounterOpts{
+		Name: "metaq_gateway_dropped_total",
+		Help: "Requests that were dropped without an answer because the backlog was full. Must stay 0; a rise means that the broker is overrun.",
+	}, func() float64 { return float64(g.dropped()) })
+	return &metrics{
+		puts: of(protocol.OpPut), batches: of(protocol.OpBatch), gets: of(protocol.OpGet), offsets: of(protocol.OpOffsets),
+		refused: auto.NewCounterVec(prometheus.CounterOpts{
+			Name: "metaq_refused_total",
+			Help: "Requests that the gateway refused, by the code of the answer. 429 means that producers are faster than the disk.",
+		}, []string{"code"}),
+		badReply: auto.NewCounter(prometheus.CounterOpts{
+			Name: "metaq_bad_reply_subject_total",
+			Help: "Requests that were not carried out because their reply subject lies inside the broker's own subjects. A rise means that a client is wrong or hostile.",
+		}),
+		noReply: auto.NewCounter(prometheus.CounterOpts{
+			Name: "metaq_no_reply_subject_total",
+			Help: "Requests other than puts that were ignored because they have no reply subject, and refused puts without one.",
+		}),
+		unanswered: auto.NewCounter(prometheus.CounterOpts{
+			Name: "metaq_unanswered_total",
+			Help: "Answers that could not be handed to NATS. A rise means that the connection to NATS is gone.",
+		}),
+		slowSignals: auto.NewCounter(prometheus.CounterOpts{
+			Name: "metaq_gateway_errors_total",
+			Help: "Errors that the NATS client library reported.",
+		}),
+		reconnects: auto.NewCounter(prometheus.CounterOpts{
+			Name: "metaq_gateway_reconnects_total",
+			Help: "Reconnects to NATS. Requests that were on their way are lost without an answer.",
+		}),
+	}
+}
+
+func (t traffic) add(n int) {
+	t.requests.Inc()
+	t.bytes.Add(float64(n))
+}
+
+func (m *metrics) refuse(err error) {
+	code := protocol.ErrInternal.Code
+	var e *protocol.Error
+	if errors.As(err, &e) {
+		code = e.Code
+	}
+	m.refused.WithLabelValues(strconv.Itoa(code)).Inc()
+}

@@ -1,0 +1,43 @@
+package transport
+
+import (
+	"fmt"
+	"log/slog"
+)
+
+// natsLog hands the NATS server's log lines to ours. Its notices are debug
+// messages to us: what an operator has to know, the broker says itself.
+type natsLog struct {
+	log   *slog.Logger
+	fatal chan string // the first fatal line; the server goes on after it
+}
+
+// Noticef implements server.Logger.
+func (l *natsLog) Noticef(format string, v ...any) {
+	l.log.Debug("nats server", "text", fmt.Sprintf(format, v...))
+}
+
+// Warnf implements server.Logger.
+func (l *natsLog) Warnf(format string, v ...any) {
+	l.log.Warn("nats server", "text", fmt.Sprintf(format, v...))
+}
+
+// Errorf implements server.Logger.
+func (l *natsLog) Errorf(format string, v ...any) {
+	l.log.Error("nats server", "text", fmt.Sprintf(format, v...))
+}
+
+// Fatalf implements server.Logger.
+func (l *natsLog) Fatalf(format string, v ...any) {
+	select {
+	case l.fatal <- fmt.Sprintf(format, v...):
+	default:
+		l.Errorf(format, v...)
+	}
+}
+
+// Debugf implements server.Logger; it is switched off.
+func (l *natsLog) Debugf(string, ...any) {}
+
+// Tracef implements server.Logger; it is switched off.
+func (l *natsLog) Tracef(string, ...any) {}

@@ -1,0 +1,88 @@
+package transport
+
+import (
+	"errors"
+
+	"github.com/nats-io/nats.go"
+
+	"metaq/actors"
+	"metaq/protocol"
+)
+
+// Batch: <prefix>.batch.<topic>.<partition>, one encoded batch.
+//
+//	limits    the payload of NATS less the header of a get's answer; the body
+//	          decompressed at most maxRawFactor times that; each record at most
+//	          the topic's maxMessageSize; Options.Partition and Options.Total
+//	400       name or partition not allowed; no batch, or a wrong version,
+//	          length, checksum, count or record; bytes after the batch; a
+//	          transactional or control batch
+//	403, 404, 429, 503 as for a put
+//	413       too large
+
+// maxRawFactor bounds what a compressed batch may grow to, so that a small
+// message cannot cost much memory.
+const maxRawFactor = 4
+
+// putBatch serves one batch. What costs least is checked first, and the
+// checksum only once the batch is admitted.
+func (g *Gateway) putBatch(t *target, m *nats.Msg) error {
+	if err := t.needPartition(); err != nil {
+		return err
+	}
+	limit := g.payload - protocol.FetchHeaderSize // it must fit a get's answer
+	if len(m.Data) > limit {
+		return protocol.ErrTooLarge.With("batch has %d bytes, the limit is %d: send smaller batches", len(m.Data), limit)
+	}
+	if w := g.waiting[t.topic]; w != nil {
+		return w.add(m)
+	}
+	topic := g.topic(t.topic)
+	if topic == nil {
+		return g.create(t.topic, m)
+	}
+	if !topic.route.AcceptPublish {
+		return notAccepting(t.topic)
+	}
+	i, err := topic.find(t.partition)
+	if err != nil {
+		return err
+	}
+	account, size := topic.accounts[i], len(m.Data)
+	if err := account.admit(size); err != nil {
+		return err
+	}
+	h, err := checkBatch(m.Data, limit*maxRawFactor, g.opts.MaxMessage(t.topic))
+	if err != nil {
+		account.Release(size)
+		return err
+	}
+	g.send(topic.route.Leaders[i], &actors.PutBatch{
+		Batch: m.Data, Header: h, Ticket: actors.Ticket{From: account, Bytes: size},
+	}, m)
+	return nil
+}
+
+// checkBatch returns the header of the batch that b is, or the refusal.
+func checkBatch(b []byte, maxRaw, maxMessage int) (protocol.BatchHeader, error) {
+	h, err := protocol.CheckBatch(b, maxRaw)
+	switch {
+	case err != nil:
+		return h, protocol.ErrBatchRefused.With("%s", err)
+	case h.Length != len(b):
+		return h, protocol.ErrBatchRefused.With("%d bytes follow the batch of %d bytes: send one batch in a message", len(b)-h.Length, h.Length)
+	case h.Transactional || h.Control:
+		return h, protocol.ErrBatchRefused.With("transactional and control batches are not supported")
+	case h.RawLen <= maxMessage:
+		return h, nil // no record is larger than all of them
+	}
+	for r, err := range protocol.DecodeRecords(&h, b) {
+		if err != nil {
+			return h, errors.Join(protocol.ErrBatchRefused, err)
+		}
+		if size := recordSize(&r); size > maxMessage {
+			return h, tooLarge("a message of the batch", size, maxMessage)
+		}
+	}
+	return h, nil
+}

@@ -1,0 +1,69 @@
+package transport
+
+import (
+	"github.com/nats-io/nats.go"
+
+	"metaq/actors"
+	"metaq/protocol"
+)
+
+// Put: <prefix>.put.<topic> or <prefix>.put.<topic>.<partition>, one message.
+//
+//	limits    payload, key and headers together at most the topic's
+//	          maxMessageSize; Options.Partition and Options.Total in flight
+//	400       name or partition not allowed; header block malformed; a second
+//	          Metaq-Key; a JetStream header whose meaning is not implemented
+//	403       the topic does not accept messages
+//	404       no such topic (and it may not be created), no such partition
+//	413       too large
+//	429       too many in flight: back off
+//	503       no leader now; later refusals come from the partition
+//	no answer without a reply subject: stored, or refused silently and counted
+
+// put serves one put.
+func (g *Gateway) put(t *target, m *nats.Msg) error {
+	if limit := g.opts.MaxMessage(t.topic); len(m.Data) > limit {
+		return tooLarge("message", len(m.Data), limit)
+	}
+	if w := g.waiting[t.topic]; w != nil {
+		return w.add(m)
+	}
+	topic := g.topic(t.topic)
+	if topic == nil {
+		return g.create(t.topic, m)
+	}
+	if !topic.route.AcceptPublish {
+		return notAccepting(t.topic)
+	}
+	record, err := recordOf(m)
+	if err != nil {
+		return err
+	}
+	size := recordSize(&record)
+	if limit := g.opts.MaxMessage(t.topic); size > limit {
+		return tooLarge("message", size, limit)
+	}
+	var i int
+	if t.one {
+		i, err = topic.find(t.partition)
+	} else {
+		i, err = topic.pick(record.Key)
+	}
+	if err != nil {
+		return err
+	}
+	account := topic.accounts[i]
+	if err := account.admit(size); err != nil {
+		return err
+	}
+	g.send(topic.route.Leaders[i], &actors.Put{Record: record, Ticket: actors.Ticket{From: account, Bytes: size}}, m)
+	return nil
+}
+
+func tooLarge(what string, size, limit int) error {
+	return protocol.ErrTooLarge.With("%s has %d bytes, the limit is %d: see maxMessageSize", what, size, limit)
+}
+
+func notAccepting(topic string) error {
+	return protocol.ErrNotAccepted.With("topic %s does not accept messages: acceptPublish is false", topic)
+}

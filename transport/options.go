@@ -1,0 +1,86 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"metaq/protocol"
+)
+
+// Options are what a Gateway is made of. Fields without the word "optional"
+// must be set.
+type Options struct {
+	// Connect opens the gateway's NATS connection with the options given:
+	// Server.Connect for the embedded server, ConnectURL for another one.
+	Connect func(...nats.Option) (*nats.Conn, error)
+	// Name is the connection's name in the NATS server's lists.
+	Name string
+	// Subjects (optional) builds the subjects.
+	Subjects protocol.Subjects
+
+	// Total and Partition bound puts in flight, in all and for one partition. Low
+	// limits refuse bursts with 429; high ones lengthen the queue and cost memory.
+	Total, Partition Limits
+	// Reads and PartitionReads bound gets and offset requests in flight, those
+	// that wait included. They have bounds of their own, so that readers that wait
+	// do not keep producers out.
+	Reads, PartitionReads Limits
+	// Backlog is the number of messages that NATS has delivered and the dispatcher
+	// has not looked at. It only has to cover a pause of the process, since what is
+	// not admitted is refused at once; when it is full messages are dropped, which
+	// is counted and logged. Default 65,536.
+	Backlog int
+	// Admin is the number of administration requests in flight. Default 256.
+	Admin int
+	// Waiting is the number of topics that may be in creation by a first put.
+	// Default 256. Each holds at most the puts that Partition allows.
+	Waiting int
+
+	// AutoCreate lets a put create its topic.
+	AutoCreate bool
+	// MaxMessage returns the largest message of a topic in bytes: payload, key and
+	// headers. It is called for each put and must be fast.
+	MaxMessage func(topic string) int
+	// Version (optional) is the release, shown by `nats micro ls`.
+	Version string
+	// Metadata (optional) is shown by `nats micro info`.
+	Metadata map[string]string
+
+	// Fail is called when the connection is lost for good.
+	Fail func(error)
+
+	Logger  *slog.Logger
+	Metrics prometheus.Registerer // optional
+}
+
+func (o *Options) complete() error {
+	var errs []error
+	need := func(is bool, name string) {
+		if !is {
+			errs = append(errs, fmt.Errorf("transport: Options.%s is not set", name))
+		}
+	}
+	need(o.Connect != nil, "Connect")
+	need(o.Name != "", "Name")
+	need(o.MaxMessage != nil, "MaxMessage")
+	need(o.Fail != nil, "Fail")
+	need(o.Logger != nil, "Logger")
+	for name, l := range map[string]Limits{
+		"Total": o.Total, "Partition": o.Partition, "Reads": o.Reads, "PartitionReads": o.PartitionReads,
+	} {
+		need(l.Requests > 0 && l.Bytes > 0, name)
+	}
+	for _, d := range []struct {
+		field *int
+		value int
+	}{{&o.Backlog, 65_536}, {&o.Admin, 256}, {&o.Waiting, 256}} {
+		if *d.field == 0 {
+			*d.field = d.value
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,173 @@
+package transport
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/actors"
+	"metaq/protocol"
+)
+
+// encodeAnswer appends the wire form of what an actor answered to dst. An
+// answer that is larger than limit (the NATS payload) becomes a refusal that
+// says so: it must not vanish. It is called from any goroutine.
+func encodeAnswer(dst []byte, answer any, limit int) []byte {
+	at := len(dst)
+	out, err := appendAnswer(dst, answer, limit)
+	if err == nil && len(out)-at > limit {
+		err = protocol.ErrTooLarge.With("the answer has %d bytes, more than the NATS payload of %d", len(out)-at, limit)
+	}
+	if err != nil {
+		return append(out[:at], protocol.EncodeError(err)...)
+	}
+	return out
+}
+
+// appendAnswer appends answer or returns what to refuse the request with; dst
+// may have grown either way.
+func appendAnswer(dst []byte, answer any, limit int) ([]byte, error) {
+	switch a := answer.(type) {
+	case protocol.PubAck:
+		return a.Append(dst), nil
+	case *actors.GetResult:
+		if a.Format == protocol.FormatBatch {
+			return appendBatches(dst, a, limit)
+		}
+		return appendMessages(dst, a, limit)
+	case error:
+		return dst, a
+	case *actor.DeadLetterResponse:
+		return dst, protocol.ErrUnavailable.With("who answers this has just stopped: try again")
+	case protocol.OffsetsReply, protocol.TopicInfo, protocol.TopicList, protocol.Done,
+		protocol.BrokerInfo, protocol.ClusterInfo, protocol.PartitionInfo:
+		b, err := json.Marshal(a)
+		return append(dst, b...), err
+	default:
+		return dst, protocol.ErrInternal.With("an actor answered with %T", answer)
+	}
+}
+
+// appendBatches appends the answer to a get in the format "batch": as many whole
+// batches as fit.
+func appendBatches(dst []byte, r *actors.GetResult, limit int) ([]byte, error) {
+	dst = protocol.AppendFetchHeader(dst, protocol.FetchHeader{LogStart: r.LogStart, EndOffset: r.EndOffset})
+	room, rest := limit-protocol.FetchHeaderSize, r.Batches
+	for len(rest) > 0 {
+		h, err := protocol.ParseBatchHeader(rest)
+		if err != nil || h.Length > len(rest) {
+			return dst, damaged(r, err)
+		}
+		if h.Length > room {
+			if len(rest) == len(r.Batches) {
+				return dst, protocol.ErrTooLarge.With("the batch at offset %d has %d bytes, which do not fit the NATS payload of %d: raise it",
+					h.Base, h.Length, limit)
+			}
+			break
+		}
+		dst, rest, room = append(dst, rest[:h.Length]...), rest[h.Length:], room-h.Length
+	}
+	return dst, nil
+}
+
+// getHead is protocol.GetReply up to its messages, which are appended one by
+// one so that the answer can end where it is full.
+type getHead struct {
+	Topic      string               `json:"topic"`
+	Partition  protocol.PartitionID `json:"partition"`
+	NextOffset protocol.Offset      `json:"next_offset"`
+	EndOffset  protocol.Offset      `json:"end_offset"`
+	LogStart   protocol.Offset      `json:"log_start"`
+}
+
+const (
+	messagesField = `,"messages":[`
+	getTail       = `]}`
+	offsetDigits  = 19 // of the largest offset; next_offset is known last
+)
+
+// appendMessages appends the answer to a get in the format "json": as many
+// messages as were asked for and as fit.
+func appendMessages(dst []byte, r *actors.GetResult, limit int) ([]byte, error) {
+	head := getHead{r.Topic, r.Partition, r.From, r.EndOffset, r.LogStart}
+	b, err := json.Marshal(head)
+	if err != nil {
+		return dst, err
+	}
+	var messages bytes.Buffer
+	room := limit - (len(b) - 1) - offsetDigits - len(messagesField) - len(getTail)
+	count, err := encodeMessages(&messages, r, room)
+	if err != nil {
+		return dst, err
+	}
+	head.NextOffset = count.next
+	if b, err = json.Marshal(head); err != nil {
+		return dst, err
+	}
+	dst = append(dst, b[:len(b)-1]...)
+	dst = append(dst, messagesField...)
+	dst = append(dst, messages.Bytes()...)
+	return append(dst, getTail...), nil
+}
+
+// progress is how far encodeMessages came.
+type progress struct {
+	messages int
+	next     protocol.Offset
+}
+
+// encodeMessages writes messages with commas between them into out until one
+// does not fit into room bytes.
+func encodeMessages(out *bytes.Buffer, r *actors.GetResult, room int) (progress, error) {
+	done := progress{next: r.From}
+	enc := json.NewEncoder(out)
+	enc.SetEscapeHTML(false)
+	for rest := r.Batches; len(rest) > 0; {
+		h, err := protocol.ParseBatchHeader(rest)
+		if err != nil || h.Length > len(rest) {
+			return done, damaged(r, err)
+		}
+		for rec, err := range protocol.DecodeRecords(&h, rest) {
+			if err != nil {
+				return done, damaged(r, err)
+			}
+			if rec.Offset < r.From {
+				continue
+			}
+			if done.messages == r.MaxMessages {
+				return done, nil
+			}
+			at := out.Len()
+			if done.messages > 0 {
+				out.WriteByte(',')
+			}
+			if err := enc.Encode(protocol.NewMessage(&rec)); err != nil {
+				return done, fmt.Errorf("encode offset %d: %w", rec.Offset, err)
+			}
+			out.Truncate(out.Len() - 1) // the encoder's newline
+			if out.Len() > room {
+				if done.messages == 0 {
+					return done, protocol.ErrTooLarge.With(
+						"the message at offset %d takes %d bytes as JSON, more than the NATS payload: get it in the format batch",
+						rec.Offset, out.Len())
+				}
+				out.Truncate(at)
+				return done, nil
+			}
+			done.messages++
+			done.next = rec.Offset + 1
+		}
+		rest = rest[h.Length:]
+	}
+	return done, nil
+}
+
+func damaged(r *actors.GetResult, err error) error {
+	if err == nil {
+		err = protocol.ErrShortBatch
+	}
+	return protocol.ErrPartition.With("%s %s: what was read near offset %d is damaged: %v; check it with metaq log check",
+		r.Topic, r.Partition, r.From, err)
+}

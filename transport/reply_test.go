@@ -1,0 +1,162 @@
+package transport
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"strings"
+	"testing"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/go-cmp/cmp"
+
+	"metaq/actors"
+	"metaq/protocol"
+)
+
+// batchOf returns a batch of the values, from base.
+func batchOf(t testing.TB, base protocol.Offset, values ...string) []byte {
+	t.Helper()
+	var bb protocol.BatchBuilder
+	for _, v := range values {
+		if err := bb.Add(&protocol.Record{Time: 1000, Value: []byte(v)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	b := bb.Encode(protocol.CompressionNone, protocol.Producer{ID: protocol.NoProducer})
+	protocol.StampBatch(b, protocol.Stamp{Base: base, MaxTime: 1000, MetaqLen: bb.MetaqLen()})
+	return bytes.Clone(b)
+}
+
+func getResult(t testing.TB, format string) *actors.GetResult {
+	return &actors.GetResult{
+		Topic: "t", Partition: protocol.PartitionID{Home: 0, N: 3}, LogStart: 2, EndOffset: 9, From: 5,
+		Batches:     append(batchOf(t, 4, "four", "five", "<six>"), batchOf(t, 7, "seven", "\xff8")...),
+		MaxMessages: 1000, Format: format,
+	}
+}
+
+func decodeGet(t testing.TB, b []byte) protocol.GetReply {
+	t.Helper()
+	if err := protocol.DecodeError(b); err != nil {
+		t.Fatal(err)
+	}
+	var r protocol.GetReply
+	if err := json.Unmarshal(b, &r); err != nil {
+		t.Fatalf("%v in %s", err, b)
+	}
+	return r
+}
+
+func TestAGetInJSONHoldsWhatWasAskedFor(t *testing.T) {
+	b := encodeAnswer([]byte("before"), getResult(t, protocol.FormatJSON), 10_000)
+	got := string(bytes.TrimPrefix(b, []byte("before")))
+	want := `{"topic":"t","partition":"0-3","next_offset":9,"end_offset":9,"log_start":2,"messages":[` +
+		`{"offset":5,"time":"1970-01-01T00:00:01Z","data":"five"},{"offset":6,"time":"1970-01-01T00:00:01Z","data":"<six>"},` +
+		`{"offset":7,"time":"1970-01-01T00:00:01Z","data":"seven"},{"offset":8,"time":"1970-01-01T00:00:01Z","data_base64":"/zg="}]}`
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestAGetInJSONEndsWhereItIsFull(t *testing.T) {
+	full := len(encodeAnswer(nil, getResult(t, protocol.FormatJSON), 10_000))
+	seen := map[int]bool{}
+	for limit := full + offsetDigits; limit > 0; limit-- {
+		b := encodeAnswer(nil, getResult(t, protocol.FormatJSON), limit)
+		if err := protocol.DecodeError(b); err != nil {
+			if !errors.Is(err, protocol.ErrTooLarge) || !strings.Contains(err.Error(), "offset 5") {
+				t.Fatalf("limit %d: %v", limit, err)
+			}
+			seen[0] = true
+			continue
+		}
+		r := decodeGet(t, b)
+		if len(b) > limit || r.NextOffset != 5+protocol.Offset(len(r.Messages)) {
+			t.Fatalf("limit %d: %d bytes, %d messages, next offset %d", limit, len(b), len(r.Messages), r.NextOffset)
+		}
+		seen[len(r.Messages)] = true
+	}
+	if d := cmp.Diff(map[int]bool{0: true, 1: true, 2: true, 3: true, 4: true}, seen); d != "" {
+		t.Errorf("numbers of messages seen: %s", d)
+	}
+}
+
+func TestAGetInJSONCountsMessages(t *testing.T) {
+	r := getResult(t, protocol.FormatJSON)
+	r.MaxMessages = 2
+	if got := decodeGet(t, encodeAnswer(nil, r, 10_000)); len(got.Messages) != 2 || got.NextOffset != 7 {
+		t.Errorf("%d messages, next offset %d", len(got.Messages), got.NextOffset)
+	}
+}
+
+func TestAnEmptyGetHasAnEmptyList(t *testing.T) {
+	r := getResult(t, protocol.FormatJSON)
+	r.Batches, r.From = nil, 9
+	if got := string(encodeAnswer(nil, r, 10_000)); !strings.HasSuffix(got, `"next_offset":9,"end_offset":9,"log_start":2,"messages":[]}`) {
+		t.Error(got)
+	}
+}
+
+func TestAGetInBatchesHoldsWholeBatches(t *testing.T) {
+	r := getResult(t, protocol.FormatBatch)
+	first := len(batchOf(t, 4, "four", "five", "<six>"))
+	for _, tc := range []struct {
+		limit, batches int
+	}{
+		{10_000, len(r.Batches)},
+		{protocol.FetchHeaderSize + len(r.Batches), len(r.Batches)},
+		{protocol.FetchHeaderSize + len(r.Batches) - 1, first},
+		{protocol.FetchHeaderSize + first, first},
+	} {
+		h, got, err := protocol.ParseFetch(encodeAnswer(nil, r, tc.limit))
+		if err != nil || h.LogStart != 2 || h.EndOffset != 9 || !bytes.Equal(got, r.Batches[:tc.batches]) {
+			t.Errorf("limit %d: header %+v, %d bytes of batches, %v", tc.limit, h, len(got), err)
+		}
+	}
+	err := protocol.DecodeError(encodeAnswer(nil, r, protocol.FetchHeaderSize+first-1))
+	if !errors.Is(err, protocol.ErrTooLarge) {
+		t.Errorf("a batch that does not fit gives %v", err)
+	}
+}
+
+func TestDamageThatWasReadIsAnError(t *testing.T) {
+	for _, format := range []string{protocol.FormatJSON, protocol.FormatBatch} {
+		r := getResult(t, format)
+		r.Batches = r.Batches[:len(r.Batches)-1]
+		if err := protocol.DecodeError(encodeAnswer(nil, r, 10_000)); !errors.Is(err, protocol.ErrPartition) {
+			t.Errorf("%s: %v", format, err)
+		}
+	}
+}
+
+func TestAnswers(t *testing.T) {
+	p := protocol.PartitionID{Home: 0, N: 3}
+	for _, tc := range []struct {
+		name   string
+		answer any
+		want   string
+	}{
+		{"acknowledgement", protocol.NewPubAck("t", p, 41, 0), `{"stream":"t-0-3","seq":42,"topic":"t","partition":"0-3","offset":41}`},
+		{"offsets", protocol.OffsetsReply{LogStart: 1, EndOffset: 2, Offset: 2}, `{"log_start":1,"end_offset":2,"offset":2}`},
+		{"done", protocol.Done{OK: true}, `{"ok":true}`},
+		{"refusal", protocol.ErrNoTopic, `{"error":{"code":404,"err_code":10059,"description":"no such topic"},"stream":"","seq":0}`},
+		{"out of range", protocol.NewRangeError(9, 1, 5), `{"error":{"code":416,"err_code":20008,"description":"offset 9 is out of range: the log holds 1 to 5"},"stream":"","seq":0,"log_start":1,"end_offset":5}`},
+		{"another error", errors.New("what"), `{"error":{"code":500,"err_code":20010,"description":"what"},"stream":"","seq":0}`},
+		{"nobody there", &actor.DeadLetterResponse{}, `{"error":{"code":503,"err_code":10008,"description":"who answers this has just stopped: try again"},"stream":"","seq":0}`},
+		{"no answer at all", 7, `{"error":{"code":500,"err_code":20010,"description":"an actor answered with int"},"stream":"","seq":0}`},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			if d := cmp.Diff(tc.want, string(encodeAnswer(nil, tc.answer, 1000))); d != "" {
+				t.Error(d)
+			}
+		})
+	}
+}
+
+func TestAnAnswerThatIsTooLargeBecomesARefusal(t *testing.T) {
+	list := protocol.TopicList{Topics: make([]protocol.TopicSummary, 100)}
+	if err := protocol.DecodeError(encodeAnswer(nil, list, 1000)); !errors.Is(err, protocol.ErrTooLarge) {
+		t.Errorf("got %v", err)
+	}
+}

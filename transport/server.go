@@ -1,0 +1,145 @@
+package transport
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/url"
+	"strconv"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+// ServerOptions are those of the embedded NATS server.
+type ServerOptions struct {
+	Name string
+	// Host and Port are where it listens for clients; port 0 picks a free one.
+	Host string
+	Port int
+	// MaxPayload is the largest NATS message in bytes. Default 8 MiB.
+	MaxPayload int64
+	// MaxConnections bounds the clients. Default 65,536.
+	MaxConnections int
+	Logger         *slog.Logger
+}
+
+// readyTimeout bounds the server's start, which takes some milliseconds.
+const readyTimeout = 10 * time.Second
+
+// Server is the embedded NATS server. JetStream is off and its subjects are
+// free; there is no monitoring port, no signal handler and no file.
+type Server struct {
+	nats *server.Server
+	once sync.Once
+}
+
+// StartServer starts the server and returns once it accepts clients.
+func StartServer(o ServerOptions) (*Server, error) {
+	if o.MaxPayload == 0 {
+		o.MaxPayload = 8 << 20
+	}
+	if o.MaxConnections == 0 {
+		o.MaxConnections = server.DEFAULT_MAX_CONNECTIONS
+	}
+	port := o.Port
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	log := &natsLog{log: o.Logger.With("lib", "nats-server"), fatal: make(chan string, 1)}
+	ns, err := server.NewServer(&server.Options{
+		ServerName: o.Name, Host: o.Host, Port: port,
+		MaxPayload: int32(min(o.MaxPayload, 64<<20)), MaxConn: o.MaxConnections,
+		// What waits for one client. The gateway is a client too, and is cut off when
+		// this much waits for it: two seconds' worth of a flood.
+		MaxPending: maxPending,
+		NoSigs:     true, NoLog: true, DisableJetStreamBanner: true,
+	})
+	if err != nil {
+		return nil, fmt.Errorf("configure the NATS server: %w", err)
+	}
+	ns.SetLoggerV2(log, false, false, false)
+	s := &Server{nats: ns}
+	ns.Start() // listens before it returns, or says fatal
+	select {
+	case text := <-log.fatal:
+		s.Stop()
+		return nil, startError(o, text)
+	default:
+	}
+	if !ns.ReadyForConnections(readyTimeout) {
+		s.Stop()
+		return nil, fmt.Errorf("the NATS server on %s was not ready within %s", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)), readyTimeout)
+	}
+	return s, nil
+}
+
+// maxPending is in bytes.
+const maxPending = 256 << 20
+
+// startError turns the server's last words into an error that says what to do.
+func startError(o ServerOptions, text string) error {
+	address := net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
+	// The server has only text for us: ask the system what is wrong.
+	l, err := net.Listen("tcp", address)
+	switch {
+	case err == nil:
+		return errors.Join(fmt.Errorf("start the NATS server on %s: %s", address, text), l.Close())
+	case isAddrInUse(err):
+		return fmt.Errorf("port %d on %s is in use: stop who uses it, or choose another one with --nats-port or [nats] port=", o.Port, o.Host)
+	case errors.Is(err, syscall.EACCES):
+		return fmt.Errorf("no permission to listen on %s: choose a port above 1023 with --nats-port or [nats] port=", address)
+	default:
+		return fmt.Errorf("cannot listen on %s: %w: choose another address with [nats] host= and port=", address, err)
+	}
+}
+
+func isAddrInUse(err error) bool {
+	const windowsInUse = syscall.Errno(10048) // WSAEADDRINUSE
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, windowsInUse)
+}
+
+// Addr is where the server listens.
+func (s *Server) Addr() net.Addr { return s.nats.Addr() }
+
+// Connect connects in process. For the loopback instead, return
+// ConnectURL(s.nats.ClientURL())(opts...).
+func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
+	return nats.Connect("", append(opts, nats.InProcessServer(s.nats))...)
+}
+
+// Stop ends the server and all its connections. It may be called twice.
+func (s *Server) Stop() {
+	s.once.Do(func() {
+		s.nats.Shutdown()
+		s.nats.WaitForShutdown()
+	})
+}
+
+// ConnectURL returns the Connect of a NATS deployment that is not ours.
+func ConnectURL(urls ...string) func(...nats.Option) (*nats.Conn, error) {
+	return func(opts ...nats.Option) (*nats.Conn, error) {
+		nc, err := nats.Connect(strings.Join(urls, ","), opts...)
+		if err != nil {
+			return nil, fmt.Errorf("connect to NATS at %s: %w: check [nats] url=", redacted(urls), err)
+		}
+		return nc, nil
+	}
+}
+
+// redacted hides passwords.
+func redacted(urls []string) string {
+	out := make([]string, len(urls))
+	for i, u := range urls {
+		if p, err := url.Parse(u); err == nil {
+			u = p.Redacted()
+		}
+		out[i] = u
+	}
+	return strings.Join(out, ", ")
+}
