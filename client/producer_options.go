@@ -90,6 +90,7 @@ func newProducerOptions(opts []ProducerOption) (producerOptions, error) {
 	check(o.bufferBytes > 0, "buffer of %d bytes is not above 0", o.bufferBytes)
 	check(o.bufferRecords > 0, "buffer of %d records is not above 0", o.bufferRecords)
 	check(o.deliveryTimeout > 0, "delivery timeout %v is not above 0", o.deliveryTimeout)
+	check(o.linger < o.deliveryTimeout, "linger %v is not below the delivery timeout %v", o.linger, o.deliveryTimeout)
 	check(o.requestTimeout > 0, "request timeout %v is not above 0", o.requestTimeout)
 	check(o.refresh > 0, "refresh %v is not above 0", o.refresh)
 	return o, errors.Join(errs...)

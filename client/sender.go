@@ -71,10 +71,11 @@ func (q *partition) deliver(b *batch) (protocol.PubAck, error) {
 			}
 		}
 		if stop != nil {
+			// Whether the broker counted these records does not matter under a new
+			// epoch, and a late copy of this batch is refused. Were the numbers used
+			// again, the next batch could be taken for this one and be lost.
+			q.seq.renew()
 			if maybe {
-				// The broker may or may not have counted these records. Under a new epoch
-				// it does not matter, and a late copy of this batch is refused.
-				q.seq.renew()
 				// stop may promise that nothing is stored, so only its text goes along.
 				stop = fmt.Errorf("%w: %s", ErrOutcomeUnknown, stop.Error())
 			}

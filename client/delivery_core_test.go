@@ -1,0 +1,74 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"math"
+	"testing"
+
+	"metaq/protocol"
+)
+
+func TestJudge(t *testing.T) {
+	noBroker := fmt.Errorf("%w on s", ErrNoBroker)
+	noAnswer := fmt.Errorf("s: %w", errNoAnswer)
+	for _, c := range []struct {
+		name  string
+		err   error
+		maybe bool
+		want  verdict
+		after bool
+	}{
+		{"nobody there: not stored, again", noBroker, false, verdictRetry, false},
+		{"nobody there after a lost answer: again, still unknown", noBroker, true, verdictRetry, true},
+		{"no answer: unknown, again", noAnswer, false, verdictRetry, true},
+		{"connection lost: unknown, again", errConnLost, false, verdictRetry, true},
+		{"busy: not stored, again", protocol.ErrBusy, false, verdictRetry, false},
+		{"disk full: not stored, again", protocol.ErrDiskFull, false, verdictRetry, false},
+		{"partition failed: may be on its disk, again", protocol.ErrPartition, false, verdictRetry, true},
+		{"internal error: unknown, final", protocol.ErrInternal, false, verdictFail, true},
+		{"too large: final", protocol.ErrTooLarge, false, verdictFail, false},
+		{"no topic after a lost answer: final and unknown", protocol.ErrNoTopic, true, verdictFail, true},
+		{"sequence refused: a new sequence", protocol.ErrConflict, false, verdictRenumber, false},
+		{"epoch refused: a new sequence", protocol.ErrFenced, false, verdictRenumber, false},
+		{"sequence refused after a lost answer: final and unknown", protocol.ErrConflict, true, verdictFail, true},
+		{"connection closed: final and unknown", ErrClosed, false, verdictFail, true},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			if got, after := judge(c.err, c.maybe); got != c.want || after != c.after {
+				t.Errorf("judge = %d, maybe %v; want %d, maybe %v", got, after, c.want, c.after)
+			}
+		})
+	}
+}
+
+func TestSequenceWraps(t *testing.T) {
+	s := sequence{id: 7, next: math.MaxInt32 - 1}
+	s.advance(2)
+	if s.next != 0 {
+		t.Errorf("after the highest number came %d, want 0", s.next)
+	}
+	s.advance(5)
+	s.renew()
+	if want := (sequence{id: 7, epoch: 1}); s != want {
+		t.Errorf("renewed to %+v, want %+v", s, want)
+	}
+	s.epoch = math.MaxInt16
+	s.renew()
+	if want := (sequence{id: 8}); s != want {
+		t.Errorf("renewed past the last epoch to %+v, want %+v", s, want)
+	}
+}
+
+func TestErrorsSayWhatIsKnown(t *testing.T) {
+	for _, err := range []error{ErrNoBroker, protocol.ErrBusy, protocol.ErrDiskFull, protocol.ErrTooLarge} {
+		if maybeDone(err) {
+			t.Errorf("%v: counts as possibly done", err)
+		}
+	}
+	for _, err := range []error{errNoAnswer, errConnLost, protocol.ErrUnavailable, errors.New("anything else")} {
+		if !maybeDone(err) {
+			t.Errorf("%v: counts as certainly not done", err)
+		}
+	}
+}

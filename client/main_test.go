@@ -1,0 +1,28 @@
+package client
+
+import (
+	"bytes"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"metaq/protocol"
+)
+
+func TestMain(m *testing.M) {
+	makeCodecs()
+	goleak.VerifyTestMain(m)
+}
+
+// makeCodecs uses zstd once. It makes its channels at first use, and those of a
+// synctest bubble are closed to everybody else.
+func makeCodecs() {
+	var b protocol.BatchBuilder
+	if err := b.Add(&protocol.Record{Value: bytes.Repeat([]byte("zstd"), 100)}); err != nil {
+		panic(err)
+	}
+	data := b.Encode(protocol.CompressionZstd, protocol.Producer{ID: protocol.NoProducer})
+	if _, err := protocol.CheckBatch(data, 0); err != nil {
+		panic(err)
+	}
+}
