@@ -1,0 +1,80 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+
+	"github.com/spf13/cobra"
+
+	"metaq/client"
+	"metaq/configs"
+	"metaq/internal/cli"
+	"metaq/protocol"
+)
+
+// target is the broker that a command talks to.
+type target struct {
+	server string
+	config string
+}
+
+// targetFlags adds --server and --config to a command that talks to a broker.
+func targetFlags(cmd *cobra.Command, t *target) {
+	cmd.Flags().StringVar(&t.server, "server", "", "the broker's `URL`, several with commas between (default METAQ_SERVER, else "+configs.DefaultServer+")")
+	cmd.Flags().StringVar(&t.config, "config", "", "read a client's metaq.ini from `FILE`")
+}
+
+// connect connects as flags, METAQ_ variables and metaq.ini say. The caller
+// closes the client.
+func (t *target) connect(ctx context.Context, opts ...client.Option) (*client.Client, error) {
+	flags := map[string]string{}
+	if t.server != "" {
+		flags["server"] = t.server
+	}
+	c, err := configs.LoadClient(configs.LoadOptions{Path: t.config, Env: os.Environ(), Flags: flags})
+	if err != nil {
+		return nil, err
+	}
+	if len(c.ZooKeeper) > 0 {
+		return nil, fmt.Errorf("finding brokers through ZooKeeper (%s) comes with a later release; name one with --server nats://host:port", c.ZooKeeper[0])
+	}
+	opts = append([]client.Option{client.WithServers(c.Server...), client.WithPrefix(c.Prefix)}, opts...)
+	return client.Connect(ctx, opts...)
+}
+
+// withAdmin connects and calls work with the administration calls.
+func (t *target) withAdmin(ctx context.Context, work func(*client.Admin) error) error {
+	c, err := t.connect(ctx)
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	return work(c.Admin())
+}
+
+// topicArg refuses a name that no topic can have before anything is connected.
+func topicArg(name string) error { return cli.Usage(protocol.CheckName("topic", name)) }
+
+// adviseTopic adds what to do about a topic that is not there.
+func adviseTopic(err error, topic string) error {
+	return cli.Advise(err, client.ErrNoTopic, "`metaq topic ls` lists the topics, `metaq topic create %s` makes it", topic)
+}
+
+// partitionFlag reads the value of --partition; "" is none.
+func partitionFlag(text string) (*protocol.PartitionID, error) {
+	if text == "" {
+		return nil, nil
+	}
+	p, err := protocol.ParsePartitionID(text)
+	return &p, err
+}
+
+// interrupted says in one word that a signal ended the work, where that is so.
+func interrupted(ctx context.Context, err error) error {
+	if errors.Is(err, context.Canceled) && ctx.Err() != nil {
+		return errors.New("interrupted")
+	}
+	return err
+}

@@ -1,0 +1,49 @@
+package main
+
+import (
+	"github.com/spf13/cobra"
+	"github.com/spf13/pflag"
+
+	"metaq/protocol"
+)
+
+func newTopic() *cobra.Command {
+	return noun(&cobra.Command{
+		Use:     "topic",
+		Short:   "create, list, describe, change and delete topics",
+		Example: `  metaq topic ls`,
+	}, newTopicCreate(), newTopicLs(), newTopicInfo(), newTopicSet(), newTopicDelete())
+}
+
+// topicConfigFlags adds the settings that a topic may have for itself, and
+// returns a function that gives those which the user set.
+func topicConfigFlags(flags *pflag.FlagSet) func() protocol.TopicConfig {
+	deletePolicy := flags.String("delete-policy", "", "what happens to old segments: `delete,AGE` or archive,AGE")
+	deleteWhen := flags.String("delete-when", "", "when old segments are looked for: a Quartz `CRON`, seconds first")
+	retention := flags.Int64("retention-bytes", 0, "most bytes that a partition keeps; 0 = no limit")
+	segment := flags.Int64("max-segment-size", 0, "bytes at which a new segment begins")
+	threshold := flags.Int("unflush-threshold", 0, "messages acknowledged before a sync; 0 = acknowledge after the sync")
+	interval := flags.Int64("unflush-interval", 0, "milliseconds until a sync when unflush-threshold is above 0")
+	publish := flags.Bool("accept-publish", true, "accept messages")
+	subscribe := flags.Bool("accept-subscribe", true, "serve readers")
+	return func() protocol.TopicConfig {
+		return protocol.TopicConfig{
+			DeletePolicy:     given(flags, "delete-policy", deletePolicy),
+			DeleteWhen:       given(flags, "delete-when", deleteWhen),
+			RetentionBytes:   given(flags, "retention-bytes", retention),
+			MaxSegmentSize:   given(flags, "max-segment-size", segment),
+			UnflushThreshold: given(flags, "unflush-threshold", threshold),
+			UnflushInterval:  given(flags, "unflush-interval", interval),
+			AcceptPublish:    given(flags, "accept-publish", publish),
+			AcceptSubscribe:  given(flags, "accept-subscribe", subscribe),
+		}
+	}
+}
+
+// given returns value if the flag was set, else nil.
+func given[T any](flags *pflag.FlagSet, name string, value *T) *T {
+	if !flags.Changed(name) {
+		return nil
+	}
+	return value
+}
