@@ -94,13 +94,6 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 	g.replies = resolver.Register(system, addressReply, g.answer, g.refuseSystem)
 	g.adminReplies = resolver.Register(system, addressAdmin, g.answerAdmin, g.refuseSystem)
 	g.creations = resolver.Register(system, addressCreate, g.answerCreate, g.refuseSystem)
-	// A request to an actor that has gone is answered by the library, but nobody
-	// else gives its ticket back.
-	system.EventStream.Subscribe(func(event any) {
-		if dead, ok := event.(*actor.DeadLetterEvent); ok {
-			releaseTicket(dead.Message)
-		}
-	})
 	return g, nil
 }
 
@@ -328,18 +321,5 @@ func (g *Gateway) onError(_ *nats.Conn, sub *nats.Subscription, err error) {
 		g.loud.Do(func() { g.log.Warn("nats reported an error", "subject", sub.Subject, "err", err) })
 	default:
 		g.loud.Do(func() { g.log.Warn("nats reported an error", "err", err) })
-	}
-}
-
-func releaseTicket(message any) {
-	switch m := message.(type) {
-	case *actors.Put:
-		m.Ticket.Release()
-	case *actors.PutBatch:
-		m.Ticket.Release()
-	case *actors.Get:
-		m.Ticket.Release()
-	case *actors.Offsets:
-		m.Ticket.Release()
 	}
 }

@@ -59,23 +59,6 @@ func TestARefusedBatchHoldsNothing(t *testing.T) {
 	}
 }
 
-func TestAPartitionThatHasGoneIsUnavailable(t *testing.T) {
-	r := newRig(t, nil)
-	if err := r.system.Root.StopFuture(r.parts[0].pid).Wait(); err != nil {
-		t.Fatal(err)
-	}
-	for _, subject := range []string{"put", "batch", "get", "offsets"} {
-		body := ""
-		if subject == "batch" {
-			body = string(batchOf(t, 0, "a"))
-		}
-		if answer := r.ask("metaq."+subject+".t.0-0", nil, body); codeOf(t, answer) != 503 {
-			t.Errorf("%s: %s", subject, answer)
-		}
-	}
-	eventually(t, "nothing is in flight", func() bool { return r.metric("metaq_inflight_requests") == 0 })
-}
-
 func TestDrainAnswersWhatCameAndRefusesTheRest(t *testing.T) {
 	r := newRig(t, nil)
 	for i := range 2000 {

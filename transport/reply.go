@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"fmt"
 
-	"github.com/asynkron/protoactor-go/actor"
-
 	"metaq/actors"
 	"metaq/protocol"
 )
@@ -39,8 +37,6 @@ func appendAnswer(dst []byte, answer any, limit int) ([]byte, error) {
 		return appendMessages(dst, a, limit)
 	case error:
 		return dst, a
-	case *actor.DeadLetterResponse:
-		return dst, protocol.ErrUnavailable.With("who answers this has just stopped: try again")
 	case protocol.OffsetsReply, protocol.TopicInfo, protocol.TopicList, protocol.Done,
 		protocol.BrokerInfo, protocol.ClusterInfo, protocol.PartitionInfo:
 		b, err := json.Marshal(a)

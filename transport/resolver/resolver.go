@@ -49,11 +49,15 @@ type process Resolver
 // SendUserMessage delivers an answer.
 func (p *process) SendUserMessage(pid *actor.PID, message any) {
 	message = actor.UnwrapEnvelopeMessage(message)
-	if _, poison := message.(*actor.PoisonPill); poison {
+	switch message.(type) {
+	case *actor.PoisonPill:
 		p.refused(pid.Id, message)
-		return
+	case *actor.DeadLetterResponse:
+		// The library's answer for an actor that has gone; actors.System gives the
+		// one that a client understands.
+	default:
+		p.deliver(pid.Id, message)
 	}
-	p.deliver(pid.Id, message)
 }
 
 // SendSystemMessage refuses: nobody may watch or stop a place outside.

@@ -93,17 +93,16 @@ func TestWatchStopAndPoisonAreRefused(t *testing.T) {
 	_ = system.Root.StopFuture(watcher).Wait()
 }
 
-func TestARequestToAStoppedActorIsAnswered(t *testing.T) {
-	system, got := newSystem(t), make(places, 1)
-	inbox := resolver.Register(system, "nats", func(id string, message any) {
-		got <- fmt.Sprintf("%s %T", id, message)
-	}, nil)
+func TestTheLibrarysOwnAnswerIsNotDelivered(t *testing.T) {
+	system, got := newSystem(t), make(places, 2)
+	inbox := resolver.Register(system, "nats", got.at("nats"), nil)
 	gone := system.Root.Spawn(actor.PropsFromFunc(func(actor.Context) {}))
 	if err := system.Root.StopFuture(gone).Wait(); err != nil {
 		t.Fatal(err)
 	}
 	system.Root.RequestWithCustomSender(gone, "hello", inbox.PID("_INBOX.a"))
-	if s := got.next(t); s != "_INBOX.a *actor.DeadLetterResponse" {
+	system.Root.Send(inbox.PID("_INBOX.a"), "ours")
+	if s := got.next(t); s != "nats _INBOX.a ours" {
 		t.Errorf("delivered %q", s)
 	}
 }
