@@ -41,3 +41,11 @@ func (s watchSet) endSession(session any) {
 		}
 	}
 }
+
+// drop takes one watcher back.
+func (s watchSet) drop(t touched, w watcher) {
+	delete(s[t], w)
+	if len(s[t]) == 0 {
+		delete(s, t)
+	}
+}

@@ -53,7 +53,8 @@ const (
 //
 // Concurrency: all methods may be called from any goroutine. Operations of one
 // goroutine take effect in the order of its calls. Writes are linearizable; a
-// read may be a little behind the writes of other sessions, never behind its own.
+// read may be a little behind the writes of other sessions, never behind its own; any
+// write, a Multi with one Check too, brings a session up to date.
 //
 // Waiting: ctx bounds the waiting and nothing else. A read whose ctx ends returns
 // ErrUnavailable joined with the cause. A write whose ctx ends returns

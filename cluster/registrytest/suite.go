@@ -122,8 +122,15 @@ func (s *store) create(name, data string) {
 	s.must(s.reg.Create(s.ctx(), s.path(name), []byte(data), cluster.Persistent))
 }
 
+// caughtUp lets a session see what others have written: a write does, also an empty one.
+func (s *store) caughtUp(reg cluster.Registry) {
+	s.t.Helper()
+	s.must(reg.Multi(s.ctx(), cluster.Check(s.root, 0)))
+}
+
 func (s *store) wantNode(name, data string, version cluster.Version) {
 	s.t.Helper()
+	s.caughtUp(s.reg)
 	n, err := s.reg.Get(s.ctx(), s.path(name))
 	s.must(err)
 	if string(n.Data) != data || n.Version != version {
@@ -409,6 +416,7 @@ func ephemeralDeleted(_ *testing.T, s *store) {
 	other := s.session()
 	s.must(other.Create(s.ctx(), s.path("e"), []byte("old"), cluster.Ephemeral))
 	// Another session takes the node over in one step: this is how a restarted broker does it.
+	s.caughtUp(s.reg)
 	s.must(s.reg.Multi(s.ctx(),
 		cluster.Delete(s.path("e"), 0), cluster.Create(s.path("e"), []byte("new"), cluster.Ephemeral)))
 	s.must(other.Close())
@@ -582,6 +590,7 @@ func election(t *testing.T, s *store) {
 	if len(won) != 1 {
 		t.Fatalf("%d winners", len(won))
 	}
+	s.caughtUp(s.reg)
 	n, err := s.reg.Get(s.ctx(), s.path("leader"))
 	s.must(err)
 	if winner := <-won; n.Owner != winner {

@@ -1,0 +1,245 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-zookeeper/zk"
+)
+
+// retryPause is how long a call waits before it asks again for a server.
+const retryPause = 100 * time.Millisecond
+
+// zkCall runs one of the library's calls on a goroutine of its own, as it may hang for
+// most of a session, and waits for it as long as ctx allows. Reads that were cut off, and
+// writes that were certainly not sent, are tried again. The number of calls under way is
+// bounded; the library ends each of them when the connection ends.
+func zkCall[T any](ctx context.Context, s *zkSession, write bool, do func() (T, error)) (T, error) {
+	var zero T
+	if _, bounded := ctx.Deadline(); !bounded {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithTimeout(ctx, s.o.CallTimeout)
+		defer cancel()
+	}
+	for {
+		v, err := zkOnce(ctx, s, write, do)
+		again := errors.Is(err, zk.ErrNoServer) || errors.Is(err, zk.ErrSessionMoved) ||
+			!write && errors.Is(err, zk.ErrConnectionClosed)
+		if !again || s.Err() != nil {
+			if err = s.translate(err, write); err != nil {
+				v = zero
+			}
+			return v, err
+		}
+		if !wait(ctx, retryPause) {
+			return zero, fmt.Errorf("%w: %w: %w", ErrUnavailable, context.Cause(ctx), err)
+		}
+	}
+}
+
+// zkOnce returns the library's error, or one of ours.
+func zkOnce[T any](ctx context.Context, s *zkSession, write bool, do func() (T, error)) (T, error) {
+	type result struct {
+		v   T
+		err error
+	}
+	var zero T
+	if err := s.Err(); err != nil {
+		return zero, err
+	}
+	if ctx.Err() != nil {
+		return zero, fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+	}
+	select {
+	case s.slots <- struct{}{}:
+	case <-ctx.Done():
+		return zero, fmt.Errorf("%w: too many calls under way: %w", ErrUnavailable, context.Cause(ctx))
+	case <-s.done:
+		return zero, s.Err()
+	}
+	answer := make(chan result, 1)
+	go func() {
+		defer func() { <-s.slots }()
+		v, err := do()
+		answer <- result{v, err}
+	}()
+	late := ErrUnavailable
+	if write {
+		late = ErrUnknownOutcome
+	}
+	select {
+	case r := <-answer:
+		return r.v, r.err
+	case <-ctx.Done():
+		return zero, fmt.Errorf("%w: %w", late, context.Cause(ctx))
+	case <-s.done:
+		select {
+		case r := <-answer:
+			return r.v, r.err
+		default:
+			if !write {
+				return zero, s.Err()
+			}
+			return zero, fmt.Errorf("%w: %w", late, s.Err())
+		}
+	}
+}
+
+// zkErrors are the library's errors that tell a write was refused, or a read answered.
+var zkErrors = map[error]error{
+	zk.ErrNoNode:                  ErrNotFound,
+	zk.ErrNodeExists:              ErrExists,
+	zk.ErrBadVersion:              ErrVersion,
+	zk.ErrNotEmpty:                ErrNotEmpty,
+	zk.ErrNoChildrenForEphemerals: ErrEphemeralParent,
+	zk.ErrNoAuth:                  ErrDenied,
+	zk.ErrAuthFailed:              ErrDenied,
+	zk.ErrInvalidACL:              ErrDenied,
+	zk.ErrInvalidPath:             ErrInvalid,
+	zk.ErrBadArguments:            ErrInvalid,
+	zk.ErrNoServer:                ErrUnavailable,
+	zk.ErrSessionMoved:            ErrUnavailable,
+	zk.ErrSessionExpired:          ErrSessionLost,
+}
+
+// ours are the errors that are not translated again.
+var ours = []error{ErrUnavailable, ErrUnknownOutcome, ErrSessionLost, ErrClosed}
+
+// translate turns the library's errors into ours. What is not known to mean that a write
+// was refused leaves its outcome unknown.
+func (s *zkSession) translate(err error, write bool) error {
+	var refused *OpError
+	if err == nil || errors.As(err, &refused) || slices.ContainsFunc(ours, func(e error) bool { return errors.Is(err, e) }) {
+		return err
+	}
+	if known, found := zkErrors[err]; found {
+		return known
+	}
+	ended := s.Err()
+	switch {
+	case write && ended != nil:
+		return fmt.Errorf("%w: %w (%w)", ErrUnknownOutcome, ended, err)
+	case write:
+		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	case ended != nil:
+		return ended
+	default:
+		return fmt.Errorf("%w: %w", ErrUnavailable, err)
+	}
+}
+
+// Get reads a node.
+func (s *zkSession) Get(ctx context.Context, path string) (Node, error) {
+	if err := checkPath(path); err != nil {
+		return Node{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	n, err := zkCall(ctx, s, false, func() (Node, error) {
+		data, stat, err := s.conn.Get(s.full(path))
+		if err != nil {
+			return Node{}, err
+		}
+		return Node{Data: data, Version: Version(stat.Version), Owner: SessionID(stat.EphemeralOwner)}, nil
+	})
+	if err != nil {
+		return Node{}, fmt.Errorf("read %s: %w", path, err)
+	}
+	return n, nil
+}
+
+// Children lists names.
+func (s *zkSession) Children(ctx context.Context, path string) ([]string, error) {
+	if err := checkPath(path); err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	names, err := zkCall(ctx, s, false, func() ([]string, error) {
+		names, _, err := s.conn.Children(s.full(path))
+		return names, err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	slices.Sort(names)
+	return names, nil
+}
+
+// Create makes a node.
+func (s *zkSession) Create(ctx context.Context, path string, data []byte, mode Mode) error {
+	return s.Multi(ctx, Create(path, data, mode))
+}
+
+// Set replaces a node's data.
+func (s *zkSession) Set(ctx context.Context, path string, data []byte, version Version) (Version, error) {
+	if err := s.Multi(ctx, Set(path, data, version)); err != nil {
+		return 0, err
+	}
+	return version + 1, nil
+}
+
+// Delete removes a node.
+func (s *zkSession) Delete(ctx context.Context, path string, version Version) error {
+	return s.Multi(ctx, Delete(path, version))
+}
+
+// Multi does all operations or none.
+func (s *zkSession) Multi(ctx context.Context, ops ...Op) error {
+	if err := checkOps(ops); err != nil {
+		return err
+	}
+	if err := s.Err(); err != nil || len(ops) == 0 {
+		return err
+	}
+	requests := mapped(ops, s.request)
+	_, err := zkCall(ctx, s, true, func() (struct{}, error) {
+		answers, err := s.conn.Multi(requests...)
+		if err == nil {
+			return struct{}{}, nil
+		}
+		for i, a := range answers {
+			if known, found := zkErrors[a.Error]; found {
+				return struct{}{}, &OpError{Index: i, Op: ops[i], Err: known}
+			}
+		}
+		return struct{}{}, err
+	})
+	return err
+}
+
+// request turns an operation into the library's. The data is copied: the library may
+// send it after the caller has gone with its context.
+func (s *zkSession) request(op Op) any {
+	path := s.full(op.Path)
+	switch op.Kind {
+	case OpCreate:
+		flags := int32(zk.FlagPersistent)
+		if op.Mode == Ephemeral {
+			flags = zk.FlagEphemeral
+		}
+		return &zk.CreateRequest{Path: path, Data: slices.Clone(op.Data), Acl: s.acl, Flags: flags}
+	case OpSet:
+		return &zk.SetDataRequest{Path: path, Data: slices.Clone(op.Data), Version: int32(op.Version)}
+	case OpDelete:
+		return &zk.DeleteRequest{Path: path, Version: int32(op.Version)}
+	default:
+		return &zk.CheckVersionRequest{Path: path, Version: int32(op.Version)}
+	}
+}
+
+// full puts the chroot in front.
+func (s *zkSession) full(path string) string {
+	if path == "/" && s.chroot != "" {
+		return s.chroot
+	}
+	return s.chroot + path
+}
+
+// short takes it away again.
+func (s *zkSession) short(path string) string {
+	if short := strings.TrimPrefix(path, s.chroot); short != "" {
+		return short
+	}
+	return "/"
+}
