@@ -1,0 +1,48 @@
+package actors
+
+import (
+	"context"
+
+	"github.com/asynkron/protoactor-go/actor"
+)
+
+// registryCall asks the cluster actor for a call of the registry. do runs on a
+// worker; what it returns is sent to to.
+type registryCall struct {
+	to *actor.PID
+	do func(context.Context, Registry) any
+}
+
+// cluster is the only user of the registry. It calls it on workers, because the
+// calls may block, and sends the results as messages.
+type cluster struct {
+	env    *env
+	ctx    context.Context // of the calls: ends with the actor
+	cancel context.CancelFunc
+}
+
+// registryWorkers is how many calls of the registry run at a time.
+const registryWorkers = 16
+
+func newCluster(e *env) *cluster {
+	c := &cluster{env: e}
+	c.ctx, c.cancel = context.WithCancel(context.Background())
+	return c
+}
+
+// Receive is the actor.
+func (c *cluster) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case registryCall:
+		c.env.calls.run(func() {
+			call, cancel := context.WithTimeout(c.ctx, c.env.opts.CallTimeout)
+			defer cancel()
+			c.env.tell(m.to, m.do(call, c.env.deps.Registry))
+		})
+	case *actor.Stopping, *actor.Restarting:
+		c.cancel()
+	}
+}
+
+// crashed has nobody to answer: the calls that run send their results.
+func (c *cluster) crashed(actor.Context, error) {}

@@ -1,0 +1,412 @@
+package actors
+
+import (
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// Messages to a partition from its topic, its workers, its timers and itself.
+type (
+	flushNow  struct{}
+	syncDue   struct{ generation uint64 }
+	retryOpen struct{}
+	opened    struct { // by the worker that opened the log
+		owner *partition
+		log   Log
+		err   error
+	}
+	grant      struct{ epoch protocol.Epoch }
+	configure  struct{ settings Settings }
+	expire     struct{}
+	sweep      struct{}
+	readFailed struct { // by the reader
+		log Log
+		err error
+	}
+	readerIdle    struct{ gets uint64 }
+	stopPartition struct{ refusal *protocol.Error } // answered with partitionStopped
+)
+
+// Messages from a partition to its topic.
+type (
+	partitionOpened struct { // it has a log and waits for an epoch above floor
+		n     int
+		floor protocol.Epoch
+	}
+	partitionServing struct{ n int }
+	partitionTrouble struct{ n int } // it cannot serve now; its status says why
+	partitionStopped struct{ n int } // its log is closed
+)
+
+// flushMessage is sent without an allocation.
+var flushMessage any = flushNow{}
+
+// partition is the shell around partitionCore: the actor that owns one log.
+// Writes and syncs block its Receive: meanwhile the mailbox collects what the
+// next flush will cover. Reads are its reader's.
+type partition struct {
+	env      *env
+	core     *partitionCore
+	status   *partitionStatus
+	topic    *actor.PID
+	settings Settings
+	log      *slog.Logger
+	stream   string
+
+	store   Log // nil unless it is open and ours to use
+	epoch   protocol.Epoch
+	busy    bool // a worker opens the log
+	attempt int  // opens since the last good sync
+
+	stopping *stopPartition
+	shown    protocol.Offset // committed, as the status shows it
+	timer    *time.Timer     // sync of a relaxed policy
+	retry    *time.Timer     // next attempt to open
+	current  waiting         // the request in hand, for crashed
+	inHand   bool
+	since    time.Time // when the first request of the flush came
+
+	reader  *actor.PID
+	gets    uint64 // handed to the reader
+	touched bool   // since the last sweep
+	parked  bool   // the log gave up its files
+}
+
+func newPartition(e *env, topic string, parent *actor.PID, status *partitionStatus, settings Settings) *partition {
+	p := &partition{
+		env: e, status: status, topic: parent, settings: settings,
+		core:   newPartitionCore(topic, status.id, e.opts),
+		stream: protocol.StreamName(topic, status.id),
+		log:    e.log.With("topic", topic, "partition", status.id.String()),
+	}
+	p.core.configure(settings)
+	return p
+}
+
+// Receive is the actor.
+func (p *partition) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case flushNow:
+		p.flush(ctx, false)
+	case *Put:
+		p.put(ctx, &m.Record, m.Ticket)
+	case Put:
+		p.put(ctx, &m.Record, m.Ticket)
+	case *PutBatch:
+		p.putBatch(ctx, m)
+	case PutBatch:
+		p.putBatch(ctx, &m)
+	case *Get:
+		p.get(ctx, m.Ticket)
+	case Get:
+		p.get(ctx, m.Ticket)
+	case *Offsets:
+		p.offsets(ctx, m)
+	case Offsets:
+		p.offsets(ctx, &m)
+	case Describe, *Describe:
+		respond(ctx, ctx.Sender(), p.status.info())
+	case syncDue:
+		if p.core.syncDue(m.generation) {
+			p.sync(ctx)
+		}
+	case *opened:
+		p.opened(ctx, m)
+	case grant:
+		p.granted(ctx, m.epoch)
+	case configure:
+		p.settings = m.settings
+		if p.core.configure(m.settings) {
+			p.sync(ctx)
+		}
+	case expire:
+		p.expire()
+	case sweep:
+		p.sweep(ctx)
+	case retryOpen:
+		p.openNow(ctx)
+	case readFailed:
+		p.readFailed(ctx, m)
+	case readerIdle:
+		p.readerIdle(ctx, m)
+	case *stopPartition:
+		p.stop(ctx, m)
+	case *actor.Started:
+		p.started(ctx)
+	case *actor.Restarting, *actor.Stopping:
+		p.end(ctx)
+	case *actor.Terminated:
+		if m.Who.Equal(p.reader) {
+			p.reader = nil
+		}
+	}
+}
+
+// put is the hop "accept" for one message.
+func (p *partition) put(ctx actor.Context, r *protocol.Record, t Ticket) {
+	p.inHand, p.current = true, waiting{to: ctx.Sender(), ticket: t}
+	p.accepted(ctx, p.core.put(r, t, ctx.Sender()))
+}
+
+func (p *partition) putBatch(ctx actor.Context, m *PutBatch) {
+	p.inHand, p.current = true, waiting{to: ctx.Sender(), ticket: m.Ticket}
+	if p.core.mustLearn(&m.Header) {
+		if err := p.core.learn(logTail(p.store, p.core.written, p.env.opts.ProducerTail)); err != nil {
+			p.inHand = false
+			p.refuse(ctx, &p.current, protocol.ErrPartition.With("read the end of the log: %v", err))
+			p.readFailed(ctx, readFailed{log: p.store, err: err})
+			return
+		}
+	}
+	p.accepted(ctx, p.core.putBatch(m.Batch, &m.Header, m.Ticket, ctx.Sender()))
+}
+
+func (p *partition) accepted(ctx actor.Context, v verdict) {
+	p.inHand, p.touched = false, true
+	switch {
+	case v.err != nil:
+		p.refuse(ctx, &v.w, v.err)
+		return
+	case v.done:
+		p.acknowledge(ctx, &v.w)
+		return
+	}
+	if p.env.events.Accept != nil {
+		p.env.events.Accept(p.event(v.w.first, v.w.first+protocol.Offset(max(v.w.count, 1)), nil))
+	}
+	if v.flush {
+		p.since = p.env.now()
+		ctx.Send(ctx.Self(), flushMessage)
+	}
+	if v.full {
+		p.flush(ctx, true)
+	}
+}
+
+// flush is the hops "append" to "reply": one write and one sync for all that was
+// collected.
+func (p *partition) flush(ctx actor.Context, force bool) {
+	start := p.env.now()
+	bytes, again := p.core.flush(start, force)
+	if again {
+		ctx.Send(ctx.Self(), flushMessage)
+		return
+	}
+	if bytes == nil {
+		return
+	}
+	size, from := len(bytes), p.core.written
+	p.parked = false
+	err := p.store.Append(bytes)
+	out := p.core.appended(err)
+	p.env.metrics.stageAppend.Observe(p.env.now().Sub(start).Seconds())
+	if p.env.events.Append != nil {
+		p.env.events.Append(p.event(from, p.core.written, err))
+	}
+	if err == nil {
+		p.env.metrics.bytesIn.Add(float64(size))
+		p.env.metrics.messagesIn.Add(float64(p.core.written - from))
+	}
+	p.perform(ctx, out)
+}
+
+// sync is the hop "sync".
+func (p *partition) sync(ctx actor.Context) {
+	p.env.syncs <- struct{}{}
+	start := p.env.now()
+	err := p.store.Sync()
+	p.env.metrics.synced(p.env.now().Sub(start))
+	<-p.env.syncs
+	if err == nil {
+		p.attempt = 0
+	}
+	if p.env.events.Sync != nil {
+		p.env.events.Sync(p.event(p.core.synced, p.core.written, err))
+	}
+	p.perform(ctx, p.core.syncDone(err))
+}
+
+// perform carries out what the core decided after a write or a sync.
+func (p *partition) perform(ctx actor.Context, out outcome) {
+	// Move committed before answering: who has an acknowledgement may read.
+	p.commit(ctx)
+	p.answer(ctx, out)
+	if out.sync {
+		p.sync(ctx)
+	}
+	if out.arm {
+		p.timer = p.env.later(p.core.interval, ctx.Self(), syncDue{p.core.timer})
+	}
+	if out.poisoned {
+		p.log.Error("log failed and is opened again", "error", p.core.refusal.Description)
+		p.env.metrics.reopened.Inc()
+		p.leave(ctx, p.core.refusal.Description)
+		p.open(ctx)
+	}
+}
+
+// commit is the hop "commit": shows the committed offset to the reader.
+func (p *partition) commit(ctx actor.Context) {
+	from := p.shown
+	if p.core.state != serving || p.core.committed == from {
+		return
+	}
+	p.shown = p.core.committed
+	if p.status.commit(p.core.committed) && p.reader != nil {
+		ctx.Send(p.reader, wake{})
+	}
+	p.env.metrics.stageCommit.Observe(p.env.now().Sub(p.since).Seconds())
+	if p.env.events.Commit != nil {
+		p.env.events.Commit(p.event(from, p.core.committed, nil))
+	}
+}
+
+// answer is the hop "reply".
+func (p *partition) answer(ctx actor.Context, out outcome) {
+	for i := range out.answer {
+		if out.err != nil {
+			p.refuse(ctx, &out.answer[i], out.err)
+		} else {
+			p.acknowledge(ctx, &out.answer[i])
+		}
+	}
+}
+
+func (p *partition) acknowledge(ctx actor.Context, w *waiting) {
+	w.ticket.Release()
+	if p.env.events.Reply != nil {
+		p.env.events.Reply(p.event(w.first, w.first+protocol.Offset(max(w.count, 1)), nil))
+	}
+	respond(ctx, w.to, protocol.PubAck{
+		Stream: p.stream, Seq: uint64(w.first) + 1, Duplicate: w.duplicate,
+		Topic: p.core.topic, Partition: p.core.id, Offset: w.first, Count: w.count,
+	})
+}
+
+func (p *partition) refuse(ctx actor.Context, w *waiting, err error) {
+	w.ticket.Release()
+	if p.env.events.Reply != nil {
+		p.env.events.Reply(p.event(w.first, w.first, err))
+	}
+	p.env.refuse(ctx, w.to, err)
+}
+
+func (p *partition) event(first, next protocol.Offset, err error) Event {
+	return Event{Topic: p.core.topic, Partition: p.core.id, First: first, Next: next, Err: err}
+}
+
+// get hands the request on to the reader with its sender.
+func (p *partition) get(ctx actor.Context, t Ticket) {
+	if p.core.state != serving {
+		t.Release()
+		p.env.refuse(ctx, ctx.Sender(), p.core.refusal)
+		return
+	}
+	p.touched, p.parked = true, false
+	p.gets++
+	if p.reader == nil {
+		// The one before may not have gone yet: each has a name of its own.
+		reader, err := spawn(ctx, fmt.Sprintf("reader-%d", p.gets), p.env.log, func() receiver {
+			return newReader(p.env, p.core.topic, p.status)
+		})
+		if err != nil {
+			t.Release()
+			p.env.refuse(ctx, ctx.Sender(), protocol.ErrUnavailable.With("%v: try again", err))
+			return
+		}
+		p.reader = reader
+	}
+	ctx.Forward(p.reader)
+}
+
+func (p *partition) offsets(ctx actor.Context, m *Offsets) {
+	if p.core.state == serving && m.Request.Time == nil {
+		m.Ticket.Release()
+		end := p.core.committed
+		respond(ctx, ctx.Sender(), protocol.OffsetsReply{LogStart: p.store.Start(), EndOffset: end, Offset: end})
+		return
+	}
+	p.get(ctx, m.Ticket) // a search by time reads the disk
+}
+
+// crashed answers everybody: the core can no longer be trusted.
+func (p *partition) crashed(ctx actor.Context, err error) {
+	refusal := protocol.ErrPartition.With("%v: try again", err)
+	if p.inHand {
+		p.inHand = false
+		p.refuse(ctx, &p.current, refusal)
+	}
+	p.answer(ctx, p.core.abandon(reopening, refusal))
+}
+
+// readFailed stops the partition when the reader found damage.
+func (p *partition) readFailed(ctx actor.Context, m readFailed) {
+	if p.store == nil || m.log != p.store || !Damaged(m.err) {
+		return
+	}
+	refusal := protocol.ErrPartition.With("%v", m.err)
+	p.log.Error("log is damaged, partition stops", "error", m.err)
+	p.answer(ctx, p.core.abandon(failed, refusal))
+	p.leave(ctx, m.err.Error())
+	p.closeLog()
+	ctx.Send(p.topic, partitionTrouble{p.core.id.N})
+}
+
+// sweep gives up what an idle partition does not need.
+func (p *partition) sweep(ctx actor.Context) {
+	idle := !p.touched
+	p.touched = false
+	if !idle || p.core.state != serving {
+		return
+	}
+	if !p.parked {
+		p.parked = true
+		p.core.shrink()
+		if err := p.store.Park(); err != nil {
+			p.log.Warn("log cannot give up its files", "error", err)
+		}
+	}
+	if p.reader != nil {
+		ctx.Send(p.reader, areYouIdle{p.gets})
+	}
+}
+
+// readerIdle stops the reader, unless a get was sent to it meanwhile.
+func (p *partition) readerIdle(ctx actor.Context, m readerIdle) {
+	if p.reader != nil && m.gets == p.gets {
+		ctx.Poison(p.reader)
+		p.reader = nil
+	}
+}
+
+func (p *partition) expire() {
+	if p.core.state != serving {
+		return
+	}
+	before := p.store.Size()
+	dispose, err := p.store.Expire(p.env.now(), p.settings.Retention)
+	if err != nil {
+		p.log.Error("retention failed", "error", err)
+		return
+	}
+	if p.core.producers != nil {
+		p.core.producers.expire(p.store.Start())
+	}
+	if gone := before - p.store.Size(); gone > 0 {
+		p.env.metrics.expired.Add(float64(gone))
+		p.log.Info("retention dropped segments", "bytes", gone, "log_start", int64(p.store.Start()))
+	}
+	if dispose != nil {
+		log := p.log
+		p.env.workers.run(func() {
+			if err := dispose(); err != nil {
+				log.Error("cannot dispose of dropped segments", "error", fmt.Sprint(err))
+			}
+		})
+	}
+}

@@ -1,0 +1,447 @@
+package actors
+
+import (
+	"errors"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// partitionState is what a partition is doing.
+type partitionState uint8
+
+const (
+	opening   partitionState = iota // waits for its log and its epoch
+	serving                         // takes requests
+	reopening                       // its log failed and is being opened again
+	failed                          // its log is damaged
+	stopped                         // its log is closed
+)
+
+// String returns the state's name in metrics and logs.
+func (s partitionState) String() string {
+	return [...]string{"opening", "serving", "reopening", "failed", "stopped"}[s]
+}
+
+// partitionCore decides what a partition does with the requests that come: it
+// gives offsets, collects, says what to write, and knows what is durable and who
+// is to be answered. It is pure: the shell in partition.go writes, syncs and
+// sends, and tells it the results and the time.
+//
+// Invariant: synced <= written <= next, and synced <= committed <= written.
+type partitionCore struct {
+	topic string
+	id    protocol.PartitionID
+	opts  Options // with defaults
+
+	state   partitionState
+	refusal *protocol.Error // what requests get in every state but serving
+
+	epoch     protocol.Epoch
+	threshold int // records that may be acknowledged before a sync; 0: none
+	interval  time.Duration
+
+	next      protocol.Offset // of the next request: the end of what is staged
+	written   protocol.Offset
+	synced    protocol.Offset
+	committed protocol.Offset
+	position  protocol.Position // MetaQ position of written
+	lastTime  int64             // of the last record written, Unix milliseconds
+
+	parts    []part    // what is staged, in order
+	waiting  []waiting // who waits for what is staged, in order
+	bytes    int       // staged
+	flushing bool      // a flush message is on its way
+	seen     int       // len(waiting) when it was sent
+	writing  bool      // the shell appends and syncs inFlight
+	inFlight stamped
+
+	timer      uint64 // generation of the newest sync timer
+	timerArmed bool
+
+	producers *producers // nil until the first batch of an idempotent producer
+	former    *producers // of the log before it was opened again
+}
+
+// part is one batch to be: a producer's own, or one that is built from single
+// messages.
+type part struct {
+	batch    []byte // nil while singles are added
+	singles  *protocol.BatchBuilder
+	base     protocol.Offset
+	metaqLen int64
+}
+
+// stamped is where the log stands once the batches being written are in it.
+type stamped struct {
+	next     protocol.Offset
+	position protocol.Position
+	time     int64
+	joined   *[]byte
+}
+
+// waiting is a request that will be answered: who asked, and with what.
+type waiting struct {
+	to        *actor.PID // nil: nobody wants to know
+	ticket    Ticket
+	first     protocol.Offset
+	count     int // records of a batch, 0 for a single put
+	duplicate bool
+}
+
+// verdict is what accept says about one request. With flush the shell sends the
+// flush message to itself; with full it flushes at once.
+type verdict struct {
+	err   error // refused: answer now
+	done  bool  // nothing to wait for: acknowledge now
+	w     waiting
+	flush bool
+	full  bool
+}
+
+// outcome is what a write or a sync led to. The waiting belong to the core and
+// are valid until its next call.
+type outcome struct {
+	sync     bool      // sync now and call synced
+	arm      bool      // send syncDue with timer's generation after the interval
+	answer   []waiting // acknowledge these, or refuse them with err
+	err      error
+	poisoned bool // close the log and open it again
+}
+
+var (
+	builders = sync.Pool{New: func() any { return new(protocol.BatchBuilder) }}
+	joins    = sync.Pool{New: func() any { return new([]byte) }}
+)
+
+// maxPooled is the largest buffer that is kept for the next flush.
+const maxPooled = 8 << 20
+
+func newPartitionCore(topic string, id protocol.PartitionID, opts Options) *partitionCore {
+	c := &partitionCore{topic: topic, id: id, opts: opts}
+	c.become(opening, protocol.ErrUnavailable.With("partition %s of topic %s is opening: try again", id, topic))
+	return c
+}
+
+func (c *partitionCore) become(s partitionState, refusal *protocol.Error) {
+	c.state, c.refusal = s, refusal
+}
+
+// configure takes new settings. It returns true when what is written has to be
+// synced now, because nobody would do it later.
+func (c *partitionCore) configure(s Settings) (sync bool) {
+	c.threshold = max(s.UnflushThreshold, 0)
+	c.interval = s.UnflushInterval
+	if c.interval <= 0 {
+		c.interval = time.Second
+	}
+	return c.state == serving && c.threshold == 0 && c.synced < c.written
+}
+
+// open starts to serve a log whose content is durable.
+func (c *partitionCore) open(log Log, epoch protocol.Epoch) {
+	c.epoch = epoch
+	c.next = log.Next()
+	c.written, c.synced, c.committed = c.next, c.next, c.next
+	c.position, c.lastTime = log.NextPosition(), log.LastTime()
+	if c.producers != nil {
+		c.producers.trim(c.next)
+		c.former, c.producers = c.producers, nil
+	}
+	c.become(serving, nil)
+}
+
+// granted takes a newer epoch while the partition serves.
+func (c *partitionCore) granted(epoch protocol.Epoch) { c.epoch = max(c.epoch, epoch) }
+
+// put accepts one message.
+func (c *partitionCore) put(r *protocol.Record, ticket Ticket, to *actor.PID) verdict {
+	w := waiting{to: to, ticket: ticket, first: c.next}
+	if c.state != serving {
+		return verdict{err: c.refusal, w: w}
+	}
+	// The broker's clock gives the time, when the batch is stamped.
+	r.Time = 0
+	b := c.openSingles()
+	before := b.Size()
+	if err := b.Add(r); errors.Is(err, protocol.ErrBatchFull) && b.Count() > 0 {
+		b, before = c.addSingles(), 0
+		if err := b.Add(r); err != nil {
+			return verdict{err: c.tooLarge(r), w: w}
+		}
+	} else if err != nil {
+		return verdict{err: c.tooLarge(r), w: w}
+	}
+	c.next++
+	c.bytes += b.Size() - before
+	return c.stage(w)
+}
+
+func (c *partitionCore) tooLarge(r *protocol.Record) error {
+	c.dropEmptySingles()
+	return protocol.ErrTooLarge.With("message of %d bytes is too large: a batch holds %d", len(r.Value), protocol.MaxRawSize)
+}
+
+func (c *partitionCore) openSingles() *protocol.BatchBuilder {
+	if n := len(c.parts); n > 0 && c.parts[n-1].singles != nil {
+		return c.parts[n-1].singles
+	}
+	return c.addSingles()
+}
+
+func (c *partitionCore) addSingles() *protocol.BatchBuilder {
+	b := builders.Get().(*protocol.BatchBuilder)
+	c.parts = append(c.parts, part{singles: b, base: c.next})
+	return b
+}
+
+func (c *partitionCore) dropEmptySingles() {
+	if last := len(c.parts) - 1; last >= 0 && c.parts[last].singles != nil && c.parts[last].singles.Count() == 0 {
+		releaseBuilder(c.parts[last].singles)
+		c.parts = c.parts[:last]
+	}
+}
+
+// putBatch accepts a producer's batch.
+func (c *partitionCore) putBatch(b []byte, h *protocol.BatchHeader, ticket Ticket, to *actor.PID) verdict {
+	w := waiting{to: to, ticket: ticket, first: c.next, count: h.Count}
+	if c.state != serving {
+		return verdict{err: c.refusal, w: w}
+	}
+	if h.Control || h.Transactional {
+		return verdict{err: protocol.ErrBatchRefused.With("transactional and control batches are not supported: send plain ones"), w: w}
+	}
+	if h.ProducerID != protocol.NoProducer {
+		first, duplicate, err := c.producers.check(h)
+		if err != nil {
+			return verdict{err: err, w: w}
+		}
+		if duplicate {
+			w.first, w.duplicate = first, true
+			if first < c.written {
+				return verdict{done: true, w: w}
+			}
+			// The original is staged: both are answered when it is safe.
+			return c.stage(w)
+		}
+		c.producers.add(h, c.next)
+	}
+	c.parts = append(c.parts, part{batch: b[:h.Length], base: c.next, metaqLen: h.MetaqLen})
+	c.next += protocol.Offset(h.Count)
+	c.bytes += h.Length
+	return c.stage(w)
+}
+
+func (c *partitionCore) stage(w waiting) verdict {
+	c.waiting = append(c.waiting, w)
+	v := verdict{w: w, flush: !c.flushing, full: c.full()}
+	if v.flush {
+		c.flushing, c.seen = true, len(c.waiting)
+	}
+	return v
+}
+
+func (c *partitionCore) full() bool {
+	return c.bytes >= c.opts.FlushBytes || len(c.waiting) >= c.opts.FlushCount
+}
+
+// flush is called when the flush message arrives, or at once when there is
+// enough (force). It returns again while requests keep coming: what is already
+// in the mailbox shares the sync. Else it returns the bytes to append, stamped;
+// they are the core's again when the shell calls appended. With neither, nothing
+// is staged.
+func (c *partitionCore) flush(now time.Time, force bool) (bytes []byte, again bool) {
+	switch {
+	case len(c.waiting) == 0:
+		c.flushing = c.flushing && force
+		return nil, false
+	case !force && !c.full() && len(c.waiting) > c.seen:
+		c.seen = len(c.waiting)
+		return nil, true
+	}
+	if !force {
+		c.flushing = false
+	}
+	return c.stamp(now.UnixMilli()), false
+}
+
+// stamp turns what is staged into batches that continue the log.
+func (c *partitionCore) stamp(millis int64) []byte {
+	s := stamped{next: c.next, position: c.position, time: max(millis, c.lastTime)}
+	for i := range c.parts {
+		p := &c.parts[i]
+		if p.singles != nil {
+			p.metaqLen = p.singles.MetaqLen()
+			p.batch = p.singles.Encode(protocol.CompressionNone, protocol.Producer{ID: protocol.NoProducer})
+		}
+		protocol.StampBatch(p.batch, protocol.Stamp{
+			Base: p.base, Position: s.position, Epoch: c.epoch,
+			Unsynced: int(p.base - c.synced), MaxTime: s.time, MetaqLen: p.metaqLen,
+		})
+		s.position += protocol.Position(p.metaqLen)
+	}
+	var out []byte
+	if len(c.parts) == 1 {
+		out = c.parts[0].batch
+	} else {
+		s.joined = joins.Get().(*[]byte)
+		for i := range c.parts {
+			*s.joined = append(*s.joined, c.parts[i].batch...)
+		}
+		out = *s.joined
+	}
+	c.writing, c.inFlight = true, s
+	return out
+}
+
+// appended takes the result of writing what flush returned.
+func (c *partitionCore) appended(err error) outcome {
+	c.release()
+	switch {
+	case errors.Is(err, protocol.ErrDiskFull):
+		// Nothing was kept: the log is as before, and the next flush may find room.
+		c.takeBack()
+		return c.answer(protocol.ErrDiskFull.With("disk full: make room on the data disk of broker %d", c.id.Home))
+	case err != nil:
+		return c.poison(err)
+	}
+	c.written, c.position, c.lastTime = c.inFlight.next, c.inFlight.position, c.inFlight.time
+	if c.threshold == 0 {
+		return outcome{sync: true}
+	}
+	// Written is safe enough: the policy says so.
+	c.committed = c.written
+	c.keepProducers()
+	out := c.answer(nil)
+	if c.written-c.synced >= protocol.Offset(c.threshold) {
+		out.sync = true
+	} else if !c.timerArmed {
+		c.timer++
+		c.timerArmed, out.arm = true, true
+	}
+	return out
+}
+
+// syncDue says whether the timer of that generation finds something to sync.
+func (c *partitionCore) syncDue(generation uint64) bool {
+	if !c.timerArmed || generation != c.timer {
+		return false
+	}
+	c.timerArmed = false
+	return c.state == serving && c.synced < c.written
+}
+
+// syncDone takes the result of a sync.
+func (c *partitionCore) syncDone(err error) outcome {
+	if err != nil {
+		return c.poison(err)
+	}
+	c.timerArmed = false
+	c.synced, c.committed = c.written, c.written
+	if !c.writing {
+		return outcome{} // nobody waits for this sync
+	}
+	c.keepProducers()
+	return c.answer(nil)
+}
+
+// poison gives the log up after an error of a write or a sync: nobody knows
+// what is on disk.
+func (c *partitionCore) poison(err error) outcome {
+	out := c.abandon(reopening, protocol.ErrPartition.With(
+		"partition %s of topic %s failed and is being opened again: try again (%v)", c.id, c.topic, err))
+	out.poisoned = true
+	return out
+}
+
+// abandon answers all who wait with refusal and takes no more requests.
+func (c *partitionCore) abandon(s partitionState, refusal *protocol.Error) outcome {
+	c.release()
+	c.takeBack()
+	c.become(s, refusal)
+	c.timerArmed = false
+	return c.answer(refusal)
+}
+
+// takeBack forgets the offsets of what is staged.
+func (c *partitionCore) takeBack() {
+	c.next = c.written
+	if c.producers != nil {
+		c.producers.rollback()
+	}
+}
+
+func (c *partitionCore) keepProducers() {
+	if c.producers != nil {
+		c.producers.keep()
+	}
+}
+
+// answer hands out all who wait for what was staged.
+func (c *partitionCore) answer(err error) outcome {
+	out := outcome{answer: c.waiting, err: err}
+	c.waiting, c.bytes, c.seen = c.waiting[:0], 0, 0
+	c.writing, c.inFlight = false, stamped{}
+	return out
+}
+
+// release gives the buffers of what is staged back.
+func (c *partitionCore) release() {
+	for i := range c.parts {
+		if b := c.parts[i].singles; b != nil {
+			releaseBuilder(b)
+		}
+		c.parts[i] = part{}
+	}
+	c.parts = c.parts[:0]
+	if j := c.inFlight.joined; j != nil {
+		c.inFlight.joined = nil
+		if cap(*j) <= maxPooled {
+			*j = (*j)[:0]
+			joins.Put(j)
+		}
+	}
+}
+
+func releaseBuilder(b *protocol.BatchBuilder) {
+	if b.Size() <= maxPooled {
+		b.Reset()
+		builders.Put(b)
+	}
+}
+
+// mustLearn says whether learn has to come before putBatch.
+func (c *partitionCore) mustLearn(h *protocol.BatchHeader) bool {
+	return c.state == serving && c.producers == nil && h.ProducerID != protocol.NoProducer
+}
+
+// learn makes the batches at the log's end known as their producers'. The shell
+// calls it before the first batch of an idempotent producer.
+func (c *partitionCore) learn(tail iter.Seq2[protocol.BatchHeader, error]) error {
+	ps := newProducers(c.opts.MaxProducers)
+	for h, err := range tail {
+		if err != nil {
+			return err
+		}
+		if h.ProducerID != protocol.NoProducer {
+			ps.add(&h, h.Base)
+		}
+	}
+	ps.keep()
+	if c.former != nil {
+		ps.inherit(c.former)
+	}
+	c.producers, c.former = ps, nil
+	return nil
+}
+
+// shrink gives up the room that a burst needed.
+func (c *partitionCore) shrink() {
+	if len(c.waiting) == 0 {
+		c.waiting, c.parts = nil, nil
+	}
+}

@@ -1,0 +1,274 @@
+package actors
+
+import (
+	"errors"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// Messages to a reader from its partition and its timer.
+type (
+	wake        struct{} // committed moved, or the partition stopped serving
+	fetchDue    struct{ generation uint64 }
+	areYouIdle  struct{ gets uint64 } // answered with readerIdle when nothing is parked
+	readBuffers struct{ pool sync.Pool }
+)
+
+// reader answers the gets of one partition: the hops "fetch" and "read". It runs
+// beside the partition and reads while that syncs. What it may read it learns
+// from the partition's status.
+type reader struct {
+	env    *env
+	topic  string
+	status *partitionStatus
+	core   readerCore
+
+	timer      *time.Timer
+	generation uint64 // of the timer
+	timerAt    time.Time
+
+	current fetch // in hand, for crashed
+	inHand  bool
+}
+
+var buffers = readBuffers{pool: sync.Pool{New: func() any { return new([]byte) }}}
+
+func newReader(e *env, topic string, status *partitionStatus) *reader {
+	return &reader{env: e, topic: topic, status: status, core: readerCore{opts: e.opts}}
+}
+
+// Receive is the actor.
+func (r *reader) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *Get:
+		r.get(ctx, m)
+	case Get:
+		r.get(ctx, &m)
+	case *Offsets:
+		r.offsets(ctx, m)
+	case Offsets:
+		r.offsets(ctx, &m)
+	case wake:
+		r.again(ctx, r.core.unpark())
+	case fetchDue:
+		if m.generation == r.generation {
+			r.timer = nil
+			r.again(ctx, r.core.due(r.env.now()))
+		}
+	case areYouIdle:
+		if len(r.core.parked) == 0 {
+			ctx.Send(ctx.Parent(), readerIdle(m))
+		}
+	case *actor.Stopping, *actor.Restarting:
+		r.end(ctx)
+	}
+}
+
+// get is the hop "fetch".
+func (r *reader) get(ctx actor.Context, m *Get) {
+	f := r.core.newFetch(&m.Request, m.Ticket, ctx.Sender(), r.env.now())
+	if r.env.events.Fetch != nil {
+		r.env.events.Fetch(r.event(f.from, f.from, nil))
+	}
+	r.serve(ctx, f, f.since)
+	r.arm(ctx)
+}
+
+// again serves fetches that were parked.
+func (r *reader) again(ctx actor.Context, fetches []fetch) {
+	r.env.metrics.parked.Sub(float64(len(fetches)))
+	now := r.env.now()
+	for _, f := range fetches {
+		r.env.metrics.stageFetch.Observe(now.Sub(f.since).Seconds())
+		r.serve(ctx, f, now)
+	}
+	r.arm(ctx)
+}
+
+func (r *reader) serve(ctx actor.Context, f fetch, now time.Time) {
+	r.current, r.inHand = f, true
+	v := r.status.look(false)
+	for {
+		if v.refusal != nil {
+			r.refuse(ctx, &f, v.refusal)
+			return
+		}
+		start := v.log.Start()
+		what, err := r.core.decide(&f, start, v.end, now)
+		if what == parkFetch {
+			// Say that we park, then look again: had committed moved in between,
+			// nobody would wake us.
+			if again := r.status.look(true); again != v {
+				v = again
+				continue
+			}
+			r.inHand = false
+			r.core.park(f)
+			r.env.metrics.parked.Inc()
+			return
+		}
+		switch what {
+		case refuseFetch:
+			r.refuse(ctx, &f, err)
+		case emptyFetch:
+			r.answer(ctx, &f, &GetResult{LogStart: start, EndOffset: v.end, From: max(f.from, start), Release: func() {}})
+		case readFetch:
+			r.read(ctx, &f, v, start)
+		}
+		return
+	}
+}
+
+// read is the hop "read".
+func (r *reader) read(ctx actor.Context, f *fetch, v view, start protocol.Offset) {
+	buf := buffers.get()
+	begin := r.env.now()
+	from := max(f.from, start)
+	b, err := v.log.Read((*buf)[:0], from, v.end, f.maxBytes)
+	var out *protocol.RangeError
+	if errors.As(err, &out) && f.from < 0 && out.LogStart > start && out.LogStart < v.end {
+		// Retention moved the log start, which was asked for, just now.
+		start, from = out.LogStart, out.LogStart
+		b, err = v.log.Read((*buf)[:0], from, v.end, f.maxBytes)
+	}
+	if err != nil {
+		buffers.put(buf)
+		r.readFailed(ctx, f, v, err)
+		return
+	}
+	*buf = b
+	r.env.metrics.stageRead.Observe(r.env.now().Sub(begin).Seconds())
+	next := r.count(b, from)
+	if r.env.events.Read != nil {
+		r.env.events.Read(r.event(from, next, nil))
+	}
+	r.answer(ctx, f, &GetResult{
+		LogStart: start, EndOffset: v.end, From: from, Batches: b,
+		Release: sync.OnceFunc(func() { buffers.put(buf) }),
+	})
+}
+
+// readFailed answers with a failed read. Damage stops the partition; other
+// errors, such as too many open files, pass.
+func (r *reader) readFailed(ctx actor.Context, f *fetch, v view, err error) {
+	var out *protocol.RangeError
+	if errors.As(err, &out) {
+		r.refuse(ctx, f, protocol.NewRangeError(f.from, out.LogStart, v.end))
+		return
+	}
+	if r.status.look(false).log == v.log { // else it was closed under the read
+		ctx.Send(ctx.Parent(), readFailed{log: v.log, err: err})
+	}
+	r.refuse(ctx, f, protocol.ErrPartition.With("%v", err))
+}
+
+// count counts what is handed out and returns the offset after it.
+func (r *reader) count(b []byte, from protocol.Offset) protocol.Offset {
+	r.env.metrics.bytes.Add(float64(len(b)))
+	messages, next := 0, from
+	for len(b) > 0 {
+		h, err := protocol.ParseBatchHeader(b)
+		if err != nil || h.Length > len(b) {
+			break // the receiver decodes it and says so
+		}
+		messages += h.Count
+		next, b = h.Next(), b[h.Length:]
+	}
+	r.env.metrics.messages.Add(float64(messages))
+	return next
+}
+
+func (r *reader) answer(ctx actor.Context, f *fetch, g *GetResult) {
+	r.inHand = false
+	f.ticket.Release()
+	g.Topic, g.Partition = r.topic, r.status.id
+	g.MaxMessages, g.Format = f.maxMessages, f.format
+	if f.to == nil {
+		g.Release()
+		return
+	}
+	ctx.Send(f.to, g)
+}
+
+func (r *reader) refuse(ctx actor.Context, f *fetch, err error) {
+	r.inHand = false
+	f.ticket.Release()
+	if r.env.events.Read != nil {
+		r.env.events.Read(r.event(f.from, f.from, err))
+	}
+	r.env.refuse(ctx, f.to, err)
+}
+
+// offsets answers a search by time.
+func (r *reader) offsets(ctx actor.Context, m *Offsets) {
+	f := fetch{to: ctx.Sender(), ticket: m.Ticket}
+	r.current, r.inHand = f, true
+	v := r.status.look(false)
+	if v.refusal != nil {
+		r.refuse(ctx, &f, v.refusal)
+		return
+	}
+	reply := protocol.OffsetsReply{LogStart: v.log.Start(), EndOffset: v.end, Offset: v.end}
+	if t := m.Request.Time; t != nil {
+		var err error
+		if reply.Offset, err = v.log.OffsetAt(t.UnixMilli(), v.end); err != nil {
+			r.readFailed(ctx, &f, v, err)
+			return
+		}
+	}
+	r.inHand = false
+	f.ticket.Release()
+	respond(ctx, f.to, reply)
+}
+
+// arm sets the one timer for the earliest deadline of what is parked.
+func (r *reader) arm(ctx actor.Context) {
+	at, some := r.core.deadline()
+	if r.timer != nil && some && !at.Before(r.timerAt) {
+		return // it fires early enough, and looks again
+	}
+	if r.timer != nil {
+		r.timer.Stop()
+		r.timer = nil
+	}
+	r.generation++
+	if some {
+		r.timerAt = at
+		r.timer = r.env.later(at.Sub(r.env.now()), ctx.Self(), fetchDue{r.generation})
+	}
+}
+
+// end answers all who wait.
+func (r *reader) end(ctx actor.Context) {
+	if r.timer != nil {
+		r.timer.Stop()
+	}
+	all := r.core.unpark()
+	r.env.metrics.parked.Sub(float64(len(all)))
+	for i := range all {
+		r.refuse(ctx, &all[i], protocol.ErrUnavailable.With("partition %s of topic %s stops: try again", r.status.id, r.topic))
+	}
+}
+
+// crashed answers the request in hand; Restarting answers those that wait.
+func (r *reader) crashed(ctx actor.Context, err error) {
+	if r.inHand {
+		r.refuse(ctx, &r.current, protocol.ErrPartition.With("%v: try again", err))
+	}
+}
+
+func (r *reader) event(first, next protocol.Offset, err error) Event {
+	return Event{Topic: r.topic, Partition: r.status.id, First: first, Next: next, Err: err}
+}
+
+func (b *readBuffers) get() *[]byte { return b.pool.Get().(*[]byte) }
+
+func (b *readBuffers) put(buf *[]byte) {
+	if cap(*buf) <= maxPooled {
+		b.pool.Put(buf)
+	}
+}

@@ -1,0 +1,114 @@
+package actors
+
+import (
+	"slices"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// readerCore decides what becomes of a get: refused, read now, or parked until
+// there is something to read or its time is over. It is pure: time and the ends
+// of the log are told to it.
+type readerCore struct {
+	opts   Options // with defaults
+	parked []fetch // in order of arrival
+}
+
+// fetch is one get with its bounds applied.
+type fetch struct {
+	to          *actor.PID
+	ticket      Ticket
+	since       time.Time
+	deadline    time.Time
+	from        protocol.Offset // -1: the log start
+	maxBytes    int
+	maxMessages int
+	format      string
+}
+
+// decision is what to do with a fetch.
+type decision uint8
+
+const (
+	refuseFetch decision = iota // answer with the error
+	readFetch                   // read from from
+	emptyFetch                  // answer with nothing
+	parkFetch                   // keep it
+)
+
+// newFetch applies the broker's bounds to a request.
+func (c *readerCore) newFetch(r *protocol.GetRequest, t Ticket, to *actor.PID, now time.Time) fetch {
+	f := fetch{
+		to: to, ticket: t, since: now, from: -1,
+		deadline:    now.Add(min(time.Duration(r.WaitMs)*time.Millisecond, c.opts.MaxWait)),
+		maxBytes:    r.MaxBytes,
+		maxMessages: r.MaxMessages, format: r.Format,
+	}
+	if r.Offset != nil {
+		f.from = *r.Offset
+	}
+	if f.maxBytes <= 0 || f.maxBytes > c.opts.MaxTransferSize {
+		f.maxBytes = c.opts.MaxTransferSize
+	}
+	if f.maxMessages <= 0 {
+		f.maxMessages = c.opts.MaxMessages
+	}
+	if f.format == "" {
+		f.format = protocol.FormatJSON
+	}
+	return f
+}
+
+// decide says what to do with f when the log holds start to end.
+func (c *readerCore) decide(f *fetch, start, end protocol.Offset, now time.Time) (decision, error) {
+	from := f.from
+	if from < 0 {
+		from = min(start, end)
+	}
+	switch {
+	case from < start || from > end:
+		return refuseFetch, protocol.NewRangeError(from, start, end)
+	case from < end:
+		return readFetch, nil
+	case !now.Before(f.deadline):
+		return emptyFetch, nil
+	case len(c.parked) >= c.opts.MaxParked:
+		return refuseFetch, protocol.ErrBusy.With("%d gets wait at this partition: back off and try again", len(c.parked))
+	}
+	return parkFetch, nil
+}
+
+// park keeps f.
+func (c *readerCore) park(f fetch) { c.parked = append(c.parked, f) }
+
+// unpark hands out all parked fetches, which decide then judges again.
+func (c *readerCore) unpark() []fetch {
+	all := c.parked
+	c.parked = nil
+	return all
+}
+
+// due hands out the fetches whose time is over.
+func (c *readerCore) due(now time.Time) []fetch {
+	var over []fetch
+	c.parked = slices.DeleteFunc(c.parked, func(f fetch) bool {
+		if now.Before(f.deadline) {
+			return false
+		}
+		over = append(over, f)
+		return true
+	})
+	return over
+}
+
+// deadline is the earliest one of the parked fetches; false when there is none.
+func (c *readerCore) deadline() (time.Time, bool) {
+	if len(c.parked) == 0 {
+		return time.Time{}, false
+	}
+	first := slices.MinFunc(c.parked, func(a, b fetch) int { return a.deadline.Compare(b.deadline) })
+	return first.deadline, true
+}

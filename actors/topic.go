@@ -1,0 +1,187 @@
+package actors
+
+import (
+	"context"
+	"log/slog"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// Messages to a topic from the topics actor, its timer and the cluster actor.
+type (
+	changeTopic struct {
+		partitions int
+		settings   Settings
+	}
+	stopTopic struct{ refusal *protocol.Error } // answered with topicStopped
+	claimed   struct {
+		epochs []protocol.Epoch
+		err    error
+	}
+	claimAgain struct{}
+)
+
+// Messages from a topic to the topics actor.
+type (
+	topicSpawned struct { // its partitions are there; sent again when it grew
+		entry    *topicEntry
+		pids     []*actor.PID
+		statuses []*partitionStatus
+	}
+	topicSettled struct{ entry *topicEntry } // all partitions serve or are in trouble
+	topicStopped struct{ entry *topicEntry } // all logs are closed
+)
+
+// stopWindow is how many partitions of a topic stop at a time: each holds a
+// thread while it syncs.
+const stopWindow = 16
+
+// topic is the parent of a topic's partitions on this broker.
+type topic struct {
+	env     *env
+	name    string
+	entry   *topicEntry // names this topic to the topics actor, and is not looked into
+	cluster *actor.PID
+	log     *slog.Logger
+
+	core     topicCore
+	settings Settings
+	pids     []*actor.PID
+	statuses []*partitionStatus
+	attempt  int // failed claims
+
+	stopping *protocol.Error
+	toStop   int // next partition to stop
+	stopped  int
+}
+
+func newTopic(e *env, cluster *actor.PID, name string, entry *topicEntry, settings Settings, partitions int) *topic {
+	t := &topic{env: e, name: name, entry: entry, cluster: cluster, settings: settings, log: e.log.With("topic", name)}
+	t.core.grow(partitions)
+	return t
+}
+
+// Receive is the actor.
+func (t *topic) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		t.spawnPartitions(ctx)
+	case partitionOpened:
+		t.perform(ctx, t.core.opened(m.n, m.floor))
+	case partitionServing:
+		t.perform(ctx, t.core.serving(m.n))
+	case partitionTrouble:
+		t.perform(ctx, t.core.trouble(m.n))
+	case claimed:
+		t.claimed(ctx, m)
+	case claimAgain:
+		t.perform(ctx, t.core.next())
+	case changeTopic:
+		t.change(ctx, m)
+	case expire, sweep:
+		for _, pid := range t.pids {
+			ctx.Send(pid, m)
+		}
+	case stopTopic:
+		t.stopping = m.refusal
+		t.stopMore(ctx)
+	case partitionStopped:
+		t.stopped++
+		t.stopMore(ctx)
+	case *actor.Terminated:
+		t.lost(ctx, m.Who)
+	}
+}
+
+func (t *topic) spawnPartitions(ctx actor.Context) {
+	for n := len(t.pids); n < len(t.core.parts); n++ {
+		id := protocol.PartitionID{Home: t.env.home, N: n}
+		status, settings, parent := newPartitionStatus(id, t.env.metrics), t.settings, ctx.Self()
+		pid, err := spawn(ctx, id.String(), t.env.log, func() receiver {
+			return newPartition(t.env, t.name, parent, status, settings)
+		})
+		if err != nil {
+			panic(err) // the names are ours alone
+		}
+		t.pids, t.statuses = append(t.pids, pid), append(t.statuses, status)
+	}
+	ctx.Send(ctx.Parent(), topicSpawned{t.entry, t.pids[:len(t.pids):len(t.pids)], t.statuses[:len(t.statuses):len(t.statuses)]})
+}
+
+func (t *topic) perform(ctx actor.Context, fx topicEffects) {
+	for _, n := range fx.grant {
+		ctx.Send(t.pids[n], grant{t.core.parts[n].epoch})
+	}
+	if fx.claim != nil && t.stopping == nil {
+		name, floors := t.name, fx.claim
+		ctx.Send(t.cluster, registryCall{to: ctx.Self(), do: func(ctx context.Context, r Registry) any {
+			epochs, err := r.ClaimEpochs(ctx, name, floors)
+			if err == nil && len(epochs) != len(floors) {
+				err = protocol.ErrInternal.With("the registry gave %d epochs for %d partitions", len(epochs), len(floors))
+			}
+			return claimed{epochs, err}
+		}})
+	}
+	if fx.settled {
+		ctx.Send(ctx.Parent(), topicSettled{t.entry})
+	}
+}
+
+// claimed takes the registry's answer. A claim that fails is made again: the
+// partitions stay closed meanwhile.
+func (t *topic) claimed(ctx actor.Context, m claimed) {
+	if m.err == nil {
+		t.attempt = 0
+		t.perform(ctx, t.core.claimed(m.epochs))
+		return
+	}
+	t.core.claimed(nil)
+	t.attempt++
+	wait := t.env.opts.backoff(t.attempt)
+	t.log.Warn("cannot claim the partitions, trying again", "error", m.err, "wait", wait)
+	t.env.later(wait, ctx.Self(), claimAgain{})
+}
+
+func (t *topic) change(ctx actor.Context, m changeTopic) {
+	t.settings = m.settings
+	for _, pid := range t.pids {
+		ctx.Send(pid, configure{m.settings})
+	}
+	if m.partitions > len(t.pids) {
+		t.core.grow(m.partitions)
+		t.spawnPartitions(ctx)
+	}
+}
+
+// stopMore keeps stopWindow partitions stopping until all have stopped.
+func (t *topic) stopMore(ctx actor.Context) {
+	for t.toStop < len(t.pids) && t.toStop-t.stopped < stopWindow {
+		ctx.Send(t.pids[t.toStop], &stopPartition{t.stopping})
+		t.toStop++
+	}
+	if t.stopped == len(t.pids) {
+		ctx.Send(ctx.Parent(), topicStopped{t.entry})
+	}
+}
+
+// lost handles a partition that has crashed too often to be started again.
+func (t *topic) lost(ctx actor.Context, who *actor.PID) {
+	for n, pid := range t.pids {
+		if !pid.Equal(who) {
+			continue
+		}
+		refusal := protocol.ErrPartition.With("partition %s of topic %s crashed too often: see the broker's log and restart the broker", t.statuses[n].id, t.name)
+		t.statuses[n].leave(failed, refusal, refusal.Description)
+		if t.stopping != nil && n < t.toStop {
+			t.stopped++
+			t.stopMore(ctx)
+			return
+		}
+		t.perform(ctx, t.core.trouble(n))
+	}
+}
+
+// crashed has nobody to answer: the partitions stop and are spawned again.
+func (t *topic) crashed(actor.Context, error) {}

@@ -1,0 +1,507 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// Messages to the topics actor from the broker actor, its workers and timers.
+type (
+	beginTopics struct{} // answered with stepDone
+	endTopics   struct{} // answered with stepDone
+	loaded      struct {
+		topics []Topic
+		err    error
+	}
+	created struct {
+		entry *topicEntry
+		err   error
+	}
+	changed struct {
+		entry    *topicEntry
+		to       Topic
+		settings Settings
+		asker    *actor.PID
+		err      error
+	}
+	unregistered struct {
+		entry *topicEntry
+		asker *actor.PID
+		err   error
+	}
+	setAside struct {
+		entry *topicEntry
+		err   error
+	}
+	lingered     struct{ pid *actor.PID }
+	retentionDue struct{ generation uint64 }
+	sweepDue     struct{}
+	// listFailed asks for the partitions that do not serve: the answer is
+	// []protocol.FailedPartition, sent as failedList.
+	listFailed struct{ asker *actor.PID }
+	failedList struct {
+		asker  *actor.PID
+		failed []protocol.FailedPartition
+	}
+)
+
+// topics is the parent of all topics: it creates, changes and deletes them,
+// publishes the routes, and has the broker's one timer for retention and the one
+// for idle partitions.
+type topics struct {
+	env     *env
+	cluster *actor.PID
+	log     *slog.Logger
+	core    topicsCore
+
+	starting bool // the broker waits for all topics to settle
+	ending   bool
+	down     bool // all have stopped
+	spawned  int  // topics spawned, for unique names
+
+	retention  *time.Timer
+	generation uint64
+	sweeper    *time.Timer
+}
+
+func newTopics(e *env, cluster *actor.PID) *topics {
+	return &topics{
+		env: e, cluster: cluster, log: e.log,
+		core: topicsCore{opts: e.opts, resolve: e.deps.Resolve, byName: make(map[string]*topicEntry)},
+	}
+}
+
+// Receive is the actor.
+func (t *topics) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case CreateTopic:
+		t.create(ctx, m.Request)
+	case SetTopic:
+		t.change(ctx, m.Request)
+	case DeleteTopic:
+		t.remove(ctx, m.Topic)
+	case ListTopics:
+		respond(ctx, ctx.Sender(), t.core.list())
+	case DescribeTopic:
+		t.describe(ctx, m.Topic)
+	case AutoCreate:
+		t.autoCreate(ctx, m.Topic)
+	case listFailed:
+		respond(ctx, ctx.Sender(), failedList{m.asker, t.core.failed()})
+	case beginTopics:
+		t.begin(ctx)
+	case loaded:
+		t.loaded(ctx, m)
+	case created:
+		t.created(ctx, m)
+	case changed:
+		t.changed(ctx, m)
+	case unregistered:
+		t.unregistered(ctx, m)
+	case setAside:
+		t.setAside(ctx, m)
+	case topicSpawned:
+		t.topicSpawned(ctx, m)
+	case topicSettled:
+		t.settled(ctx, m.entry)
+	case topicStopped:
+		t.stopped(ctx, m.entry)
+	case lingered:
+		ctx.Stop(m.pid)
+	case retentionDue:
+		if m.generation == t.generation {
+			t.retain(ctx)
+		}
+	case sweepDue:
+		for _, e := range t.core.byName {
+			t.send(ctx, e, sweep{})
+		}
+		t.sweeper = t.env.later(t.env.opts.Sweep, ctx.Self(), sweepDue{})
+	case endTopics:
+		t.end(ctx)
+	case *actor.Stopping, *actor.Restarting:
+		t.stopTimers()
+	}
+}
+
+// begin loads the topics and opens them all.
+func (t *topics) begin(ctx actor.Context) {
+	t.starting = true
+	t.sweeper = t.env.later(t.env.opts.Sweep, ctx.Self(), sweepDue{})
+	configured, source := t.env.deps.Topics, t.env.deps.Source
+	t.call(ctx, func(ctx context.Context, r Registry) any {
+		all, err := loadTopics(ctx, r, configured, source)
+		return loaded{all, err}
+	})
+}
+
+func (t *topics) call(ctx actor.Context, do func(context.Context, Registry) any) {
+	ctx.Send(t.cluster, registryCall{to: ctx.Self(), do: do})
+}
+
+func (t *topics) loaded(ctx actor.Context, m loaded) {
+	err := m.err
+	for _, topic := range m.topics {
+		settings, why := t.core.resolve(topic.Name, topic.Config)
+		if why != nil {
+			err = errors.Join(err, fmt.Errorf("topic %s: %w", topic.Name, why))
+			continue
+		}
+		t.core.byName[topic.Name] = &topicEntry{topic: topic, settings: settings}
+	}
+	if err != nil {
+		t.starting = false
+		ctx.Send(ctx.Parent(), stepDone{stepTopics, err})
+		return
+	}
+	for _, e := range t.core.byName {
+		t.install(ctx, e)
+	}
+	t.publish()
+	t.up(ctx)
+}
+
+// up reports once all topics have settled.
+func (t *topics) up(ctx actor.Context) {
+	if !t.starting {
+		return
+	}
+	for _, e := range t.core.byName {
+		if e.phase == topicInstalling {
+			return
+		}
+	}
+	t.starting = false
+	ctx.Send(ctx.Parent(), stepDone{stepTopics, nil})
+}
+
+// install spawns the topic's actor.
+func (t *topics) install(ctx actor.Context, e *topicEntry) {
+	name := e.topic.Name
+	spawnName := name
+	t.spawned++
+	if t.spawned > 1 && t.taken(ctx, name) {
+		spawnName = fmt.Sprintf("%s~%d", name, t.spawned) // the one before still lingers
+	}
+	settings, partitions := e.settings, e.topic.Partitions
+	pid, err := spawn(ctx, spawnName, t.env.log, func() receiver {
+		return newTopic(t.env, t.cluster, name, e, settings, partitions)
+	})
+	if err != nil {
+		panic(err) // the names are ours alone
+	}
+	e.pid, e.phase = pid, topicInstalling
+	e.schedule(t.env.now())
+	t.rearm(ctx)
+}
+
+func (t *topics) taken(ctx actor.Context, name string) bool {
+	for _, child := range ctx.Children() {
+		if child.Id == ctx.Self().Id+"/"+name {
+			return true
+		}
+	}
+	return false
+}
+
+func (t *topics) publish() { t.env.deps.Publish(t.core.routes()) }
+
+func (t *topics) send(ctx actor.Context, e *topicEntry, m any) {
+	if e.pid != nil {
+		ctx.Send(e.pid, m)
+	}
+}
+
+func (t *topics) topicSpawned(ctx actor.Context, m topicSpawned) {
+	e := m.entry
+	kept := make(map[*partitionStatus]bool, len(m.statuses))
+	for _, s := range m.statuses {
+		kept[s] = true
+	}
+	for _, s := range e.statuses {
+		if !kept[s] {
+			s.drop() // of a topic actor that has crashed
+		}
+	}
+	e.pids, e.statuses = m.pids, m.statuses
+	if e.phase == topicDeleting || e.phase == topicStopping {
+		ctx.Send(e.pid, stopTopic{t.stopRefusal(e)}) // the crash lost the first one
+		return
+	}
+	t.publish()
+}
+
+func (t *topics) settled(ctx actor.Context, e *topicEntry) {
+	if e.phase == topicInstalling {
+		e.phase = topicReady
+	}
+	for _, asker := range e.askers {
+		respond(ctx, asker, e.info())
+	}
+	e.askers = nil
+	t.up(ctx)
+}
+
+func (t *topics) create(ctx actor.Context, r protocol.TopicCreate) {
+	if t.refuseWhileEnding(ctx) {
+		return
+	}
+	e, err := t.core.create(r)
+	if err != nil {
+		t.env.refuse(ctx, ctx.Sender(), err)
+		return
+	}
+	e.askers = append(e.askers, ctx.Sender())
+	topic := e.topic
+	t.call(ctx, func(ctx context.Context, r Registry) any {
+		return created{e, r.CreateTopic(ctx, topic)}
+	})
+}
+
+func (t *topics) created(ctx actor.Context, m created) {
+	if m.err == nil && !t.ending {
+		t.log.Info("topic created", "topic", m.entry.topic.Name, "partitions", m.entry.topic.Partitions)
+		t.install(ctx, m.entry)
+		return
+	}
+	delete(t.core.byName, m.entry.topic.Name)
+	if m.err == nil {
+		m.err = errStopping
+	}
+	for _, asker := range m.entry.askers {
+		t.env.refuse(ctx, asker, m.err)
+	}
+	t.endNext(ctx)
+}
+
+// autoCreate answers when the topic is there.
+func (t *topics) autoCreate(ctx actor.Context, name string) {
+	e, ok := t.core.byName[name]
+	switch {
+	case ok && (e.phase == topicCreating || e.phase == topicInstalling):
+		e.askers = append(e.askers, ctx.Sender())
+	case ok:
+		t.describe(ctx, name)
+	case !t.env.opts.AutoCreate:
+		t.env.refuse(ctx, ctx.Sender(), noTopic(name))
+	default:
+		t.create(ctx, protocol.TopicCreate{Topic: name})
+	}
+}
+
+func (t *topics) describe(ctx actor.Context, name string) {
+	e, err := t.core.served(name)
+	if err != nil {
+		t.env.refuse(ctx, ctx.Sender(), err)
+		return
+	}
+	respond(ctx, ctx.Sender(), e.info())
+}
+
+func (t *topics) change(ctx actor.Context, r protocol.TopicSet) {
+	if t.refuseWhileEnding(ctx) {
+		return
+	}
+	e, to, settings, err := t.core.change(r)
+	if err != nil {
+		t.env.refuse(ctx, ctx.Sender(), err)
+		return
+	}
+	e.phase = topicChanging
+	asker := ctx.Sender()
+	t.call(ctx, func(ctx context.Context, r Registry) any {
+		return changed{e, to, settings, asker, r.SetTopic(ctx, to)}
+	})
+}
+
+func (t *topics) changed(ctx actor.Context, m changed) {
+	e := m.entry
+	e.phase = topicReady
+	if m.err != nil {
+		t.env.refuse(ctx, m.asker, m.err)
+		t.endNext(ctx)
+		return
+	}
+	grew := m.to.Partitions > e.topic.Partitions
+	e.topic, e.settings = m.to, m.settings
+	e.schedule(t.env.now())
+	t.rearm(ctx)
+	t.log.Info("topic changed", "topic", e.topic.Name, "partitions", e.topic.Partitions)
+	ctx.Send(e.pid, changeTopic{partitions: m.to.Partitions, settings: m.settings})
+	if grew {
+		e.phase = topicInstalling
+		e.askers = append(e.askers, m.asker)
+	} else {
+		t.publish()
+		respond(ctx, m.asker, e.info())
+	}
+	t.endNext(ctx)
+}
+
+// remove closes the entrance, then the registry forgets the topic, its
+// partitions stop, and their logs are set aside.
+func (t *topics) remove(ctx actor.Context, name string) {
+	if t.refuseWhileEnding(ctx) {
+		return
+	}
+	e, err := t.core.ready(name)
+	if err != nil {
+		t.env.refuse(ctx, ctx.Sender(), err)
+		return
+	}
+	e.phase = topicDeleting
+	t.publish()
+	asker := ctx.Sender()
+	t.call(ctx, func(ctx context.Context, r Registry) any {
+		err := r.DeleteTopic(ctx, name)
+		if errors.Is(err, protocol.ErrNoTopic) {
+			err = nil
+		}
+		return unregistered{e, asker, err}
+	})
+}
+
+func (t *topics) unregistered(ctx actor.Context, m unregistered) {
+	if m.err != nil {
+		m.entry.phase = topicReady
+		t.publish()
+		t.env.refuse(ctx, m.asker, m.err)
+		t.endNext(ctx)
+		return
+	}
+	m.entry.askers = append(m.entry.askers, m.asker)
+	ctx.Send(m.entry.pid, stopTopic{t.stopRefusal(m.entry)})
+}
+
+var errStopping = protocol.ErrUnavailable.With("the broker stops: try again")
+
+func (t *topics) stopRefusal(e *topicEntry) *protocol.Error {
+	if e.phase == topicDeleting {
+		return protocol.ErrNoTopic.With("topic %q was deleted", e.topic.Name)
+	}
+	return errStopping
+}
+
+// stopped: all logs of the topic are closed.
+func (t *topics) stopped(ctx actor.Context, e *topicEntry) {
+	if e.phase != topicDeleting {
+		delete(t.core.byName, e.topic.Name)
+		ctx.Stop(e.pid)
+		dropAll(e)
+		t.endNext(ctx)
+		return
+	}
+	name, ids, self, store := e.topic.Name, make([]protocol.PartitionID, len(e.statuses)), ctx.Self(), t.env.deps.Logs
+	for i, s := range e.statuses {
+		ids[i] = s.id
+	}
+	t.env.workers.run(func() {
+		var errs []error
+		for _, id := range ids {
+			errs = append(errs, store.SetAside(name, id))
+		}
+		t.env.tell(self, setAside{e, errors.Join(errs...)})
+	})
+}
+
+func dropAll(e *topicEntry) {
+	for _, s := range e.statuses {
+		s.drop()
+	}
+}
+
+func (t *topics) setAside(ctx actor.Context, m setAside) {
+	e := m.entry
+	delete(t.core.byName, e.topic.Name)
+	dropAll(e)
+	// The partitions refuse what is on its way to them for a while yet.
+	t.env.later(t.env.opts.Linger, ctx.Self(), lingered{e.pid})
+	for _, asker := range e.askers {
+		if m.err != nil {
+			t.env.refuse(ctx, asker, protocol.ErrInternal.With("topic %q is deleted, but its data is still there: %v", e.topic.Name, m.err))
+		} else {
+			respond(ctx, asker, protocol.Done{OK: true})
+		}
+	}
+	t.log.Info("topic deleted", "topic", e.topic.Name)
+	t.rearm(ctx)
+	t.endNext(ctx)
+}
+
+// retain applies retention where it is due.
+func (t *topics) retain(ctx actor.Context) {
+	due, _ := t.core.fire(t.env.now())
+	for _, e := range due {
+		t.send(ctx, e, expire{})
+	}
+	t.rearm(ctx)
+}
+
+// rearm sets the one timer for the next retention of any topic.
+func (t *topics) rearm(ctx actor.Context) {
+	if t.retention != nil {
+		t.retention.Stop()
+	}
+	t.generation++
+	now := t.env.now()
+	if _, next := t.core.fire(time.Time{}); !next.IsZero() && !t.ending {
+		t.retention = t.env.later(next.Sub(now), ctx.Self(), retentionDue{t.generation})
+	}
+}
+
+func (t *topics) stopTimers() {
+	for _, timer := range []*time.Timer{t.retention, t.sweeper} {
+		if timer != nil {
+			timer.Stop()
+		}
+	}
+	t.generation++
+}
+
+func (t *topics) refuseWhileEnding(ctx actor.Context) bool {
+	if t.ending {
+		t.env.refuse(ctx, ctx.Sender(), errStopping)
+	}
+	return t.ending
+}
+
+// end stops the topics one after the other. Those about which the registry is
+// asked just now come when it has answered.
+func (t *topics) end(ctx actor.Context) {
+	t.ending = true
+	t.stopTimers()
+	t.endNext(ctx)
+}
+
+func (t *topics) endNext(ctx actor.Context) {
+	if !t.ending || t.down {
+		return
+	}
+	var next *topicEntry
+	for _, e := range t.core.byName {
+		switch e.phase {
+		case topicStopping:
+			return
+		case topicReady, topicInstalling:
+			next = e
+		default:
+		}
+	}
+	if next != nil {
+		next.phase = topicStopping
+		ctx.Send(next.pid, stopTopic{errStopping})
+	} else if len(t.core.byName) == 0 {
+		t.down = true
+		ctx.Send(ctx.Parent(), stepDone{stepEndTopics, nil})
+	}
+}
+
+// crashed has nobody to answer: the broker stops with the error.
+func (t *topics) crashed(actor.Context, error) {}

@@ -1,0 +1,328 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// topicPhase is what is happening to a topic.
+type topicPhase uint8
+
+const (
+	topicCreating   topicPhase = iota // the registry is asked
+	topicInstalling                   // its partitions open
+	topicReady
+	topicChanging // the registry is asked
+	topicDeleting
+	topicStopping // with the broker
+)
+
+// topicEntry is what the topics actor knows of one topic. Only it looks inside.
+type topicEntry struct {
+	topic    Topic
+	settings Settings
+	phase    topicPhase
+	pid      *actor.PID
+	pids     []*actor.PID
+	statuses []*partitionStatus
+	askers   []*actor.PID // who gets the topic's description once it is ready
+	fires    time.Time    // next retention; zero: never
+}
+
+// info describes the topic.
+func (t *topicEntry) info() protocol.TopicInfo {
+	i := protocol.TopicInfo{Topic: t.topic.Name, Config: t.topic.Config, Partitions: []protocol.PartitionInfo{}}
+	for _, s := range t.statuses {
+		i.Partitions = append(i.Partitions, s.info())
+	}
+	return i
+}
+
+// topicsCore holds the topics and judges the requests about them. It is pure but
+// for resolve, which is the assembly's and pure too.
+type topicsCore struct {
+	opts    Options // with defaults
+	resolve func(topic string, c protocol.TopicConfig) (Settings, error)
+	byName  map[string]*topicEntry
+}
+
+// create judges a request for a new topic and enters it.
+func (c *topicsCore) create(r protocol.TopicCreate) (*topicEntry, error) {
+	if err := protocol.CheckName("topic", r.Topic); err != nil {
+		return nil, protocol.ErrBadName.With("%v", err)
+	}
+	if r.Partitions == 0 {
+		r.Partitions = c.opts.Partitions
+	}
+	if err := checkPartitions(r.Partitions); err != nil {
+		return nil, err
+	}
+	if t, ok := c.byName[r.Topic]; ok {
+		if t.phase == topicCreating || t.phase == topicDeleting {
+			return nil, busyTopic(t)
+		}
+		return nil, protocol.ErrExists.With("topic %q exists already, with %d partitions", r.Topic, t.topic.Partitions)
+	}
+	settings, err := c.resolve(r.Topic, r.Config)
+	if err != nil {
+		return nil, protocol.ErrBadRequest.With("%v", err)
+	}
+	t := &topicEntry{topic: Topic{Name: r.Topic, Partitions: r.Partitions, Config: r.Config}, settings: settings}
+	c.byName[r.Topic] = t
+	return t, nil
+}
+
+func checkPartitions(n int) error {
+	if n < 1 || n > protocol.MaxPartitions {
+		return protocol.ErrBadRequest.With("partitions is %d: use 1 to %d", n, protocol.MaxPartitions)
+	}
+	return nil
+}
+
+// change judges a request to change a topic and returns what it becomes.
+func (c *topicsCore) change(r protocol.TopicSet) (*topicEntry, Topic, Settings, error) {
+	t, err := c.ready(r.Topic)
+	if err != nil {
+		return nil, Topic{}, Settings{}, err
+	}
+	to := t.topic
+	if r.Partitions != 0 {
+		if err := checkPartitions(r.Partitions); err != nil {
+			return nil, Topic{}, Settings{}, err
+		}
+		if r.Partitions < to.Partitions {
+			return nil, Topic{}, Settings{}, protocol.ErrConflict.With(
+				"topic %q has %d partitions, which may become more but not %d: create another topic", r.Topic, to.Partitions, r.Partitions)
+		}
+		to.Partitions = r.Partitions
+	}
+	to.Config = overlay(to.Config, r.Config)
+	settings, err := c.resolve(r.Topic, to.Config)
+	if err != nil {
+		return nil, Topic{}, Settings{}, protocol.ErrBadRequest.With("%v", err)
+	}
+	return t, to, settings, nil
+}
+
+// ready returns a topic about which nothing else is going on.
+func (c *topicsCore) ready(name string) (*topicEntry, error) {
+	t, ok := c.byName[name]
+	if !ok {
+		return nil, noTopic(name)
+	}
+	if t.phase != topicReady {
+		return nil, busyTopic(t)
+	}
+	return t, nil
+}
+
+// served returns a topic that has partitions.
+func (c *topicsCore) served(name string) (*topicEntry, error) {
+	t, ok := c.byName[name]
+	if !ok || t.phase == topicDeleting {
+		return nil, noTopic(name)
+	}
+	if t.phase == topicCreating {
+		return nil, busyTopic(t)
+	}
+	return t, nil
+}
+
+func noTopic(name string) error {
+	return protocol.ErrNoTopic.With("no such topic %q: create it with `metaq topic create`", name)
+}
+
+func busyTopic(t *topicEntry) error {
+	what := map[topicPhase]string{
+		topicCreating: "created", topicInstalling: "opened", topicChanging: "changed", topicDeleting: "deleted", topicStopping: "closed",
+	}[t.phase]
+	return protocol.ErrUnavailable.With("topic %q is being %s: try again", t.topic.Name, what)
+}
+
+// list summarises all topics, sorted by name.
+func (c *topicsCore) list() protocol.TopicList {
+	l := protocol.TopicList{Topics: []protocol.TopicSummary{}}
+	for name, t := range c.byName {
+		if t.phase == topicCreating || t.phase == topicDeleting {
+			continue
+		}
+		s := protocol.TopicSummary{Topic: name, Partitions: len(t.statuses)}
+		for _, status := range t.statuses {
+			p := status.info()
+			s.Messages += int64(p.EndOffset - p.LogStart)
+			s.Bytes += p.Bytes
+		}
+		l.Topics = append(l.Topics, s)
+	}
+	slices.SortFunc(l.Topics, func(a, b protocol.TopicSummary) int { return strings.Compare(a.Topic, b.Topic) })
+	return l
+}
+
+// failed lists the partitions that have stopped serving, sorted.
+func (c *topicsCore) failed() []protocol.FailedPartition {
+	out := []protocol.FailedPartition{}
+	for name, t := range c.byName {
+		for _, status := range t.statuses {
+			if p := status.info(); p.Error != "" {
+				out = append(out, protocol.FailedPartition{Topic: name, Partition: p.Partition, Error: p.Error})
+			}
+		}
+	}
+	slices.SortFunc(out, func(a, b protocol.FailedPartition) int {
+		if byName := strings.Compare(a.Topic, b.Topic); byName != 0 {
+			return byName
+		}
+		return a.Partition.Compare(b.Partition)
+	})
+	return out
+}
+
+// routes is the picture for the gateway.
+func (c *topicsCore) routes() *Routes {
+	r := &Routes{Topics: make(map[string]*TopicRoute, len(c.byName))}
+	for name, t := range c.byName {
+		if t.phase == topicDeleting || len(t.pids) == 0 {
+			continue
+		}
+		route := &TopicRoute{
+			Name: name, Leaders: t.pids,
+			AcceptPublish: !t.settings.NoPublish, AcceptSubscribe: !t.settings.NoSubscribe,
+		}
+		for _, s := range t.statuses {
+			route.All = append(route.All, s.id)
+		}
+		r.Topics[name] = route
+	}
+	return r
+}
+
+// fire returns the topics whose retention is due and, when there is any, the
+// time of the next.
+func (c *topicsCore) fire(now time.Time) (due []*topicEntry, next time.Time) {
+	for _, t := range c.byName {
+		if !t.fires.IsZero() && !t.fires.After(now) {
+			due = append(due, t)
+			t.schedule(now)
+		}
+		if !t.fires.IsZero() && (next.IsZero() || t.fires.Before(next)) {
+			next = t.fires
+		}
+	}
+	return due, next
+}
+
+// schedule finds the next time of the topic's retention.
+func (t *topicEntry) schedule(now time.Time) {
+	t.fires = time.Time{}
+	if t.settings.RetainAt != nil {
+		if at, ok := t.settings.RetainAt.Next(now); ok {
+			t.fires = at
+		}
+	}
+}
+
+// overlay returns base with the fields of over that are set.
+func overlay(base, over protocol.TopicConfig) protocol.TopicConfig {
+	set(&base.DeletePolicy, over.DeletePolicy)
+	set(&base.DeleteWhen, over.DeleteWhen)
+	set(&base.RetentionBytes, over.RetentionBytes)
+	set(&base.MaxSegmentSize, over.MaxSegmentSize)
+	set(&base.UnflushThreshold, over.UnflushThreshold)
+	set(&base.UnflushInterval, over.UnflushInterval)
+	set(&base.AcceptPublish, over.AcceptPublish)
+	set(&base.AcceptSubscribe, over.AcceptSubscribe)
+	return base
+}
+
+func set[T any](field **T, value *T) {
+	if value != nil {
+		*field = value
+	}
+}
+
+// loadTopics reads the registry's topics, adds the configured ones that are not
+// there and lets those grow whose configuration says more partitions. What the
+// registry and the configuration say differently is an error that names both.
+func loadTopics(ctx context.Context, r Registry, configured []Topic, source string) ([]Topic, error) {
+	topics, err := r.Topics(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("read the topics from the registry (%s): %w", r.Where(), err)
+	}
+	var errs []error
+	for _, want := range configured {
+		if err := protocol.CheckName("topic", want.Name); err != nil {
+			errs = append(errs, fmt.Errorf("%s: %w", source, err))
+			continue
+		}
+		at := slices.IndexFunc(topics, func(t Topic) bool { return t.Name == want.Name })
+		if at < 0 {
+			if err := r.CreateTopic(ctx, want); err != nil && !errors.Is(err, protocol.ErrExists) {
+				errs = append(errs, fmt.Errorf("create topic %s of %s in the registry (%s): %w", want.Name, source, r.Where(), err))
+			}
+			topics = append(topics, want)
+			continue
+		}
+		have := &topics[at]
+		if err := contradiction(*have, want, r.Where(), source); err != nil {
+			errs = append(errs, err)
+			continue
+		}
+		if want.Partitions > have.Partitions {
+			have.Partitions = want.Partitions
+			if err := r.SetTopic(ctx, *have); err != nil {
+				errs = append(errs, fmt.Errorf("give topic %s its %d partitions of %s in the registry (%s): %w",
+					want.Name, want.Partitions, source, r.Where(), err))
+			}
+		}
+		have.Config = overlay(want.Config, have.Config)
+	}
+	return topics, errors.Join(errs...)
+}
+
+// contradiction says where a topic's two descriptions cannot both hold.
+func contradiction(have, want Topic, where, source string) error {
+	if want.Partitions < have.Partitions {
+		return fmt.Errorf("topic %s has %d partitions in the registry (%s) but %d in %s: partitions cannot become fewer, write %d there",
+			have.Name, have.Partitions, where, want.Partitions, source, have.Partitions)
+	}
+	h, w := have.Config, want.Config
+	for _, d := range []difference{
+		differing("delete_policy", h.DeletePolicy, w.DeletePolicy),
+		differing("delete_when", h.DeleteWhen, w.DeleteWhen),
+		differing("retention_bytes", h.RetentionBytes, w.RetentionBytes),
+		differing("max_segment_size", h.MaxSegmentSize, w.MaxSegmentSize),
+		differing("unflush_threshold", h.UnflushThreshold, w.UnflushThreshold),
+		differing("unflush_interval", h.UnflushInterval, w.UnflushInterval),
+		differing("accept_publish", h.AcceptPublish, w.AcceptPublish),
+		differing("accept_subscribe", h.AcceptSubscribe, w.AcceptSubscribe),
+	} {
+		if d.differ {
+			return fmt.Errorf("topic %s has %s %v in the registry (%s) but %v in %s: make them the same, or take it out of %s",
+				have.Name, d.name, d.have, where, d.want, source, source)
+		}
+	}
+	return nil
+}
+
+// difference is a field of two configurations.
+type difference struct {
+	name       string
+	have, want any
+	differ     bool // both are set, and not the same
+}
+
+func differing[T comparable](name string, have, want *T) difference {
+	d := difference{name: name}
+	if have != nil && want != nil {
+		d.have, d.want, d.differ = *have, *want, *have != *want
+	}
+	return d
+}
