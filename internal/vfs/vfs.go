@@ -1,0 +1,146 @@
+package vfs
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+
+	pebble "github.com/cockroachdb/pebble/v2/vfs"
+)
+
+// FS is a file system. Paths are made with its PathJoin. It may be used from
+// any goroutine.
+type FS = pebble.FS
+
+// File is an open file or directory. ReadAt may be called from any goroutine,
+// also during writes; Write, WriteAt and the syncs from one at a time.
+type File = pebble.File
+
+// FileInfo describes a file.
+type FileInfo = pebble.FileInfo
+
+// Default is the operating system's file system.
+var Default = pebble.Default
+
+// NewMem returns an empty file system in memory, for tests.
+func NewMem() FS { return pebble.NewMem() }
+
+// Create makes the file anew for reading and writing, and removes a file that
+// was there.
+func Create(fsys FS, path string) (File, error) {
+	return fsys.Create(path, pebble.WriteCategoryUnspecified)
+}
+
+// OpenReadWrite opens the file for reading and writing, and makes it when it is
+// not there.
+func OpenReadWrite(fsys FS, path string) (File, error) {
+	return fsys.OpenReadWrite(path, pebble.WriteCategoryUnspecified)
+}
+
+// IsNotExist says whether err means that a file or directory is not there.
+func IsNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// SyncDir makes the names in dir durable: creations, renames and removals.
+func SyncDir(fsys FS, dir string) error {
+	d, err := fsys.OpenDir(dir)
+	if err != nil {
+		return fmt.Errorf("open directory %s: %w", dir, err)
+	}
+	err = d.Sync()
+	if cerr := d.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return fmt.Errorf("sync directory %s: %w", dir, err)
+	}
+	return nil
+}
+
+// MakeDir makes dir and its parents, durably. It does nothing when dir is
+// there.
+func MakeDir(fsys FS, dir string) error {
+	var missing []string // parents whose list of names changes
+	for d := dir; ; {
+		_, err := fsys.Stat(d)
+		if err == nil {
+			break
+		}
+		if !IsNotExist(err) {
+			return fmt.Errorf("look at directory %s: %w", d, err)
+		}
+		up := fsys.PathDir(d)
+		if up == d {
+			break
+		}
+		missing = append(missing, up)
+		d = up
+	}
+	if len(missing) == 0 {
+		return nil
+	}
+	if err := fsys.MkdirAll(dir, 0o755); err != nil {
+		return fmt.Errorf("make directory %s: %w", dir, err)
+	}
+	for _, d := range missing {
+		if err := SyncDir(fsys, d); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// ReadFile returns the content of a file of at most limit bytes; a longer one
+// is refused before anything is allocated.
+func ReadFile(fsys FS, path string, limit int64) ([]byte, error) {
+	f, err := fsys.Open(path)
+	if err != nil {
+		return nil, fmt.Errorf("open %s: %w", path, err)
+	}
+	b, err := readAll(f, path, limit)
+	if cerr := f.Close(); err == nil && cerr != nil {
+		return nil, fmt.Errorf("close %s: %w", path, cerr)
+	}
+	return b, err
+}
+
+func readAll(f File, path string, limit int64) ([]byte, error) {
+	info, err := f.Stat()
+	if err != nil {
+		return nil, fmt.Errorf("look at %s: %w", path, err)
+	}
+	if info.Size() > limit {
+		return nil, fmt.Errorf("read %s: it has %d bytes, more than the %d that it may have", path, info.Size(), limit)
+	}
+	b := make([]byte, info.Size())
+	n, err := f.ReadAt(b, 0)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, fmt.Errorf("read %s: %w", path, err)
+	}
+	return b[:n], nil
+}
+
+// Cut makes everything from byte at on blank: it shortens the file where that
+// is possible, and else overwrites up to size, the file's size, with zeros. It
+// does not sync.
+func Cut(f File, at, size int64) error {
+	if t, ok := f.(interface{ Truncate(size int64) error }); ok {
+		return t.Truncate(at)
+	}
+	return Zero(f, at, size)
+}
+
+// zeros is what Zero writes from. Nobody writes to it.
+var zeros [64 << 10]byte
+
+// Zero overwrites the bytes from at up to end with zeros. It does not sync.
+func Zero(f File, at, end int64) error {
+	for at < end {
+		n, err := f.WriteAt(zeros[:min(end-at, int64(len(zeros)))], at)
+		if err != nil {
+			return err
+		}
+		at += int64(n)
+	}
+	return nil
+}

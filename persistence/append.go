@@ -1,0 +1,413 @@
+package persistence
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"metaq/internal/vfs"
+	"metaq/protocol"
+)
+
+// Append writes whole, stamped batches that continue the log: the first begins
+// at Next. They can be read when it returns and are durable after the next
+// Sync. The bytes belong to the caller again.
+//
+// An error that wraps protocol.ErrDiskFull means that nothing was kept and the
+// log goes on. One that wraps ErrRefused means that the batches do not continue
+// the log, and nothing was written. Every other error is final.
+func (l *Log) Append(batches []byte) error {
+	if err := l.usable(); err != nil {
+		return err
+	}
+	after, err := l.walk(batches, nil)
+	if err != nil {
+		return err
+	}
+	if err := l.openWriter(); err != nil {
+		return err
+	}
+	if l.mustRoll(int64(len(batches))) {
+		if err := l.roll(); err != nil {
+			return err
+		}
+	}
+	if err := l.blank(); err != nil {
+		return err
+	}
+	w, s := &l.w, l.active()
+	end := s.end.Load()
+	if _, err := w.file.file.WriteAt(batches, end); err != nil {
+		return l.undo(end+int64(len(batches)), err)
+	}
+	if err := l.grow(end + int64(len(batches))); err != nil {
+		return err
+	}
+	// The entries must be known before the batches can be seen: a reader that
+	// finds no entry only scans longer, but the walk needs the old chain.
+	if _, err := l.walk(batches, l.indexBatch); err != nil {
+		return err
+	}
+	s.end.Store(end + int64(len(batches)))
+	s.last.Store(after.time)
+	l.size.Add(int64(len(batches)))
+	l.setChain(after)
+	return nil
+}
+
+// walk checks that batches continue the log and calls visit with each header
+// and its byte place. It returns the chain after the last.
+func (l *Log) walk(batches []byte, visit func(h *protocol.BatchHeader, at int64)) (chain, error) {
+	c := l.w.chain
+	at := l.active().end.Load()
+	for b := batches; ; {
+		h, err := protocol.ParseBatchHeader(b)
+		if err == nil && h.Length > len(b) {
+			err = protocol.ErrShortBatch
+		}
+		if err != nil {
+			return c, fmt.Errorf("append to %s: %w: byte %d of %d: %w", l.dir, ErrRefused, len(batches)-len(b), len(batches), err)
+		}
+		why := c.check(&h)
+		if why == "" && h.Epoch > l.LastEpoch() {
+			why = fmt.Sprintf("epoch %d was not set", h.Epoch)
+		}
+		if proof := h.Base - protocol.Offset(h.Unsynced); why == "" && proof > l.w.synced {
+			// Recovery would take the false claim for a proof of damage.
+			why = fmt.Sprintf("it says that offset %d is durable, but only %d is", proof, l.w.synced)
+		}
+		if why != "" {
+			return c, fmt.Errorf("append to %s: %w: %s", l.dir, ErrRefused, why)
+		}
+		if visit != nil {
+			visit(&h, at)
+		}
+		c.advance(&h)
+		at += int64(h.Length)
+		if b = b[h.Length:]; len(b) == 0 {
+			return c, nil
+		}
+	}
+}
+
+// openWriter opens the active segment for writing.
+func (l *Log) openWriter() error {
+	w, s := &l.w, l.active()
+	if w.file != nil {
+		return nil
+	}
+	f, err := vfs.OpenReadWrite(l.fs, s.path)
+	if err != nil {
+		return l.failUnlessFull(diskError("open", s.path, err))
+	}
+	info, err := f.Stat()
+	if err == nil && info.Size() < s.end.Load() {
+		err = &DamageError{Path: s.path, Position: info.Size(), Offset: l.Next(), Why: fmt.Sprintf("the file has lost its bytes up to %d", s.end.Load())}
+	}
+	if err != nil {
+		_ = f.Close() // nothing was written
+		return l.fail(err)
+	}
+	w.file, w.size = s.install(f, true), info.Size()
+	// All of it is durable, as when it was sealed: the index may be written.
+	entries, err := l.loadIndex(region{segment: s, handle: w.file, next: w.chain.next, sealed: true})
+	if err != nil {
+		return l.fail(err)
+	}
+	w.entries, w.saved, w.noIndex = entries, len(entries), false
+	w.builder = newIndexBuilder(l.opts.IndexInterval, entries)
+	return nil
+}
+
+// growStep is the number of bytes by which a file of size bytes grows ahead of
+// what is written: a quarter of it, so that ten thousand small partitions
+// reserve little and a large one seldom grows.
+func (l *Log) growStep(size int64) int64 {
+	const least, block = 16 << 10, 4 << 10
+	if l.opts.Preallocate < 0 {
+		return 0
+	}
+	step := min(max(size/4, least), l.opts.Preallocate)
+	return min(step, max(0, l.opts.SegmentSize-size)) &^ (block - 1)
+}
+
+// grow makes room ahead when the file ends at end, so that the next syncs need
+// not write the file's new size, too.
+func (l *Log) grow(end int64) error {
+	w := &l.w
+	if end <= w.size {
+		return nil
+	}
+	w.size = end
+	step := l.growStep(end)
+	if err := vfs.Zero(w.file.file, end, end+step); err != nil {
+		if vfs.IsDiskFull(err) {
+			return nil // the batches themselves had room
+		}
+		return l.fail(diskError("write", l.active().path, err))
+	}
+	w.size = end + step
+	return nil
+}
+
+// undo answers a write that failed and may have left bytes up to dirty.
+func (l *Log) undo(dirty int64, err error) error {
+	path := l.active().path
+	if !vfs.IsDiskFull(err) {
+		return l.fail(diskError("append to", path, err))
+	}
+	l.w.dirty = max(dirty, l.w.size)
+	if planted == keepPartialWrite {
+		l.w.dirty = 0
+	}
+	// Now rather than at the next append: after a crash the refused batches must
+	// not come back.
+	if berr := l.blank(); berr != nil && l.failed != nil {
+		return berr
+	}
+	return diskError("append to", path, err)
+}
+
+// blank removes what a failed write left behind. It must be durable before
+// other batches are written there: else a crash could bring a part of the
+// refused ones back behind a part of the new ones.
+func (l *Log) blank() error {
+	w, s := &l.w, l.active()
+	if w.dirty == 0 {
+		return nil
+	}
+	end := s.end.Load()
+	if err := vfs.Cut(w.file.file, end, w.dirty); err != nil {
+		err = diskError("blank the end of", s.path, err)
+		if vfs.IsDiskFull(err) {
+			return err
+		}
+		return l.fail(err)
+	}
+	w.size = end
+	if err := w.file.file.SyncData(); err != nil {
+		return l.fail(diskError("sync", s.path, err))
+	}
+	w.dirty = 0
+	return nil
+}
+
+// Sync makes everything that was appended durable. Its errors are final: after
+// a failed sync nobody knows what is on disk.
+func (l *Log) Sync() error {
+	if err := l.usable(); err != nil {
+		return err
+	}
+	if l.w.synced == l.w.chain.next {
+		return nil
+	}
+	if err := l.syncData(); err != nil {
+		return l.fail(fmt.Errorf("sync %s: %w", l.active().path, err))
+	}
+	l.w.synced = l.w.chain.next
+	l.saveIndex()
+	return nil
+}
+
+func (l *Log) syncData() error {
+	if planted == ackBeforeSync {
+		return nil
+	}
+	err := l.w.file.file.SyncData()
+	if err != nil && planted == ignoreFailedSync {
+		return nil
+	}
+	if err != nil && planted == retryFailedSync {
+		return l.w.file.file.SyncData()
+	}
+	return err
+}
+
+// indexBatch notes an entry for the batch at byte place at, when it gets one.
+func (l *Log) indexBatch(h *protocol.BatchHeader, at int64) {
+	w := &l.w
+	if !w.builder.want(at) {
+		return
+	}
+	// Readers hold the slice as it was; they never look beyond its length.
+	w.entries = append(w.entries, indexEntry{offset: h.Base, at: at, time: h.MaxTime})
+	entries := w.entries
+	w.file.index.Store(&entries)
+	if planted == trustIndex {
+		l.saveIndex()
+	}
+}
+
+// saveIndex writes the entries that are not in the file yet. It comes after the
+// sync of their batches: an entry on disk shows that its batch and everything
+// before it were durable. The index is derived: when it fails the log goes on.
+func (l *Log) saveIndex() {
+	w := &l.w
+	if w.saved == len(w.entries) || w.noIndex {
+		return
+	}
+	if err := w.writeEntries(l); err != nil {
+		w.noIndex = true
+		w.closeIndex()
+		l.opts.Logger.Warn("index not written, reads scan more until it is made again", "dir", l.dir, "error", err)
+	}
+}
+
+func (w *writer) writeEntries(l *Log) error {
+	s := l.active()
+	var b []byte
+	at := int64(indexHeaderSize + w.saved*indexEntrySize)
+	if w.saved == 0 {
+		b, at = appendIndexHeader(b, s.base), 0
+	}
+	for _, e := range w.entries[w.saved:] {
+		b = appendIndexEntry(b, e)
+	}
+	if w.index == nil {
+		f, err := vfs.OpenReadWrite(l.fs, l.indexPath(s.base))
+		if err != nil {
+			return err
+		}
+		w.index = f
+	}
+	if _, err := w.index.WriteAt(b, at); err != nil {
+		return err
+	}
+	w.saved = len(w.entries)
+	return nil
+}
+
+func (l *Log) indexPath(base protocol.Offset) string {
+	return l.fs.PathJoin(l.dir, baseName(base)+indexSuffix)
+}
+
+// mustRoll says whether n more bytes go to a new segment.
+func (l *Log) mustRoll(n int64) bool {
+	s := l.active()
+	end := s.end.Load()
+	if end == segmentHeaderSize {
+		return false // a segment without a record is never left behind
+	}
+	return l.w.roll || end+n > l.opts.SegmentSize || l.tooOld(s, l.opts.Now())
+}
+
+// tooOld says whether the segment's age asks for a new one.
+func (l *Log) tooOld(s *segment, now time.Time) bool {
+	return l.opts.SegmentAge > 0 && s.created <= now.Add(-l.opts.SegmentAge).UnixMilli()
+}
+
+// roll seals the active segment and starts a new one. When it fails for lack of
+// disk the old one stays active, but the next append rolls again: recovery relies
+// on it that the segment before a half-made one has not grown.
+func (l *Log) roll() error {
+	w, old := &l.w, l.active()
+	w.roll = true
+	if err := l.seal(); err != nil {
+		return err
+	}
+	s := l.newSegment(segmentHeader{
+		base: w.chain.next, position: w.chain.position, previous: old.base,
+		floor: w.chain.time, epoch: w.chain.epoch, created: l.opts.Now().UnixMilli(),
+	})
+	f, err := l.createSegment(s)
+	if err != nil {
+		return err
+	}
+	l.closeWriter()
+	old.drop() // readers open it again, for reading only
+	segments := append(slices.Clone(*l.segments.Load()), s)
+	w.file, w.size, w.dirty, w.roll, w.noIndex = s.install(f, true), segmentHeaderSize, 0, false, false
+	w.builder = newIndexBuilder(l.opts.IndexInterval, nil)
+	w.file.index.Store(&[]indexEntry{})
+	l.segments.Store(&segments)
+	l.size.Add(segmentHeaderSize)
+	// From here on a missing last segment is damage.
+	l.saveMark()
+	l.opts.Events.Rolled(s.base)
+	return nil
+}
+
+// seal makes the active segment and its index durable, and gives back the blank
+// space behind it.
+func (l *Log) seal() error {
+	if err := l.openWriter(); err != nil {
+		return err
+	}
+	w, s := &l.w, l.active()
+	if w.dirty > 0 {
+		if err := l.blank(); err != nil {
+			return err
+		}
+	}
+	if end := s.end.Load(); w.size > end {
+		if err := vfs.Cut(w.file.file, end, w.size); err != nil && !vfs.IsDiskFull(err) {
+			return l.fail(diskError("cut", s.path, err))
+		}
+		w.size = end
+	}
+	if planted == rollWithoutSync {
+		w.synced = w.chain.next
+	}
+	if err := l.Sync(); err != nil {
+		return err
+	}
+	if w.index == nil || w.noIndex {
+		return nil
+	}
+	if err := w.index.Sync(); err != nil {
+		w.noIndex = true
+		w.closeIndex()
+	}
+	return nil
+}
+
+// createSegment makes the segment's file with its header, durably.
+func (l *Log) createSegment(s *segment) (vfs.File, error) {
+	f, err := vfs.OpenReadWrite(l.fs, s.path)
+	if err != nil {
+		return nil, l.failUnlessFull(diskError("create", s.path, err))
+	}
+	if err := l.writeHeader(f, s); err != nil {
+		_ = f.Close() // the first error counts
+		return nil, err
+	}
+	return f, nil
+}
+
+// writeHeader writes the header of s into f, blanks what follows and makes both
+// and the name durable.
+func (l *Log) writeHeader(f vfs.File, s *segment) error {
+	// An index that a truncation or a crash left would speak of other batches.
+	if err := l.fs.Remove(l.indexPath(s.base)); err != nil && !vfs.IsNotExist(err) {
+		return l.failUnlessFull(diskError("remove", l.indexPath(s.base), err))
+	}
+	info, err := f.Stat()
+	if err == nil {
+		_, err = f.WriteAt(s.encode(), 0)
+	}
+	if err == nil && info.Size() > segmentHeaderSize {
+		err = vfs.Cut(f, segmentHeaderSize, info.Size())
+	}
+	if err != nil {
+		return l.failUnlessFull(diskError("write", s.path, err))
+	}
+	if err := f.Sync(); err != nil {
+		return l.fail(diskError("sync", s.path, err))
+	}
+	if planted != skipDirSync {
+		if err := vfs.SyncDir(l.fs, l.dir); err != nil {
+			return l.fail(err)
+		}
+	}
+	s.end.Store(segmentHeaderSize)
+	s.last.Store(s.floor)
+	return nil
+}
+
+// failUnlessFull makes every error but a full disk final.
+func (l *Log) failUnlessFull(err error) error {
+	if vfs.IsDiskFull(err) {
+		return err
+	}
+	return l.fail(err)
+}

@@ -1,0 +1,454 @@
+package persistence
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+
+	"metaq/internal/vfs"
+	"metaq/protocol"
+)
+
+// Recovery says what Open found and did.
+type Recovery struct {
+	Segments int
+	Start    protocol.Offset
+	Next     protocol.Offset
+	Clean    bool // the log ended where its last owner had noted
+	// A torn tail was cut at byte TornAt of TornFile; TornBytes bytes of unfinished
+	// writes went. TornFile is "" when there was none.
+	TornFile  string
+	TornAt    int64
+	TornBytes int64
+	TornWhy   string
+	// What was derived and had to be made again, and what was set aside under
+	// another name; "" when nothing.
+	StateRebuilt string
+	SetAside     string
+	// Truncated says that a truncation was finished that a crash had interrupted.
+	Truncated bool
+}
+
+// Open opens the log in o.Dir, and makes an empty one when there is none. It
+// reads the header of each segment and the tail of the last: what lies after
+// the last whole batch is cut when it is a torn tail, a write that was never made
+// durable. Bytes that had been durable are never cut: they give a *DamageError,
+// and nothing on disk is changed. After Open everything in the log is durable.
+func Open(o Options) (*Log, Recovery, error) {
+	r := &recovery{Log: newLog(o)}
+	if err := r.run(); err != nil {
+		return nil, r.report, err
+	}
+	l := r.Log
+	l.measure()
+	r.report.Segments, r.report.Start, r.report.Next = len(*l.segments.Load()), l.Start(), l.Next()
+	r.tell()
+	return l, r.report, nil
+}
+
+type recovery struct {
+	*Log
+	report   Recovery
+	segments []*segment
+	stale    string // why the state file must be made again, or ""
+}
+
+func (r *recovery) tell() {
+	log, p := r.opts.Logger, &r.report
+	if p.TornFile != "" {
+		log.Warn("torn tail cut", "path", p.TornFile, "position", p.TornAt, "bytes", p.TornBytes, "next", p.Next, "reason", p.TornWhy)
+	}
+	if p.StateRebuilt != "" {
+		log.Warn("epochs made again from the log", "dir", r.dir, "reason", p.StateRebuilt, "set_aside", p.SetAside)
+	}
+	log.Debug("log opened", "dir", r.dir, "segments", p.Segments, "start", p.Start, "next", p.Next, "clean", p.Clean)
+}
+
+func (r *recovery) run() error {
+	if err := vfs.MakeDir(r.fs, r.dir); err != nil {
+		return diskError("open", r.dir, err)
+	}
+	names, err := r.fs.List(r.dir)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", r.dir, err)
+	}
+	if err := r.readState(names); err != nil {
+		return err
+	}
+	bases := segmentBases(names)
+	if len(bases) == 0 {
+		return r.begin()
+	}
+	if r.state.truncate != noTruncate {
+		r.report.Truncated = true
+		if bases, err = r.dropBeyond(bases, r.state.truncate); err != nil {
+			return err
+		}
+	}
+	if err := r.readHeaders(bases); err != nil {
+		return err
+	}
+	if r.state.truncate != noTruncate {
+		if err := r.finishTruncate(); err != nil {
+			return err
+		}
+	}
+	if err := r.recoverTail(); err != nil {
+		return err
+	}
+	if err := r.rebuildState(); err != nil {
+		return err
+	}
+	return r.tidy(names)
+}
+
+// segmentBases returns the ordered bases of the segments among names.
+func segmentBases(names []string) []protocol.Offset {
+	var bases []protocol.Offset
+	for _, name := range names {
+		if base, ok := parseBase(name, segmentSuffix); ok {
+			bases = append(bases, base)
+		}
+	}
+	slices.Sort(bases)
+	return bases
+}
+
+// readState reads the state file. One that is missing or bad is made again
+// later: nothing depends on it but the proof that records are gone.
+func (r *recovery) readState(names []string) error {
+	r.state = state{truncate: noTruncate}
+	if !slices.Contains(names, stateName) {
+		r.stale = "it is missing"
+		return nil
+	}
+	path := r.fs.PathJoin(r.dir, stateName)
+	b, err := vfs.ReadFile(r.fs, path, maxStateSize)
+	if err != nil {
+		return err
+	}
+	s, err := decodeState(b)
+	if err != nil {
+		r.stale = err.Error()
+		if r.report.SetAside, err = vfs.SetAside(r.fs, path, "corrupt"); err != nil {
+			return err
+		}
+		return nil
+	}
+	r.setState(s)
+	return nil
+}
+
+// begin makes the first segment of an empty log.
+func (r *recovery) begin() error {
+	if n := r.state.reached(); n > 0 {
+		return &DamageError{Path: r.dir, Offset: 0, Why: fmt.Sprintf("no segment is there, but the log had reached offset %d", n)}
+	}
+	// The state comes first: a log with segments and without state would look as
+	// if the state had been lost.
+	if r.stale != "" {
+		if err := publishState(r.fs, r.dir, &r.state); err != nil {
+			return diskError("create", r.dir, err)
+		}
+		r.stale = ""
+	}
+	return r.firstSegment()
+}
+
+func (r *recovery) firstSegment() error {
+	s := r.newSegment(segmentHeader{previous: noSegment, created: r.opts.Now().UnixMilli()})
+	if err := r.remake(s); err != nil {
+		return err
+	}
+	r.adopt([]*segment{s}, s.segmentHeader.chain())
+	return nil
+}
+
+// remake writes the header of s, whose file may be there in part.
+func (r *recovery) remake(s *segment) error {
+	f, err := r.createSegment(s)
+	if err != nil {
+		return err
+	}
+	if err := f.Close(); err != nil {
+		return fmt.Errorf("close %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// adopt makes segments the log, which ends at c; all of it is durable.
+func (r *recovery) adopt(segments []*segment, c chain) {
+	for i, s := range segments[:len(segments)-1] {
+		s.last.Store(segments[i+1].floor)
+	}
+	segments[len(segments)-1].last.Store(c.time)
+	r.Log.segments.Store(&segments)
+	r.setChain(c)
+	r.w.synced = c.next
+}
+
+// readHeaders reads the headers of all segments and checks that each continues
+// the one before.
+func (r *recovery) readHeaders(bases []protocol.Offset) error {
+	for i, base := range bases {
+		s := r.newSegment(segmentHeader{base: base})
+		size, bad, err := readHeader(r.fs, s)
+		if err != nil {
+			return err
+		}
+		if bad != "" {
+			if i < len(bases)-1 {
+				return &DamageError{Path: s.path, Offset: base, Why: bad}
+			}
+			if err := r.remakeLast(s, size, bad); err != nil {
+				return err
+			}
+			size = segmentHeaderSize
+		}
+		if i > 0 {
+			if why := follows(r.segments[i-1], s); why != "" {
+				return &DamageError{Path: s.path, Offset: base, Why: why}
+			}
+		}
+		s.end.Store(size)
+		r.segments = append(r.segments, s)
+	}
+	return nil
+}
+
+// readHeader reads the header of s, whose base is that of its file's name, and
+// returns the size of the file. bad is not "" when there is no good header.
+func readHeader(fsys vfs.FS, s *segment) (size int64, bad string, err error) {
+	f, err := fsys.Open(s.path)
+	if err != nil {
+		return 0, "", fmt.Errorf("open segment: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // it was opened for reading
+	info, err := f.Stat()
+	if err != nil {
+		return 0, "", fmt.Errorf("look at %s: %w", s.path, err)
+	}
+	b := make([]byte, min(info.Size(), segmentHeaderSize))
+	if _, err := f.ReadAt(b, 0); len(b) > 0 && err != nil {
+		return 0, "", fmt.Errorf("read header of %s: %w", s.path, err)
+	}
+	h, err := decodeSegmentHeader(b)
+	if err != nil {
+		return info.Size(), err.Error(), nil
+	}
+	if h.base != s.base {
+		return info.Size(), fmt.Sprintf("the header says that it begins at offset %d", h.base), nil
+	}
+	s.segmentHeader = h
+	return info.Size(), "", nil
+}
+
+// follows returns why s is not the segment after prev, or "".
+func follows(prev, s *segment) string {
+	switch {
+	case s.previous != prev.base:
+		return fmt.Sprintf("a segment is missing before it: it follows the segment %d, but the one before it is %d", s.previous, prev.base)
+	case s.position <= prev.position || s.floor < prev.floor || s.epoch < prev.epoch:
+		return "its header does not continue the segment before"
+	}
+	return ""
+}
+
+// remakeLast deals with a last segment whose header is bad. A crash can leave
+// one only before it has a batch: the segment before it was whole then.
+func (r *recovery) remakeLast(s *segment, size int64, bad string) error {
+	damage := func(why string) error {
+		return &DamageError{Path: s.path, Offset: s.base, Why: bad + why}
+	}
+	f, err := r.fs.Open(s.path)
+	if err != nil {
+		return fmt.Errorf("open segment: %w", err)
+	}
+	last, err := lastNonZero(f, s.path, segmentHeaderSize, size)
+	if cerr := f.Close(); err == nil {
+		err = cerr
+	}
+	if err != nil {
+		return err
+	}
+	if last > segmentHeaderSize {
+		return damage(", and data follows it")
+	}
+	h := segmentHeader{base: s.base, previous: noSegment, created: r.opts.Now().UnixMilli()}
+	if n := len(r.segments); n > 0 {
+		prev := r.segments[n-1]
+		t, err := r.scanTail(prev, mark{})
+		if err != nil {
+			return err
+		}
+		if t.lost > 0 || t.chain.next != s.base {
+			return &DamageError{Path: prev.path, Position: t.end, Offset: t.chain.next, Why: fmt.Sprintf("the segment ends here, but the next one begins at offset %d: %s", s.base, t.why)}
+		}
+		h = segmentHeader{
+			base: s.base, position: t.chain.position, previous: prev.base,
+			floor: t.chain.time, epoch: t.chain.epoch, created: h.created,
+		}
+	} else if s.base > 0 || r.state.reached() > 0 {
+		return damage(", and no segment is before it")
+	}
+	s.segmentHeader = h
+	r.report.TornFile, r.report.TornAt, r.report.TornWhy = s.path, 0, bad
+	return r.remake(s)
+}
+
+// recoverTail finds the end of the log in the last segment.
+func (r *recovery) recoverTail() error {
+	s := r.segments[len(r.segments)-1]
+	m := r.state.mark
+	if m.segment != s.base || m.at < segmentHeaderSize {
+		m = mark{}
+	}
+	size := s.end.Load()
+	if m.at > size {
+		return &DamageError{Path: s.path, Position: size, Offset: s.base, Why: fmt.Sprintf("the file has lost its bytes up to %d", m.at)}
+	}
+	t, err := r.scanTail(s, m)
+	if err != nil {
+		return err
+	}
+	if n := r.state.reached(); t.chain.next < n {
+		why := fmt.Sprintf("the log ends here, but it had reached offset %d", n)
+		if t.why != "" {
+			why += ": " + t.why
+		}
+		return &DamageError{Path: s.path, Position: t.end, Offset: t.chain.next, Why: why}
+	}
+	s.end.Store(t.end)
+	r.adopt(r.segments, t.chain)
+	if t.chain == m.chain && t.lost == 0 && !t.indexBad {
+		r.report.Clean = true
+		return nil
+	}
+	if t.lost > 0 {
+		r.report.TornFile, r.report.TornAt, r.report.TornBytes, r.report.TornWhy = s.path, t.end, t.lost, t.why
+	}
+	return r.settle(s, t, size)
+}
+
+// settle makes what was found durable and blanks what was cut.
+func (r *recovery) settle(s *segment, t tail, size int64) error {
+	f, err := vfs.OpenReadWrite(r.fs, s.path)
+	if err != nil {
+		return diskError("open", s.path, err)
+	}
+	err = r.settleFile(f, s, t, size)
+	if cerr := f.Close(); err == nil && cerr != nil {
+		err = fmt.Errorf("close %s: %w", s.path, cerr)
+	}
+	if err != nil {
+		return err
+	}
+	if t.indexBad {
+		// Entries that speak of batches beyond the cut must not meet new ones.
+		if err := writeIndex(r.fs, r.dir, s.base, t.entries); err != nil {
+			return diskError("write the index of", s.path, err)
+		}
+		r.opts.Events.IndexRebuilt(r.indexPath(s.base), t.indexWhy)
+	}
+	// The name, too: the owner before may have failed just before its sync.
+	return vfs.SyncDir(r.fs, r.dir)
+}
+
+func (r *recovery) settleFile(f vfs.File, s *segment, t tail, size int64) error {
+	if planted != believePageCache {
+		if err := rewrite(f, t.unproven, t.end); err != nil {
+			return diskError("write again", s.path, err)
+		}
+	}
+	if t.lost > 0 && planted != keepGarbage {
+		if err := vfs.Cut(f, t.end, size); err != nil {
+			return diskError("cut", s.path, err)
+		}
+	}
+	if err := f.Sync(); err != nil {
+		return fmt.Errorf("sync %s: %w", s.path, err)
+	}
+	return nil
+}
+
+// rewrite writes the bytes from at to end again as they are. After a failed sync
+// the system's cache may hold bytes that it will never write: reading them proves
+// nothing, and only a new write and its sync do.
+func rewrite(f vfs.File, at, end int64) error {
+	buf := make([]byte, min(end-at, scanWindow))
+	for at < end {
+		b := buf[:min(end-at, int64(len(buf)))]
+		if _, err := f.ReadAt(b, at); err != nil {
+			return err
+		}
+		if _, err := f.WriteAt(b, at); err != nil {
+			return err
+		}
+		at += int64(len(b))
+	}
+	return nil
+}
+
+// rebuildState makes a state file anew that was missing or bad.
+func (r *recovery) rebuildState() error {
+	if r.stale == "" {
+		return nil
+	}
+	s := state{truncate: noTruncate}
+	for i, g := range r.segments {
+		s.add(g.epoch, g.base)
+		if i+1 < len(r.segments) && r.segments[i+1].epoch == g.epoch {
+			continue // no new epoch began in it
+		}
+		if err := r.scanEpochs(g, &s, sealedAt(r.segments, i, r.Next())); err != nil {
+			return err
+		}
+	}
+	if err := publishState(r.fs, r.dir, &s); err != nil {
+		return diskError("write epochs to", r.dir, err)
+	}
+	r.setState(s)
+	r.report.StateRebuilt = r.stale
+	return nil
+}
+
+func (r *recovery) scanEpochs(g *segment, s *state, next protocol.Offset) error {
+	f, err := r.fs.Open(g.path)
+	if err != nil {
+		return fmt.Errorf("open segment: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // it was opened for reading
+	sc := newScanner(f, g.path, segmentHeaderSize, g.end.Load(), g.segmentHeader.chain())
+	defer sc.close()
+	for sc.chain.next < next {
+		h, _, err := sc.next()
+		var bad *badBytes
+		if errors.Is(err, errBlank) || errors.As(err, &bad) {
+			return nil // damage: the read that gets there reports it
+		}
+		if err != nil {
+			return err
+		}
+		s.add(h.Epoch, h.Base)
+	}
+	return nil
+}
+
+// tidy removes what a crash left of derived files: unpublished ones, and indexes
+// whose segment is gone.
+func (r *recovery) tidy(names []string) error {
+	names, err := vfs.RemoveTemps(r.fs, r.dir, names)
+	if err != nil {
+		return err
+	}
+	for _, name := range names {
+		base, ok := parseBase(name, indexSuffix)
+		if !ok || slices.ContainsFunc(r.segments, func(s *segment) bool { return s.base == base }) {
+			continue
+		}
+		if err := r.fs.Remove(r.fs.PathJoin(r.dir, name)); err != nil && !vfs.IsNotExist(err) {
+			return fmt.Errorf("remove %s: %w", name, err)
+		}
+	}
+	return nil
+}
