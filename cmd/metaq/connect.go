@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,7 +24,7 @@ type target struct {
 // targetFlags adds --server and --config to a command that talks to a broker.
 func targetFlags(cmd *cobra.Command, t *target) {
 	cmd.Flags().StringVar(&t.server, "server", "", "the broker's `URL`, several with commas between (default METAQ_SERVER, else "+configs.DefaultServer+")")
-	cmd.Flags().StringVar(&t.config, "config", "", "read a client's metaq.ini from `FILE`")
+	cmd.Flags().StringVar(&t.config, "config", "", "read a client's metaq.ini from `FILE` (default METAQ_CONFIG)")
 }
 
 // connect connects as flags, METAQ_ variables and metaq.ini say. The caller
@@ -33,7 +34,8 @@ func (t *target) connect(ctx context.Context, opts ...client.Option) (*client.Cl
 	if t.server != "" {
 		flags["server"] = t.server
 	}
-	c, err := configs.LoadClient(configs.LoadOptions{Path: t.config, Env: os.Environ(), Flags: flags})
+	path := cmp.Or(t.config, os.Getenv("METAQ_CONFIG"))
+	c, err := configs.LoadClient(configs.LoadOptions{Path: path, Env: os.Environ(), Flags: flags})
 	if err != nil {
 		return nil, err
 	}

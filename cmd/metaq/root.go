@@ -22,7 +22,7 @@ METAQ_SERVER names the broker that commands talk to (default nats://127.0.0.1:42
 		SilenceUsage:  true,
 	},
 		newPing(), newTopic(), newProduce(), newConsume(), newCluster(),
-		newBench(), newConfig(), newDemo(), newVersion(), newCompletion(),
+		newLog(), newBench(), newConfig(), newDemo(), newVersion(), newCompletion(),
 	)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.Args = func(cmd *cobra.Command, args []string) error {

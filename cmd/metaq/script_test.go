@@ -1,0 +1,123 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"os"
+	"os/exec"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/rogpeppe/go-internal/testscript"
+
+	"metaq/internal/demo"
+)
+
+var update = flag.Bool("update", false, "rewrite the expected output in testdata/script")
+
+// TestScripts runs the stories in testdata/script. Beside testscript's own they
+// have the commands:
+//
+//	broker [DIR [PORT]]  start a broker; METAQ_SERVER names it from then on
+//	stop                 end it with SIGTERM, which must give exit code 0
+//	kill                 end it with kill -9
+//	freeport NAME        set NAME to a port that nobody listens on
+//	exits CODE COMMAND   run COMMAND, which must exit with CODE
+//	oneline              stderr of the last command is one line that begins with "metaq: "
+//	repeat FILE N TEXT   write N times TEXT, which may have escapes, to FILE
+//	send URL SUBJECT [TEXT]   a request by the plain NATS client; the answer goes to stdout
+func TestScripts(t *testing.T) {
+	testscript.Run(t, testscript.Params{
+		Dir:                 "testdata/script",
+		RequireExplicitExec: true,
+		UpdateScripts:       *update,
+		Setup: func(env *testscript.Env) error {
+			env.Values[brokerKey{}] = new(running)
+			// A command that forgets its server must not reach somebody's broker.
+			env.Setenv("METAQ_SERVER", "nats://127.0.0.1:1")
+			return nil
+		},
+		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"broker": cmdBroker, "stop": cmdStop, "kill": cmdKill, "freeport": cmdFreeport,
+			"exits": cmdExits, "oneline": cmdOneLine, "repeat": cmdRepeat, "send": cmdSend,
+		},
+	})
+}
+
+type brokerKey struct{}
+
+// running is the broker of one script.
+type running struct{ broker *demo.Broker }
+
+func current(ts *testscript.TestScript) *running {
+	r, ok := ts.Value(brokerKey{}).(*running)
+	if !ok {
+		ts.Fatalf("no place for a broker")
+	}
+	return r
+}
+
+func cmdBroker(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) > 2 {
+		ts.Fatalf("usage: broker [DIR [PORT]]")
+	}
+	args = append(args, "data", "0")[:2]
+	port, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	exe, err := exec.LookPath("metaq")
+	ts.Check(err)
+	b, err := demo.StartBroker(context.Background(), exe, ts.MkAbs(args[0]), port)
+	ts.Check(err)
+	ts.Defer(b.Kill)
+	current(ts).broker = b
+	ts.Setenv("METAQ_SERVER", b.URL)
+	ts.Setenv("PORT", b.URL[strings.LastIndex(b.URL, ":")+1:])
+}
+
+func cmdStop(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(current(ts).broker.Stop()) }
+
+func cmdKill(ts *testscript.TestScript, _ bool, _ []string) { current(ts).broker.Kill() }
+
+func cmdFreeport(ts *testscript.TestScript, _ bool, args []string) {
+	port, err := freePort()
+	ts.Check(err)
+	ts.Setenv(args[0], port)
+}
+
+func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: exits CODE COMMAND [ARGS]")
+	}
+	want, err := strconv.Atoi(args[0])
+	ts.Check(err)
+	code := 0
+	var exit *exec.ExitError
+	if err := ts.Exec(args[1], args[2:]...); errors.As(err, &exit) {
+		code = exit.ExitCode()
+	} else {
+		ts.Check(err)
+	}
+	if code != want {
+		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+}
+
+func cmdOneLine(ts *testscript.TestScript, _ bool, _ []string) {
+	text := ts.ReadFile("stderr")
+	if !strings.HasPrefix(text, "metaq: ") || strings.Count(text, "\n") != 1 || !strings.HasSuffix(text, "\n") {
+		ts.Fatalf("stderr is not one line that begins with \"metaq: \":\n%s", text)
+	}
+}
+
+func cmdRepeat(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: repeat FILE N TEXT")
+	}
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	text, err := strconv.Unquote(`"` + args[2] + `"`)
+	ts.Check(err)
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat(text, n)), 0o600))
+}
