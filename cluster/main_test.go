@@ -15,6 +15,11 @@ import (
 )
 
 func TestMain(m *testing.M) {
+	var err error
+	if shared.dir, err = os.MkdirTemp("", "metaq-zk-"); err != nil {
+		fmt.Fprintln(os.Stderr, err)
+		os.Exit(1)
+	}
 	code := m.Run()
 	if shared.ensemble != nil {
 		if err := shared.ensemble.Close(); err != nil {
@@ -52,9 +57,7 @@ func zooKeeper(t testing.TB) *zktest.Ensemble {
 		t.Skip("needs ZooKeeper, run make test")
 	}
 	shared.once.Do(func() {
-		if shared.dir, shared.err = os.MkdirTemp("", "metaq-zk-"); shared.err == nil {
-			shared.ensemble, shared.err = zktest.New(shared.dir, 3)
-		}
+		shared.ensemble, shared.err = zktest.New(shared.dir, 3)
 	})
 	if shared.err != nil {
 		t.Fatalf("start ZooKeeper: %v", shared.err)

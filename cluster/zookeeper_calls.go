@@ -29,7 +29,10 @@ func zkCall[T any](ctx context.Context, s *zkSession, write bool, do func() (T, 
 		v, err := zkOnce(ctx, s, write, do)
 		again := errors.Is(err, zk.ErrNoServer) || errors.Is(err, zk.ErrSessionMoved) ||
 			!write && errors.Is(err, zk.ErrConnectionClosed)
-		if !again || s.Err() != nil {
+		if ended := s.Err(); again && ended != nil {
+			return zero, ended // for certain not done: there is no session left to do it in
+		}
+		if !again {
 			if err = s.translate(err, write); err != nil {
 				v = zero
 			}

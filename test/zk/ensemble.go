@@ -52,7 +52,7 @@ func Start(t testing.TB, n int) *Ensemble {
 			t.Errorf("stop ZooKeeper: %v", err)
 		}
 	})
-	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
 	if err := e.WaitQuorum(ctx); err != nil {
 		t.Fatalf("ZooKeeper does not serve: %v", err)

@@ -1,0 +1,177 @@
+package cluster_test
+
+import (
+	"context"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"metaq/cluster"
+	"metaq/protocol"
+)
+
+// news collects what a Member tells.
+type news struct {
+	mu       sync.Mutex // guards what follows
+	last     cluster.Snapshot
+	changes  int
+	lost     []error
+	rejoined int
+	failed   error
+}
+
+func (n *news) events() cluster.MemberEvents {
+	locked := func(f func()) {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		f()
+	}
+	return cluster.MemberEvents{
+		Changed:  func(s cluster.Snapshot) { locked(func() { n.last = s; n.changes++ }) },
+		Lost:     func(err error) { locked(func() { n.lost = append(n.lost, err) }) },
+		Rejoined: func() { locked(func() { n.rejoined++ }) },
+		Failed:   func(err error) { locked(func() { n.failed = err }) },
+	}
+}
+
+func (n *news) snapshot() cluster.Snapshot {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.last
+}
+
+func (n *news) wait(t testing.TB, what string, holds func(n *news) bool) {
+	t.Helper()
+	eventually(t, what, func() bool {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		return holds(n)
+	})
+}
+
+func join(t testing.TB, o cluster.MemberOptions) (*cluster.Member, *news) {
+	t.Helper()
+	n := &news{}
+	o.Events = n.events()
+	o.Retry = 50 * time.Millisecond
+	m, err := cluster.Join(testContext(t), o)
+	check(t, err)
+	t.Cleanup(func() { check(t, m.Close()) })
+	return m, n
+}
+
+func brokerIDs(s cluster.Snapshot) (ids []int) {
+	for _, b := range s.Brokers {
+		ids = append(ids, b.ID)
+	}
+	return ids
+}
+
+func hasBrokers(want ...int) func(*news) bool {
+	return func(n *news) bool {
+		ids := brokerIDs(n.last)
+		if len(ids) != len(want) {
+			return false
+		}
+		for i := range ids {
+			if ids[i] != want[i] {
+				return false
+			}
+		}
+		return true
+	}
+}
+
+func TestMembersSeeOneAnotherAndTheirTopics(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	a, aNews := join(t, cluster.MemberOptions{Open: l.Open, Broker: broker(0, "a"), Audit: time.Hour})
+	b, bNews := join(t, cluster.MemberOptions{Open: l.Open, Broker: broker(1, "b"), Audit: time.Hour})
+	aNews.wait(t, "both brokers at a", hasBrokers(0, 1))
+	bNews.wait(t, "both brokers at b", hasBrokers(0, 1))
+	ctx := testContext(t)
+
+	check(t, a.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 2}))
+	for _, m := range []*cluster.Member{a, b} {
+		_, err := m.ClaimEpochs(ctx, "t", make([]protocol.Epoch, 2))
+		check(t, err)
+	}
+	all := func(n *news) bool { return len(n.last.Topics) == 1 && len(n.last.Topics[0].Claimed) == 4 }
+	aNews.wait(t, "four partitions at a", all)
+	bNews.wait(t, "four partitions at b", all)
+	equal(t, aNews.snapshot(), bNews.snapshot())
+
+	topics, err := b.Topics(ctx)
+	check(t, err)
+	topics[0].Partitions = 3
+	check(t, b.SetTopic(ctx, topics[0]))
+	aNews.wait(t, "the change of the topic at a", func(n *news) bool { return n.last.Topics[0].Partitions == 3 })
+	check(t, b.Leave(ctx))
+	aNews.wait(t, "b's leaving", hasBrokers(0))
+	wantErr(t, b.CreateTopic(ctx, cluster.Topic{Name: "u", Partitions: 1}), cluster.ErrClosed)
+}
+
+// losing hands out sessions that the test can end.
+type losing struct {
+	mu       sync.Mutex // guards what follows
+	sessions []cluster.Registry
+}
+
+func (l *losing) opener(open cluster.Opener) cluster.Opener {
+	return func(ctx context.Context) (cluster.Registry, error) {
+		reg, err := open(ctx)
+		if err == nil {
+			l.mu.Lock()
+			l.sessions = append(l.sessions, reg)
+			l.mu.Unlock()
+		}
+		return reg, err
+	}
+}
+
+func (l *losing) endLast(t testing.TB) {
+	t.Helper()
+	l.mu.Lock()
+	last := l.sessions[len(l.sessions)-1]
+	l.mu.Unlock()
+	check(t, last.Close())
+}
+
+func TestMemberRegistersAnewWhenItsSessionIsLost(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	var sessions losing
+	m, n := join(t, cluster.MemberOptions{Open: sessions.opener(l.Open), Broker: broker(0, "a"), Audit: time.Hour})
+	ctx := testContext(t)
+	check(t, m.Advertise(ctx, []cluster.TopicAd{{Topic: "t", Partitions: 1, Publish: true}}))
+	_, err := m.ClaimGroup(ctx, "g")
+	check(t, err)
+	sessions.endLast(t)
+	n.wait(t, "registered anew", func(n *news) bool { return n.rejoined == 1 && len(n.lost) == 1 })
+	reg := session(t, l.Open)
+	wantData(t, reg, "/meta/brokers/topics-pub/t/0-m", `{"numParts":1,"broker":"0-m"}`)
+	// A group that nobody claimed meanwhile is still ours.
+	check(t, m.MirrorOffsets(ctx, []cluster.OffsetMark{{Group: "g", Topic: "t", Progress: cluster.Progress{MessageID: -1, Offset: 3}}}))
+	wantData(t, reg, "/meta/consumers/g/offsets/t/0-0", "-1-3")
+}
+
+func TestMemberFailsWhenItsBrokerIDIsTakenMeanwhile(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	var sessions losing
+	taken := make(chan struct{})
+	open := sessions.opener(l.Open)
+	first := true
+	m, n := join(t, cluster.MemberOptions{Broker: broker(0, "a"), Open: func(ctx context.Context) (cluster.Registry, error) {
+		if !first {
+			<-taken
+		}
+		first = false
+		return open(ctx)
+	}})
+	sessions.endLast(t)
+	register(t, session(t, l.Open), broker(0, "stranger"), nil)
+	close(taken)
+	n.wait(t, "failure", func(n *news) bool { return n.failed != nil })
+	wantErr(t, n.failed, cluster.ErrBrokerIDTaken)
+	wantErr(t, m.CreateTopic(testContext(t), cluster.Topic{Name: "t", Partitions: 1}), cluster.ErrBrokerIDTaken)
+}
