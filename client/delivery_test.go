@@ -227,7 +227,7 @@ func TestGivenUpBatchLeavesNoTrace(t *testing.T) {
 				b, l, c := fakeCluster(t, "orders", 1)
 				l.plan = func(string, int) fault { return tc.fault }
 				var copies [][]byte
-				l.tap = func(_ string, data, _ []byte) { copies = append(copies, slices.Clone(data)) }
+				l.tap = func(data []byte) { copies = append(copies, slices.Clone(data)) }
 				p := mustProducer(t, c, WithDeliveryTimeout(5*time.Second))
 				defer mustClose(t, p)
 				begun := time.Now()
@@ -317,8 +317,8 @@ func TestLingerCollectsAndFlushEndsIt(t *testing.T) {
 		}
 		expect := func(when string, batches, reported int) {
 			t.Helper()
-			if b.requests != batches || got.count() != reported {
-				t.Errorf("%s: %d batches, %d records reported; want %d and %d", when, b.requests, got.count(), batches, reported)
+			if b.arrived() != batches || got.count() != reported {
+				t.Errorf("%s: %d batches, %d records reported; want %d and %d", when, b.arrived(), got.count(), batches, reported)
 			}
 		}
 		for range 3 {
@@ -359,8 +359,8 @@ func TestWithoutLingerBatchesGrowWhileOneIsInFlight(t *testing.T) {
 			}
 		}
 		mustClose(t, p)
-		if b.requests != 2 {
-			t.Errorf("%d batches, want 2", b.requests)
+		if n := b.arrived(); n != 2 {
+			t.Errorf("%d batches, want 2", n)
 		}
 		if diff := cmp.Diff(numbered(1000), values(b.records(t, "orders", 0))); diff != "" {
 			t.Errorf("stored (-want +got):\n%s", diff)

@@ -94,6 +94,13 @@ func (b *fakeBroker) with(topic string, n int, f func(*fakePartition)) {
 	b.wakeLocked()
 }
 
+// arrived is the number of batches that came.
+func (b *fakeBroker) arrived() int {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.requests
+}
+
 func (b *fakeBroker) wakeLocked() {
 	close(b.changed)
 	b.changed = make(chan struct{})
@@ -292,7 +299,10 @@ func (b *fakeBroker) offsets(topic string, id PartitionID, data []byte) ([]byte,
 		if err != nil {
 			return nil, err
 		}
-		for r := range protocol.DecodeRecords(&h, data) {
+		for r, err := range protocol.DecodeRecords(&h, data) {
+			if err != nil {
+				return nil, err
+			}
 			if r.Time >= req.Time.UnixMilli() && r.Offset < reply.Offset {
 				reply.Offset = r.Offset
 			}

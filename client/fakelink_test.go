@@ -29,10 +29,10 @@ type fakeLink struct {
 	late  sync.WaitGroup
 
 	mu   sync.Mutex
-	down bool                                     // no connection
-	plan func(subject string, n int) fault        // of the n-th batch or get request, from 0; nil is no fault
-	seen map[string]int                           // requests by operation
-	tap  func(subject string, data, reply []byte) // sees what was carried out
+	down bool                              // no connection
+	plan func(subject string, n int) fault // of the n-th batch or get request, from 0; nil is no fault
+	seen map[string]int                    // requests by operation
+	tap  func(batch []byte)                // sees each batch that was carried out, with mu held
 }
 
 func newFakeLink(b *fakeBroker) *fakeLink {
@@ -63,7 +63,6 @@ func (l *fakeLink) request(ctx context.Context, subject string, data []byte) ([]
 	if l.plan != nil && op[:3] != "adm" {
 		f = l.plan(subject, n)
 	}
-	tap := l.tap
 	l.mu.Unlock()
 
 	if down || f.nobody {
@@ -76,8 +75,12 @@ func (l *fakeLink) request(ctx context.Context, subject string, data []byte) ([]
 		return protocol.EncodeError(f.refuse), nil
 	}
 	answer, err := l.b.handle(ctx, subject, data)
-	if tap != nil && err == nil {
-		tap(subject, data, answer)
+	if op[:3] == "bat" && err == nil {
+		l.set(func() {
+			if l.tap != nil {
+				l.tap(data)
+			}
+		})
 	}
 	switch {
 	case errors.Is(err, errNobody):

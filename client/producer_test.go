@@ -121,7 +121,7 @@ func TestRecordsUpToTheLimitFitTheConnection(t *testing.T) {
 			return err
 		}
 		var most int
-		l.tap = func(_ string, data, _ []byte) { most = max(most, len(data)) }
+		l.tap = func(data []byte) { most = max(most, len(data)) }
 		limit := 0
 		for n := 64 << 10; n > 0 && limit == 0; n-- {
 			if err := send(n); err == nil {

@@ -110,7 +110,8 @@ func (t *topic) runFinding(f *finding) {
 		if err = t.ask(ctx, true); err == nil || !retriable(err) {
 			break
 		}
-		f.last.Store(&err)
+		last := err // err itself goes on changing
+		f.last.Store(&last)
 		if pause(ctx, backoff(attempt)) != nil {
 			break
 		}

@@ -1,0 +1,466 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"pgregory.net/rapid"
+
+	"metaq/protocol"
+)
+
+// fill stores records with the values from..to-1 in one batch, a second apart.
+func fill(t testing.TB, b *fakeBroker, topic string, n, from, to int) {
+	t.Helper()
+	var bb protocol.BatchBuilder
+	for i := from; i < to; i++ {
+		if err := bb.Add(&protocol.Record{Time: int64(i) * 1000, Value: fmt.Append(nil, i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	data := bb.Encode(protocol.CompressionS2, protocol.Producer{ID: protocol.NoProducer})
+	b.with(topic, n, func(p *fakePartition) {
+		protocol.StampBatch(data, protocol.Stamp{Base: p.end, MaxTime: int64(to-1) * 1000, MetaqLen: bb.MetaqLen()})
+		p.batches = append(p.batches, data)
+		p.end += Offset(bb.Count())
+	})
+}
+
+func mustReader(t testing.TB, c *Client, topic string, opts ...ReaderOption) *Reader {
+	t.Helper()
+	r, err := c.NewReader(t.Context(), topic, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
+}
+
+// read returns the values of the next n records.
+func read(t testing.TB, r *Reader, n int) []string {
+	t.Helper()
+	var out []string
+	for range n {
+		rec, err := r.Next(t.Context())
+		if err != nil {
+			t.Fatalf("after %d records: %v", len(out), err)
+		}
+		out = append(out, string(rec.Value))
+	}
+	return out
+}
+
+// nothing fails the test when a record is there.
+func nothing(t testing.TB, r *Reader) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if rec, err := r.Next(ctx); !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("Next = %+v, %v; want nothing", rec, err)
+	}
+}
+
+func TestReaderBeginsWhereItIsTold(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		opts []ReaderOption
+		want []string // of the records 0..9, before 10 is sent
+	}{
+		{"default is the log start", nil, numbered(10)[2:]},
+		{"earliest", []ReaderOption{StartAt(Earliest())}, numbered(10)[2:]},
+		{"latest", []ReaderOption{StartAt(Latest())}, nil},
+		{"offset inside a batch", []ReaderOption{StartAt(AtOffset(5))}, numbered(10)[5:]},
+		{"the end", []ReaderOption{StartAt(AtOffset(10))}, nil},
+		{"time of a record", []ReaderOption{StartAt(AtTime(time.UnixMilli(7000)))}, numbered(10)[7:]},
+		{"time between records", []ReaderOption{StartAt(AtTime(time.UnixMilli(6500)))}, numbered(10)[7:]},
+		{"time after all", []ReaderOption{StartAt(AtTime(time.UnixMilli(99_000)))}, nil},
+		{"offsets by partition", []ReaderOption{StartAt(Latest()), StartAtOffsets(map[PartitionID]Offset{{}: 8})}, numbered(10)[8:]},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, _, c := fakeCluster(t, "orders", 1)
+				fill(t, b, "orders", 0, 0, 4)
+				fill(t, b, "orders", 0, 4, 10)
+				b.with("orders", 0, func(p *fakePartition) { p.start = 2 })
+				r := mustReader(t, c, "orders", tc.opts...)
+				defer r.Close()
+				if diff := cmp.Diff(tc.want, read(t, r, len(tc.want))); diff != "" {
+					t.Errorf("read (-want +got):\n%s", diff)
+				}
+				nothing(t, r)
+				if lag, exact := r.Lag(); lag != 0 || !exact {
+					t.Errorf("at the end the lag is %d, exact %v", lag, exact)
+				}
+				fill(t, b, "orders", 0, 10, 11)
+				if got := read(t, r, 1); got[0] != "10" {
+					t.Errorf("the next record is %s", got[0])
+				}
+			})
+		})
+	}
+}
+
+func TestReaderGivesWholeRecords(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _, c := fakeCluster(t, "orders", 3)
+		p := mustProducer(t, c, WithCompression(CompressionZstd))
+		want := Record{
+			Topic: "orders", Partition: PartitionID{N: 2}, Pinned: true, Time: time.Now().UTC(),
+			Key: []byte("k"), Value: []byte("v"), Headers: []Header{{Name: "a", Value: "b"}},
+		}
+		if _, err := p.Send(t.Context(), want); err != nil {
+			t.Fatal(err)
+		}
+		mustClose(t, p)
+		r := mustReader(t, c, "orders", ReadPartitions(PartitionID{N: 2}, PartitionID{N: 1}))
+		defer r.Close()
+		got, err := r.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		want.Pinned = false
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("read (-want +got):\n%s", diff)
+		}
+		fill(t, b, "orders", 0, 0, 1)
+		nothing(t, r) // the partition was not asked for
+	})
+}
+
+// TestReaderGivesEveryRecordOnceInOrder reads through random faults.
+func TestReaderGivesEveryRecordOnceInOrder(t *testing.T) {
+	rapid.Check(t, func(rt *rapid.T) {
+		seed := rapid.Uint64().Draw(rt, "seed")
+		faults := rapid.IntRange(0, 80).Draw(rt, "faults in 100")
+		partitions := rapid.IntRange(1, 4).Draw(rt, "partitions")
+		batches := rapid.SliceOfN(rapid.IntRange(1, 20), 1, 30).Draw(rt, "records in each batch")
+		prefetch := rapid.Int64Range(1, 20_000).Draw(rt, "prefetch")
+		inBatches := rapid.Bool().Draw(rt, "NextBatch")
+		var problem error
+		synctest.Test(t, func(t *testing.T) {
+			b, l, c := fakeCluster(t, "orders", partitions)
+			rnd := rand.New(rand.NewPCG(seed, 1))
+			l.plan = func(string, int) fault {
+				if rnd.IntN(100) >= faults {
+					return fault{}
+				}
+				return []fault{
+					{nobody: true},
+					{lose: true},
+					{mute: true},
+					{cut: true},
+					{refuse: protocol.ErrBusy},
+					{refuse: protocol.ErrUnavailable},
+					{delay: time.Second},
+				}[rnd.IntN(7)]
+			}
+			r := mustReader(t, c, "orders", WithPrefetch(prefetch))
+			defer r.Close()
+			next := r.NextBatch
+			if !inBatches {
+				next = func(ctx context.Context) ([]Record, error) {
+					rec, err := r.Next(ctx)
+					return []Record{rec}, err
+				}
+			}
+			at := make([]int, partitions)
+			total := 0
+			for i, n := range batches {
+				p := i % partitions
+				fill(t, b, "orders", p, at[p], at[p]+n)
+				at[p] += n
+				total += n
+			}
+			clear(at)
+			for got := 0; got < total; {
+				recs, err := next(t.Context())
+				if err != nil {
+					problem = err
+					return
+				}
+				for _, rec := range recs {
+					p := rec.Partition.N
+					if int(rec.Offset) != at[p] || string(rec.Value) != fmt.Sprint(at[p]) {
+						problem = fmt.Errorf("partition %d gave %d (%s), want %d", p, rec.Offset, rec.Value, at[p])
+						return
+					}
+					at[p]++
+					got++
+				}
+			}
+		})
+		if problem != nil {
+			rt.Fatal(problem)
+		}
+	})
+}
+
+func TestReaderOutOfRange(t *testing.T) {
+	for _, tc := range []struct {
+		policy OutOfRange
+		at     Offset
+		want   []string // nil: an error
+	}{
+		{OutOfRangeError, 1, nil},
+		{OutOfRangeError, 11, nil},
+		{OutOfRangeEarliest, 1, numbered(10)[4:]},
+		{OutOfRangeEarliest, 11, numbered(10)[4:]},
+		{OutOfRangeLatest, 1, []string{}},
+	} {
+		t.Run(fmt.Sprint(tc.policy, tc.at), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, _, c := fakeCluster(t, "orders", 1)
+				fill(t, b, "orders", 0, 0, 10)
+				b.with("orders", 0, func(p *fakePartition) { p.start = 4 })
+				r := mustReader(t, c, "orders", StartAt(AtOffset(tc.at)), WhenOutOfRange(tc.policy))
+				defer r.Close()
+				if tc.want != nil {
+					if diff := cmp.Diff(tc.want, append([]string{}, read(t, r, len(tc.want))...)); diff != "" {
+						t.Errorf("read (-want +got):\n%s", diff)
+					}
+					nothing(t, r)
+					return
+				}
+				for range 2 { // it stays an error, since nothing else can come
+					_, err := r.Next(t.Context())
+					var out *protocol.RangeError
+					if !errors.Is(err, ErrOutOfRange) || !errors.As(err, &out) || out.LogStart != 4 || out.EndOffset != 10 {
+						t.Errorf("error %v", err)
+					}
+				}
+				if p := r.Positions()[0]; p.Err == nil || p.LogStart != 4 || p.EndOffset != 10 {
+					t.Errorf("position %+v", p)
+				}
+				if err := r.Seek(PartitionID{}, AtOffset(8)); err != nil {
+					t.Error(err)
+				}
+				if diff := cmp.Diff([]string{"8", "9"}, read(t, r, 2)); diff != "" {
+					t.Errorf("after Seek (-want +got):\n%s", diff)
+				}
+			})
+		})
+	}
+}
+
+func TestReaderStopsADamagedPartitionOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _, c := fakeCluster(t, "orders", 2)
+		fill(t, b, "orders", 0, 0, 3)
+		fill(t, b, "orders", 0, 3, 6)
+		b.with("orders", 0, func(p *fakePartition) { p.batches[1][len(p.batches[1])-1] ^= 1 })
+		r := mustReader(t, c, "orders")
+		defer r.Close()
+		if diff := cmp.Diff(numbered(3), read(t, r, 3)); diff != "" {
+			t.Errorf("before the damage (-want +got):\n%s", diff)
+		}
+		_, err := r.Next(t.Context())
+		if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "offset 3 of orders 0-0") {
+			t.Errorf("at the damage: %v", err)
+		}
+		fill(t, b, "orders", 1, 0, 2)
+		if diff := cmp.Diff(numbered(2), read(t, r, 2)); diff != "" {
+			t.Errorf("the other partition (-want +got):\n%s", diff)
+		}
+	})
+}
+
+func TestReaderSeek(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _, c := fakeCluster(t, "orders", 2)
+		for i := range 5 {
+			fill(t, b, "orders", 1, i*2, i*2+2)
+		}
+		r := mustReader(t, c, "orders", ReadPartitions(PartitionID{N: 1}))
+		defer r.Close()
+		read(t, r, 3)
+		synctest.Wait() // the rest is fetched
+		if err := r.Seek(PartitionID{N: 1}, AtOffset(7)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"7", "8"}, read(t, r, 2)); diff != "" {
+			t.Errorf("after Seek to 7 (-want +got):\n%s", diff)
+		}
+		if err := r.Seek(PartitionID{N: 1}, Earliest()); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(numbered(10), read(t, r, 10)); diff != "" {
+			t.Errorf("after Seek to the start (-want +got):\n%s", diff)
+		}
+		synctest.Wait() // a long poll is parked
+		if err := r.Seek(PartitionID{N: 1}, AtTime(time.UnixMilli(9000))); err != nil {
+			t.Fatal(err)
+		}
+		begun := time.Now()
+		if got := read(t, r, 1); got[0] != "9" || time.Since(begun) > time.Second {
+			t.Errorf("after Seek to a time came %q, after %v", got, time.Since(begun))
+		}
+		if err := r.Seek(PartitionID{}, Earliest()); !errors.Is(err, ErrNoPartition) {
+			t.Errorf("of a partition that is not read: %v", err)
+		}
+	})
+}
+
+func TestReaderPositions(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _, c := fakeCluster(t, "orders", 2)
+		fill(t, b, "orders", 0, 0, 4)
+		fill(t, b, "orders", 0, 4, 8)
+		b.with("orders", 1, func(p *fakePartition) { p.leaderOff = true })
+		r := mustReader(t, c, "orders")
+		defer r.Close()
+		synctest.Wait()
+		expect := func(offset Offset, lag int64) {
+			t.Helper()
+			synctest.Wait()
+			got := r.Positions()
+			if p := got[0]; p.Offset != offset || p.EndOffset != 8 || !p.Known || p.Err != nil {
+				t.Errorf("position %+v, want offset %d", p, offset)
+			}
+			if p := got[1]; p.Known || !errors.Is(p.Err, ErrNoBroker) {
+				t.Errorf("position without a leader %+v", p)
+			}
+			if n, exact := r.Lag(); n != lag || exact {
+				t.Errorf("lag %d, exact %v; want %d, not exact", n, exact, lag)
+			}
+		}
+		expect(0, 8)
+		read(t, r, 3)
+		expect(3, 5)
+		read(t, r, 1)
+		expect(4, 4)
+		read(t, r, 4)
+		expect(8, 0)
+	})
+}
+
+func TestReaderHoldsNoMoreThanItsPrefetch(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _, c := fakeCluster(t, "orders", 2)
+		for i := range 50 {
+			fill(t, b, "orders", i%2, i/2*10, i/2*10+10)
+		}
+		const prefetch = 10_000
+		r := mustReader(t, c, "orders", WithPrefetch(prefetch))
+		defer r.Close()
+		for range 500 {
+			synctest.Wait() // all is fetched that may be
+			r.mu.Lock()
+			held := r.held
+			r.mu.Unlock()
+			if most := prefetch + 2*(10*recordBytes+100); held > most {
+				t.Fatalf("%d bytes are held, at most %d may be", held, most)
+			}
+			read(t, r, 1)
+		}
+		if r.held != 0 {
+			t.Errorf("%d bytes are held of nothing", r.held)
+		}
+	})
+}
+
+func TestReaderFindsNewPartitionsAndMissesDeletedTopics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _, c := fakeCluster(t, "orders", 1)
+		r := mustReader(t, c, "orders", StartAt(Latest()))
+		defer r.Close()
+		b.create("orders", 2)
+		fill(t, b, "orders", 1, 0, 3)
+		if diff := cmp.Diff(numbered(3), read(t, r, 3)); diff != "" {
+			t.Errorf("the new partition (-want +got):\n%s", diff)
+		}
+		if err := c.Admin().DeleteTopic(t.Context(), "orders"); err != nil {
+			t.Fatal(err)
+		}
+		for range 3 {
+			if _, err := r.Next(t.Context()); !errors.Is(err, ErrNoTopic) {
+				t.Errorf("of a deleted topic: %v", err)
+			}
+		}
+	})
+}
+
+func TestNewReaderRefuses(t *testing.T) {
+	_, _, c := fakeCluster(t, "orders", 1)
+	if _, err := c.NewReader(t.Context(), "other"); !errors.Is(err, ErrNoTopic) {
+		t.Errorf("no such topic: %v", err)
+	}
+	if _, err := c.NewReader(t.Context(), "a.b"); !errors.Is(err, ErrBadName) {
+		t.Errorf("name not allowed: %v", err)
+	}
+	if _, err := c.NewReader(t.Context(), "orders", ReadPartitions(PartitionID{N: 7})); !errors.Is(err, ErrNoPartition) {
+		t.Errorf("no such partition: %v", err)
+	}
+}
+
+func TestReaderClose(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, _, c := fakeCluster(t, "orders", 4)
+		r := mustReader(t, c, "orders")
+		got := make(chan error)
+		go func() { _, err := r.Next(t.Context()); got <- err }()
+		synctest.Wait() // long polls are parked, and Next waits
+		begun := time.Now()
+		r.Close()
+		if err := <-got; !errors.Is(err, ErrClosed) || time.Since(begun) > 0 {
+			t.Errorf("Next ended after %v with %v", time.Since(begun), err)
+		}
+		r.Close()
+	})
+}
+
+func TestStartText(t *testing.T) {
+	for _, s := range []string{"earliest", "latest", "42", "2026-01-02T15:04:05Z", "2026-01-02T15:04:05.123Z"} {
+		start, err := ParseStart(s)
+		if err != nil || start.String() != s {
+			t.Errorf("%q became %q, %v", s, start, err)
+		}
+	}
+	for _, s := range []string{"", "-1", "now", "2026-01-02"} {
+		if start, err := ParseStart(s); err == nil || !strings.Contains(err.Error(), fmt.Sprintf("%q", s)) {
+			t.Errorf("%q became %q, %v", s, start, err)
+		}
+	}
+}
+
+func TestControlBatchesMoveThePositionOnly(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _, c := fakeCluster(t, "orders", 1)
+		for i := range 6 {
+			fill(t, b, "orders", 0, i, i+1)
+		}
+		b.with("orders", 0, func(p *fakePartition) {
+			for _, i := range []int{0, 3, 5} {
+				p.batches[i] = markControl(t, p.batches[i])
+			}
+		})
+		r := mustReader(t, c, "orders")
+		defer r.Close()
+		if diff := cmp.Diff([]string{"1", "2", "4"}, read(t, r, 3)); diff != "" {
+			t.Errorf("read (-want +got):\n%s", diff)
+		}
+		nothing(t, r)
+		if lag, exact := r.Lag(); lag != 0 || !exact {
+			t.Errorf("lag %d, exact %v", lag, exact)
+		}
+	})
+}
+
+// markControl returns the batch with its control bit set and its checksum right.
+func markControl(t testing.TB, b []byte) []byte {
+	t.Helper()
+	b = slices.Clone(b)
+	h, err := protocol.ParseBatchHeader(b)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b[13] |= 0x10
+	protocol.StampBatch(b, protocol.Stamp{Base: h.Base, MaxTime: h.MaxTime, MetaqLen: h.MetaqLen})
+	return b
+}
