@@ -45,7 +45,7 @@ type Gateway struct {
 	subs     []*nats.Subscription
 	metered  atomic.Pointer[[]*nats.Subscription] // subs, for the metrics' goroutine
 	service  stopper
-	payload  int // largest NATS message
+	payload  atomic.Int64 // largest NATS message; 0 before Start
 	incoming chan *nats.Msg
 	created  chan creation
 	drained  chan struct{} // closed when no more messages come
@@ -106,6 +106,9 @@ func prefixOf(s protocol.Subjects) string {
 // Publish takes a new picture of the routes. It is called from any goroutine.
 func (g *Gateway) Publish(r *actors.Routes) { g.routes.Store(r) }
 
+// MaxPayload is the largest NATS message in bytes; 0 before Start.
+func (g *Gateway) MaxPayload() int64 { return g.payload.Load() }
+
 // Start connects to NATS and begins to take requests.
 func (g *Gateway) Start(context.Context) error {
 	nc, err := g.opts.Connect(
@@ -120,6 +123,7 @@ func (g *Gateway) Start(context.Context) error {
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			g.metrics.reconnects.Inc()
+			g.payload.Store(nc.MaxPayload()) // it may be another server
 			g.log.Info("nats connection is back", "url", nc.ConnectedUrlRedacted())
 		}),
 		nats.ClosedHandler(func(nc *nats.Conn) {
@@ -131,7 +135,8 @@ func (g *Gateway) Start(context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.nc, g.payload = nc, int(nc.MaxPayload())
+	g.nc = nc
+	g.payload.Store(nc.MaxPayload())
 	go g.dispatch()
 	err = g.subscribe()
 	if err == nil {
@@ -294,7 +299,7 @@ func (g *Gateway) publish(reply string, answer any) {
 	if !ok {
 		buf = new([]byte)
 	}
-	*buf = encodeAnswer((*buf)[:0], answer, g.payload)
+	*buf = encodeAnswer((*buf)[:0], answer, int(g.payload.Load()))
 	// The library copies the bytes before it returns.
 	if err := g.nc.Publish(reply, *buf); err != nil {
 		g.metrics.unanswered.Inc()

@@ -30,7 +30,7 @@ func (g *Gateway) putBatch(t *target, m *nats.Msg) error {
 	if err := t.needPartition(); err != nil {
 		return err
 	}
-	limit := g.payload - protocol.FetchHeaderSize // it must fit a get's answer
+	limit := int(g.payload.Load()) - protocol.FetchHeaderSize // it must fit a get's answer
 	if len(m.Data) > limit {
 		return protocol.ErrTooLarge.With("batch has %d bytes, the limit is %d: send smaller batches", len(m.Data), limit)
 	}

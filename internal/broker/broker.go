@@ -1,0 +1,319 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/collectors"
+
+	"metaq/actors"
+	"metaq/cluster"
+	"metaq/configs"
+	"metaq/protocol"
+	"metaq/transport"
+)
+
+// Broker is a running broker. Its methods may be called from any goroutine.
+type Broker struct {
+	cfg     *configs.Server
+	opts    Options
+	log     *slog.Logger
+	url     string // for clients
+	metrics net.Addr
+	closers []func(context.Context) error // in the order of start
+
+	system atomic.Pointer[actors.System] // set once all runs
+	early  atomic.Pointer[error]         // what failed before
+
+	once sync.Once
+	err  error // of the stop
+}
+
+// Run runs a broker until ctx ends, stops it in order and returns nil; or it
+// returns why the broker could not start or go on.
+func Run(ctx context.Context, cfg *configs.Server, o Options) error {
+	b, err := Start(ctx, cfg, o)
+	if err != nil {
+		if ctx.Err() != nil {
+			return nil // it was told to stop while it started
+		}
+		return err
+	}
+	var failed error
+	select {
+	case <-ctx.Done():
+		b.log.Info("broker stopping", "reason", context.Cause(ctx))
+	case failed = <-b.Done():
+		b.log.Error("broker cannot go on", "err", failed)
+	}
+	stop, cancel := context.WithTimeout(context.WithoutCancel(ctx), b.opts.StopTimeout)
+	defer cancel()
+	err = b.Stop(stop)
+	if failed != nil {
+		return failed // the stop says the same once more
+	}
+	if err == nil {
+		b.log.Info("broker stopped")
+	}
+	return err
+}
+
+// Start starts a broker and returns when it is ready. When it returns an error,
+// nothing is left running or locked.
+func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err error) {
+	o.complete()
+	b := &Broker{cfg: cfg, opts: o, log: o.Logger.With("broker", cfg.System.BrokerID)}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, b.close(context.WithoutCancel(ctx)))
+		}
+	}()
+	began := o.Now()
+	for _, notice := range cfg.Notices() {
+		b.log.Warn("setting has no effect", "notice", notice)
+	}
+	dirs, err := openDataDirs(o.FS, cfg)
+	if err != nil {
+		return nil, err
+	}
+	b.onClose(func(context.Context) error { return dirs.Close() })
+	reg, closeRegistry, err := b.registry(dirs)
+	if err != nil {
+		return nil, err
+	}
+	b.onClose(func(context.Context) error { return closeRegistry() })
+	metrics := prometheus.NewRegistry()
+	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
+	if err := b.startHTTP(metrics); err != nil {
+		return nil, err
+	}
+	connect, err := b.startNATS()
+	if err != nil {
+		return nil, err
+	}
+	if err := b.startActors(ctx, dirs, reg, closeRegistry, connect, metrics); err != nil {
+		return nil, err
+	}
+	b.log.Info("broker ready", "nats", b.url, "registry", reg.Where(), "data", dirs.describe(),
+		"version", o.Version, "took", o.Now().Sub(began).Round(time.Millisecond))
+	return b, nil
+}
+
+func (b *Broker) onClose(f func(context.Context) error) { b.closers = append(b.closers, f) }
+
+// close undoes the start, the last step first.
+func (b *Broker) close(ctx context.Context) error {
+	var errs []error
+	for _, f := range slices.Backward(b.closers) {
+		errs = append(errs, f(ctx))
+	}
+	return errors.Join(errs...)
+}
+
+// registry opens the registry that the configuration names.
+func (b *Broker) registry(dirs *dataDirs) (*registry, func() error, error) {
+	log := b.log
+	witness, err := openWitness(dirs, log)
+	if err != nil {
+		return nil, nil, err
+	}
+	var open cluster.Opener
+	closeRegistry, rebuild := func() error { return nil }, false
+	if b.cfg.UseZooKeeper() {
+		zk, err := cluster.NewZooKeeper(cluster.ZooKeeperOptions{
+			Connect: strings.Join(b.cfg.ZooKeeper.Connect, ","), SessionTimeout: b.cfg.ZooKeeper.SessionTimeout, Log: log,
+		})
+		if err != nil {
+			return nil, nil, err
+		}
+		open = zk.Open
+	} else {
+		local, again, err := localRegistry(dirs, log)
+		if err != nil {
+			return nil, nil, err
+		}
+		open, closeRegistry, rebuild = local.Open, local.Close, again
+	}
+	return &registry{
+		local: !b.cfg.UseZooKeeper(),
+		join: func(ctx context.Context, info protocol.BrokerInfo) (*cluster.Member, error) {
+			return cluster.Join(ctx, cluster.MemberOptions{
+				Open: open, Root: b.cfg.ZooKeeper.Root, Witness: witness, Log: log,
+				Broker: cluster.Broker{
+					ID: info.BrokerID, Token: dirs.token, Version: info.Version, NATS: info.NATS,
+					Host: b.host(), ServerPort: b.cfg.System.ServerPort, Started: info.Started,
+				},
+				Events: cluster.MemberEvents{Failed: func(err error) { b.fail(err) }},
+			})
+		},
+		prepared: func(ctx context.Context, m *cluster.Member) error { return b.prepare(ctx, dirs, m, rebuild) },
+	}, closeRegistry, nil
+}
+
+// prepare brings registry and data directories together before topics open.
+func (b *Broker) prepare(ctx context.Context, dirs *dataDirs, m *cluster.Member, rebuild bool) error {
+	if rebuild {
+		if err := restore(ctx, dirs, m, b.log); err != nil {
+			return err
+		}
+	}
+	topics, err := m.Topics(ctx)
+	if err != nil {
+		return fmt.Errorf("read the topics: %w", err)
+	}
+	known := make(map[string]int)
+	for _, t := range topics {
+		known[t.Name] = t.Partitions
+	}
+	for _, t := range b.cfg.Topics {
+		known[t.Name] = max(known[t.Name], t.NumPartitions)
+	}
+	aside, err := dirs.setAsideUnknown(known)
+	for _, path := range aside {
+		b.log.Warn("data that the registry does not know was set aside", "path", path)
+	}
+	return err
+}
+
+func (b *Broker) startHTTP(metrics *prometheus.Registry) error {
+	if b.cfg.Metrics.Listen == "" {
+		return nil
+	}
+	h, err := transport.StartHTTP(transport.HTTPOptions{
+		Listen: b.cfg.Metrics.Listen, Pprof: b.cfg.Metrics.Pprof, Metrics: metrics, Logger: b.log,
+		Ready: func() error {
+			if s := b.system.Load(); s == nil || !s.Ready() {
+				return errors.New("the broker is not ready")
+			}
+			return nil
+		},
+	})
+	if err != nil {
+		return err
+	}
+	b.metrics = h.Addr()
+	b.onClose(h.Stop)
+	b.log.Info("metrics served", "url", "http://"+h.Addr().String()+"/metrics")
+	return nil
+}
+
+// startNATS starts the embedded server, or takes the one that is configured. It
+// comes before the topics, so that a port in use is noticed at once; until the
+// gateway subscribes, clients get "no responders".
+func (b *Broker) startNATS() (func(...nats.Option) (*nats.Conn, error), error) {
+	n := b.cfg.NATS
+	if len(n.URL) > 0 {
+		b.url = strings.Join(n.URL, ",")
+		return transport.ConnectURL(n.URL...), nil
+	}
+	server, err := transport.StartServer(transport.ServerOptions{
+		Name: "metaq-" + strconv.Itoa(b.cfg.System.BrokerID), Host: n.Host, Port: n.Port,
+		MaxPayload: n.MaxPayload, MaxConnections: n.MaxConnections, Logger: b.log,
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.onClose(func(context.Context) error { server.Stop(); return nil })
+	_, port, err := net.SplitHostPort(server.Addr().String())
+	if err != nil {
+		return nil, err
+	}
+	b.url = "nats://" + net.JoinHostPort(b.host(), port)
+	return server.Connect, nil
+}
+
+// host is where others reach this machine.
+func (b *Broker) host() string {
+	own, err := net.InterfaceAddrs()
+	if err != nil {
+		own = nil // without them there is the loopback
+	}
+	return b.cfg.AdvertiseHost(own)
+}
+
+// startActors starts the actor system, with the gateway at its edge.
+func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry, closeRegistry func() error,
+	connect func(...nats.Option) (*nats.Conn, error), metrics *prometheus.Registry,
+) error {
+	system := actors.NewActorSystem(b.log)
+	b.onClose(func(context.Context) error { system.Shutdown(); return nil })
+	c := b.cfg.System
+	inAll := transport.Limits{Requests: int64(c.MaxInflightMessages), Bytes: c.MaxInflightBytes}
+	inOne := transport.Limits{Requests: int64(c.MaxPartitionInflightMessages), Bytes: c.MaxPartitionInflightBytes}
+	gateway, err := transport.NewGateway(system, transport.Options{
+		Connect: connect, Name: "metaq-" + strconv.Itoa(c.BrokerID),
+		Subjects: protocol.Subjects{Prefix: b.cfg.NATS.Prefix},
+		Total:    inAll, Partition: inOne, Reads: inAll, PartitionReads: inOne,
+		AutoCreate: c.AutoCreateTopics, MaxMessage: maxMessage(b.cfg),
+		Version: b.opts.Version, Metadata: map[string]string{"broker_id": strconv.Itoa(c.BrokerID)},
+		Fail: b.fail, Logger: b.log, Metrics: metrics,
+	})
+	if err != nil {
+		return err
+	}
+	running, err := actors.Start(ctx, actors.Deps{
+		System: system, BrokerID: c.BrokerID,
+		Describe: func() protocol.BrokerInfo {
+			return protocol.BrokerInfo{
+				BrokerID: c.BrokerID, Version: b.opts.Version, NATS: b.url,
+				MaxPayload: gateway.MaxPayload(), MaxMessage: int(c.MaxMessageSize),
+			}
+		},
+		Registry: reg, CloseRegistry: closeRegistry,
+		Logs:    &logs{dirs: dirs, log: b.log, now: b.opts.Now},
+		Gateway: gateway,
+		Topics:  configuredTopics(b.cfg), Source: b.opts.Source,
+		Resolve: func(topic string, t protocol.TopicConfig) (actors.Settings, error) {
+			return resolve(b.cfg, time.Local, topic, t)
+		},
+		Publish: gateway.Publish,
+		Logger:  b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now,
+		Options: actors.Options{
+			AutoCreate: c.AutoCreateTopics, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
+		},
+	})
+	if err != nil {
+		return err
+	}
+	b.onClose(running.Stop)
+	b.system.Store(running)
+	if err := b.early.Load(); err != nil {
+		running.Fail(*err)
+	}
+	return nil
+}
+
+// fail stops the broker because of err.
+func (b *Broker) fail(err error) {
+	b.early.CompareAndSwap(nil, &err)
+	if s := b.system.Load(); s != nil {
+		s.Fail(err)
+	}
+}
+
+// URL is where clients connect.
+func (b *Broker) URL() string { return b.url }
+
+// MetricsAddr is where metrics are served, or nil.
+func (b *Broker) MetricsAddr() net.Addr { return b.metrics }
+
+// Done yields one value when the broker ends by itself: why it cannot go on.
+func (b *Broker) Done() <-chan error { return b.system.Load().Done() }
+
+// Stop stops the broker in order: nothing acknowledged is lost, and nothing in
+// flight goes unanswered. ctx bounds it. It may be called again.
+func (b *Broker) Stop(ctx context.Context) error {
+	b.once.Do(func() { b.err = b.close(ctx) })
+	return b.err
+}

@@ -1,0 +1,252 @@
+package broker
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/nats-io/nuid"
+
+	"metaq/configs"
+	"metaq/internal/vfs"
+	"metaq/protocol"
+)
+
+// Names in a data directory. Beside them it holds the registry's files and one
+// directory for each partition.
+const (
+	lockName  = "broker.lock"
+	stampName = "broker.json"
+)
+
+// stamp is the content of stampName: whose data this is.
+type stamp struct {
+	BrokerID int    `json:"broker_id"`
+	Token    string `json:"token"` // tells a restart of this broker from another one with its id
+}
+
+// dataDirs are the data directories of one broker, locked for this process.
+type dataDirs struct {
+	fs    vfs.FS
+	home  int
+	main  string              // of the broker: dataPath in [system]
+	of    func(string) string // the data directory of a topic
+	all   []string            // main first
+	token string
+	locks []io.Closer
+	found []partitionDir
+}
+
+// partitionDir is the directory of one partition.
+type partitionDir struct {
+	dir   string // the data directory that it lies in
+	topic string
+	id    protocol.PartitionID
+}
+
+func (p partitionDir) name() string { return p.topic + "-" + p.id.String() }
+
+// parsePartitionDir reads <topic>-<home>-<n>.
+func parsePartitionDir(name string) (topic string, id protocol.PartitionID, ok bool) {
+	n := strings.LastIndexByte(name, '-')
+	if n < 0 {
+		return "", id, false
+	}
+	home := strings.LastIndexByte(name[:n], '-')
+	if home < 0 {
+		return "", id, false
+	}
+	topic = name[:home]
+	id, err := protocol.ParsePartitionID(name[home+1:])
+	return topic, id, err == nil && protocol.CheckName("topic", topic) == nil
+}
+
+// openDataDirs makes, locks and checks every data directory of the configuration
+// and lists the partitions that they hold. Close unlocks them.
+func openDataDirs(fsys vfs.FS, cfg *configs.Server) (_ *dataDirs, err error) {
+	d := &dataDirs{
+		fs: fsys, home: cfg.System.BrokerID, main: cfg.System.DataPath,
+		of: func(topic string) string { return cfg.Topic(topic).DataPath },
+	}
+	d.all = []string{d.main}
+	for _, t := range cfg.Topics {
+		if !slices.Contains(d.all, t.DataPath) {
+			d.all = append(d.all, t.DataPath)
+		}
+	}
+	defer func() {
+		if err != nil {
+			err = errors.Join(err, d.Close())
+		}
+	}()
+	for _, dir := range d.all {
+		if err := d.open(dir); err != nil {
+			return nil, err
+		}
+	}
+	return d, d.inPlace()
+}
+
+func (d *dataDirs) open(dir string) error {
+	if err := vfs.MakeDir(d.fs, dir); err != nil {
+		return dirError(dir, err)
+	}
+	lock, err := d.fs.Lock(d.fs.PathJoin(dir, lockName))
+	if err != nil {
+		return fmt.Errorf("data directory %s is in use by another broker (%w): stop that one, or choose another directory with --data or dataPath=", dir, err)
+	}
+	d.locks = append(d.locks, lock)
+	names, err := d.fs.List(dir)
+	if err != nil {
+		return dirError(dir, err)
+	}
+	if names, err = vfs.RemoveTemps(d.fs, dir, names); err != nil {
+		return dirError(dir, err)
+	}
+	for _, name := range names {
+		if isDeleted(name) {
+			// A stop came between a topic's deletion and the removal of its data.
+			if err := d.fs.RemoveAll(d.fs.PathJoin(dir, name)); err != nil {
+				return dirError(dir, err)
+			}
+		}
+		if topic, id, ok := parsePartitionDir(name); ok {
+			d.found = append(d.found, partitionDir{dir, topic, id})
+		}
+	}
+	return d.identify(dir)
+}
+
+// identify checks that the directory's data is this broker's, and stamps it when
+// nobody has done so.
+func (d *dataDirs) identify(dir string) error {
+	for _, p := range d.found {
+		if p.dir == dir && p.id.Home != d.home {
+			return d.foreign(dir, p.id.Home)
+		}
+	}
+	s, err := d.readStamp(dir)
+	if err != nil {
+		return dirError(dir, err)
+	}
+	if s != nil {
+		if s.BrokerID != d.home {
+			return d.foreign(dir, s.BrokerID)
+		}
+		if dir == d.main {
+			d.token = s.Token
+		}
+		return nil
+	}
+	if dir == d.main {
+		d.token = nuid.Next()
+	}
+	b, err := json.Marshal(stamp{d.home, d.token})
+	if err != nil {
+		return err
+	}
+	return dirError(dir, vfs.Publish(d.fs, dir, stampName, func(w io.Writer) error {
+		_, err := w.Write(append(b, '\n'))
+		return err
+	}))
+}
+
+func (d *dataDirs) foreign(dir string, owner int) error {
+	return fmt.Errorf("data directory %s belongs to broker %d, this is broker %d: start it with --broker-id %d, or choose another directory with --data or dataPath=",
+		dir, owner, d.home, owner)
+}
+
+// readStamp returns nil when there is no stamp, or one that cannot be read: then
+// the partitions' names have to do.
+func (d *dataDirs) readStamp(dir string) (*stamp, error) {
+	f, err := d.fs.Open(d.fs.PathJoin(dir, stampName))
+	if vfs.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	b, err := io.ReadAll(io.LimitReader(f, 1<<16))
+	if err = errors.Join(err, f.Close()); err != nil {
+		return nil, err
+	}
+	var s stamp
+	if json.Unmarshal(b, &s) != nil || s.Token == "" {
+		return nil, nil
+	}
+	return &s, nil
+}
+
+// inPlace refuses data of a topic that lies elsewhere than its dataPath says: the
+// topic would start empty beside it.
+func (d *dataDirs) inPlace() error {
+	var errs []error
+	for _, p := range d.found {
+		if want := d.of(p.topic); want != p.dir {
+			errs = append(errs, fmt.Errorf("topic %s has data in %s, but its dataPath is %s: move %s there, or set dataPath=%s for the topic",
+				p.topic, p.dir, want, p.name(), p.dir))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// path is the directory of a partition.
+func (d *dataDirs) path(topic string, id protocol.PartitionID) string {
+	return d.fs.PathJoin(d.of(topic), partitionDir{topic: topic, id: id}.name())
+}
+
+// topics says how many partitions of each topic there are directories for.
+func (d *dataDirs) topics() map[string]int {
+	out := make(map[string]int)
+	for _, p := range d.found {
+		out[p.topic] = max(out[p.topic], p.id.N+1)
+	}
+	return out
+}
+
+// setAsideUnknown renames the directories of partitions that are not in known
+// (partitions by topic), so that nothing of the same name starts with them. It
+// returns their new paths.
+func (d *dataDirs) setAsideUnknown(known map[string]int) ([]string, error) {
+	var paths []string
+	for _, p := range d.found {
+		if p.id.N < known[p.topic] {
+			continue
+		}
+		path, err := vfs.SetAside(d.fs, d.fs.PathJoin(p.dir, p.name()), "unknown")
+		if err != nil {
+			return paths, dirError(p.dir, err)
+		}
+		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+// deleted is the reason in the name of what may be removed.
+const deleted = "deleted"
+
+func isDeleted(name string) bool {
+	return vfs.IsAside(name) && strings.Contains(name, "-"+deleted+"-")
+}
+
+// Close unlocks the directories.
+func (d *dataDirs) Close() error {
+	var errs []error
+	for _, l := range slices.Backward(d.locks) {
+		errs = append(errs, l.Close())
+	}
+	d.locks = nil
+	return errors.Join(errs...)
+}
+
+// describe is for logs.
+func (d *dataDirs) describe() string {
+	if len(d.all) == 1 {
+		return d.main
+	}
+	return d.main + " and " + strconv.Itoa(len(d.all)-1) + " more"
+}

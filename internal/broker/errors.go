@@ -1,0 +1,49 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+
+	"metaq/cluster"
+	"metaq/internal/vfs"
+	"metaq/protocol"
+)
+
+// onWire turns an error of the registry into one that a client understands. Its
+// text stays.
+func onWire(err error) error {
+	for _, m := range []struct {
+		ours error
+		wire *protocol.Error
+	}{
+		{cluster.ErrExists, protocol.ErrExists},
+		{cluster.ErrNotFound, protocol.ErrNoTopic},
+		{cluster.ErrFewerPartitions, protocol.ErrConflict},
+		{cluster.ErrVersion, protocol.ErrUnavailable},
+		{cluster.ErrInvalid, protocol.ErrBadRequest},
+		{cluster.ErrUnavailable, protocol.ErrUnavailable},
+		{cluster.ErrUnknownOutcome, protocol.ErrUnavailable},
+		{cluster.ErrSessionLost, protocol.ErrUnavailable},
+		{cluster.ErrClosed, protocol.ErrUnavailable},
+		{cluster.ErrFenced, protocol.ErrFenced},
+	} {
+		if errors.Is(err, m.ours) {
+			return fmt.Errorf("%w (%w)", m.wire.With("%v", err), err)
+		}
+	}
+	return err
+}
+
+// dirError says what can be done about a data directory that cannot be used.
+func dirError(dir string, err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case errors.Is(err, cluster.ErrLocked):
+		return err // it says all that there is to say
+	case vfs.IsDiskFull(err):
+		return fmt.Errorf("no room on the disk of data directory %s: %w: make room there, or choose another directory with --data or dataPath=", dir, err)
+	default:
+		return fmt.Errorf("cannot use data directory %s: %w: make it writable for this user, or choose another one with --data or dataPath=", dir, err)
+	}
+}

@@ -1,0 +1,86 @@
+package broker
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"metaq/actors"
+	"metaq/internal/vfs"
+	"metaq/persistence"
+	"metaq/protocol"
+)
+
+// logs is the actors' LogStore over package persistence.
+type logs struct {
+	dirs *dataDirs
+	log  *slog.Logger
+	now  func() time.Time
+}
+
+// Open implements actors.LogStore.
+func (s *logs) Open(topic string, id protocol.PartitionID, set actors.Settings) (actors.Log, error) {
+	l, rec, err := persistence.Open(persistence.Options{
+		FS: s.dirs.fs, Dir: s.dirs.path(topic, id),
+		SegmentSize: set.MaxSegmentSize, SegmentAge: set.MaxSegmentAge,
+		Now: s.now, Logger: s.log,
+	})
+	if err != nil {
+		return nil, marked(err)
+	}
+	if rec.TornFile != "" {
+		s.log.Warn("torn tail was cut: writes that were never acknowledged as durable",
+			"topic", topic, "partition", id, "file", rec.TornFile, "at", rec.TornAt, "bytes", rec.TornBytes)
+	}
+	return &partitionLog{l}, nil
+}
+
+// SetAside implements actors.LogStore. The data is out of the way once it has
+// another name; then it is removed, which a stop may interrupt and the next
+// start completes.
+func (s *logs) SetAside(topic string, id protocol.PartitionID) error {
+	path := s.dirs.path(topic, id)
+	if _, err := s.dirs.fs.Stat(path); vfs.IsNotExist(err) {
+		return nil
+	}
+	aside, err := vfs.SetAside(s.dirs.fs, path, deleted)
+	if err != nil {
+		return err
+	}
+	if err := s.dirs.fs.RemoveAll(aside); err != nil {
+		return fmt.Errorf("remove %s: %w", aside, err)
+	}
+	return nil
+}
+
+// partitionLog is a persistence.Log in the actors' words.
+type partitionLog struct{ *persistence.Log }
+
+// Read implements actors.Log.
+func (l *partitionLog) Read(dst []byte, from, limit protocol.Offset, maxBytes int) ([]byte, error) {
+	b, err := l.Log.Read(dst, from, limit, maxBytes)
+	return b, marked(err)
+}
+
+// Expire implements actors.Log.
+func (l *partitionLog) Expire(now time.Time, r actors.Retention) (func() error, error) {
+	return l.Log.Expire(now, persistence.Retention(r))
+}
+
+// marked lets actors.Damaged see damage.
+func marked(err error) error {
+	var d *persistence.DamageError
+	if errors.As(err, &d) {
+		return damage{err}
+	}
+	return err
+}
+
+type damage struct{ error }
+
+// Damaged implements what actors.Damaged looks for.
+func (damage) Damaged() bool { return true }
+
+// Unwrap gives the error that says where.
+func (d damage) Unwrap() error { return d.error }

@@ -1,0 +1,97 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"metaq/cluster"
+	"metaq/internal/vfs"
+)
+
+// A local registry that is lost or damaged is made again from the partitions'
+// directories: their names tell topics and partitions, their logs the epochs.
+// What was set for a topic at run time is lost with it.
+
+// rebuildName is a mark in the data directory: the registry is being made again.
+// While it is there, the registry's list of topics is not the truth, and no
+// directory is set aside because of it.
+const rebuildName = "registry.rebuild"
+
+// localRegistryName is cluster's file; without it there never was a registry.
+const localRegistryName = "registry"
+
+// localRegistry opens the local registry. rebuild says that it has to be made
+// again with restore.
+func localRegistry(d *dataDirs, log *slog.Logger) (l *cluster.Local, rebuild bool, err error) {
+	if rebuild, err = exists(d.fs, d.fs.PathJoin(d.main, rebuildName)); err != nil {
+		return nil, false, dirError(d.main, err)
+	}
+	if !rebuild && len(d.found) > 0 {
+		known, err := exists(d.fs, d.fs.PathJoin(d.main, localRegistryName))
+		if err != nil {
+			return nil, false, dirError(d.main, err)
+		}
+		rebuild = !known
+	}
+	open := func() error {
+		if rebuild {
+			if err := vfs.Publish(d.fs, d.main, rebuildName, func(io.Writer) error { return nil }); err != nil {
+				return err
+			}
+		}
+		l, err = cluster.OpenLocal(cluster.LocalOptions{FS: d.fs, Dir: d.main, StartEmpty: rebuild, Log: log})
+		return err
+	}
+	err = open()
+	if damaged := (*cluster.DamagedError)(nil); errors.As(err, &damaged) {
+		log.Warn("registry is damaged and is made again from the data directories", "dir", d.main, "kept", damaged.Files)
+		rebuild = true
+		err = open()
+	}
+	if err != nil {
+		return nil, false, dirError(d.main, err)
+	}
+	return l, rebuild, nil
+}
+
+func exists(fsys vfs.FS, path string) (bool, error) {
+	_, err := fsys.Stat(path)
+	if vfs.IsNotExist(err) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+// restore puts the topics of the data directories into the registry. It may be
+// interrupted and repeated.
+func restore(ctx context.Context, d *dataDirs, m *cluster.Member, log *slog.Logger) error {
+	topics := d.topics()
+	for _, name := range slices.Sorted(maps.Keys(topics)) {
+		err := m.CreateTopic(ctx, cluster.Topic{Name: name, Partitions: topics[name]})
+		if err != nil && !errors.Is(err, cluster.ErrExists) {
+			return fmt.Errorf("make the registry again: %w", err)
+		}
+		log.Warn("topic is back from its data directories; what was set for it at run time is lost",
+			"topic", name, "partitions", topics[name])
+	}
+	if err := d.fs.Remove(d.fs.PathJoin(d.main, rebuildName)); err != nil {
+		return dirError(d.main, err)
+	}
+	return dirError(d.main, vfs.SyncDir(d.fs, d.main))
+}
+
+// openWitness opens the broker's witness of epochs. One that is damaged starts
+// empty: the logs know the epochs of this broker's partitions.
+func openWitness(d *dataDirs, log *slog.Logger) (*cluster.Witness, error) {
+	w, err := cluster.OpenWitness(d.fs, d.main, false)
+	if damaged := (*cluster.DamagedError)(nil); errors.As(err, &damaged) {
+		log.Warn("witness of epochs is damaged and starts empty", "dir", d.main, "kept", damaged.Files)
+		w, err = cluster.OpenWitness(d.fs, d.main, true)
+	}
+	return w, dirError(d.main, err)
+}

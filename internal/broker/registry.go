@@ -1,0 +1,138 @@
+package broker
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+
+	"metaq/actors"
+	"metaq/cluster"
+	"metaq/protocol"
+)
+
+// registry is the actors' Registry over a member of package cluster.
+type registry struct {
+	local bool
+	// join registers the broker; prepared runs once after the first time, before
+	// anybody reads topics.
+	join     func(context.Context, protocol.BrokerInfo) (*cluster.Member, error)
+	prepared func(context.Context, *cluster.Member) error
+
+	mu     sync.Mutex // guards what follows
+	member *cluster.Member
+}
+
+var errNotRegistered = protocol.ErrUnavailable.With("the broker is not registered: try again")
+
+func (r *registry) now() (*cluster.Member, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.member == nil {
+		return nil, errNotRegistered
+	}
+	return r.member, nil
+}
+
+// Register implements actors.Registry. The member registers itself anew after
+// each loss of its session, so the first call does it all.
+func (r *registry) Register(ctx context.Context, b protocol.BrokerInfo) error {
+	if _, err := r.now(); err == nil {
+		return nil
+	}
+	m, err := r.join(ctx, b)
+	if err != nil {
+		return err
+	}
+	if err := r.prepared(ctx, m); err != nil {
+		return errors.Join(err, m.Leave(ctx))
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.member = m
+	return nil
+}
+
+// Leave implements actors.Registry.
+func (r *registry) Leave(ctx context.Context) error {
+	r.mu.Lock()
+	m := r.member
+	r.member = nil
+	r.mu.Unlock()
+	if m == nil {
+		return nil
+	}
+	if err := m.Leave(ctx); err != nil {
+		return fmt.Errorf("leave the registry: %w", err)
+	}
+	return nil
+}
+
+// Where implements actors.Registry.
+func (r *registry) Where() string {
+	if r.local {
+		return "local"
+	}
+	if m, err := r.now(); err == nil {
+		return m.Status().Server
+	}
+	return "zookeeper"
+}
+
+// Topics implements actors.Registry.
+func (r *registry) Topics(ctx context.Context) ([]actors.Topic, error) {
+	m, err := r.now()
+	if err != nil {
+		return nil, err
+	}
+	list, err := m.Topics(ctx)
+	if err != nil {
+		return nil, onWire(err)
+	}
+	topics := make([]actors.Topic, len(list))
+	for i, t := range list {
+		topics[i] = actors.Topic{Name: t.Name, Partitions: t.Partitions, Config: t.Config}
+	}
+	return topics, nil
+}
+
+// CreateTopic implements actors.Registry.
+func (r *registry) CreateTopic(ctx context.Context, t actors.Topic) error {
+	m, err := r.now()
+	if err != nil {
+		return err
+	}
+	return onWire(m.CreateTopic(ctx, record(t)))
+}
+
+// SetTopic implements actors.Registry.
+func (r *registry) SetTopic(ctx context.Context, t actors.Topic) error {
+	m, err := r.now()
+	if err != nil {
+		return err
+	}
+	return onWire(m.SetTopic(ctx, record(t)))
+}
+
+func record(t actors.Topic) cluster.Topic {
+	return cluster.Topic{Name: t.Name, Partitions: t.Partitions, Config: t.Config}
+}
+
+// DeleteTopic implements actors.Registry.
+func (r *registry) DeleteTopic(ctx context.Context, name string) error {
+	m, err := r.now()
+	if err != nil {
+		return err
+	}
+	return onWire(m.DeleteTopic(ctx, name))
+}
+
+// ClaimEpochs implements actors.Registry.
+func (r *registry) ClaimEpochs(ctx context.Context, topic string, floor []protocol.Epoch) ([]protocol.Epoch, error) {
+	m, err := r.now()
+	if err != nil {
+		return nil, err
+	}
+	epochs, err := m.ClaimEpochs(ctx, topic, floor)
+	return epochs, onWire(err)
+}
