@@ -28,8 +28,8 @@ func ParseZooKeeperConnect(connect string) (servers []string, chroot string, err
 		if server == "" {
 			continue
 		}
-		if _, _, err := net.SplitHostPort(server); err != nil {
-			server = net.JoinHostPort(strings.Trim(server, "[]"), defaultZooKeeperPort)
+		if bare := strings.Trim(server, "[]"); !strings.Contains(bare, ":") || net.ParseIP(bare) != nil {
+			server = net.JoinHostPort(bare, defaultZooKeeperPort)
 		}
 		host, port, err := net.SplitHostPort(server)
 		if err != nil || host == "" || port == "" {
