@@ -40,10 +40,13 @@ var adminEndpoints = []adminEndpoint{
 		err := decodeControl(b, &r)
 		return actors.SetTopic{Request: r}, firstOf(err, topicName(r.Topic), partitions(r.Partitions))
 	}},
-	{"topic", "info", actors.TopicsActor, `{"topic"}: describe a topic and its partitions`, func(b []byte) (any, error) {
+	{"topic", "info", actors.TopicsActor, `{"topic","auto_create"}: describe a topic and its partitions`, func(b []byte) (any, error) {
 		var r protocol.TopicName
-		err := decodeControl(b, &r)
-		return actors.DescribeTopic{Topic: r.Topic}, firstOf(err, topicName(r.Topic))
+		err := firstOf(decodeControl(b, &r), topicName(r.Topic))
+		if r.AutoCreate { // a producer waits to use it; the topics actor knows whether it may be made
+			return actors.AutoCreate{Topic: r.Topic}, err
+		}
+		return actors.DescribeTopic{Topic: r.Topic}, err
 	}},
 	{"topic", "delete", actors.TopicsActor, `{"topic"}: delete a topic and its messages`, func(b []byte) (any, error) {
 		var r protocol.TopicName
