@@ -234,6 +234,51 @@ func TestTopicRecords(t *testing.T) {
 	wantErr(t, err, cluster.ErrNotFound)
 }
 
+func TestEpochsOfATopicThatIsMadeAgainGoOn(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	a, b := register(t, session(t, l.Open), broker(0, "a"), nil), register(t, session(t, l.Open), broker(1, "b"), nil)
+	ctx := t.Context()
+	for want := range protocol.Epoch(3) {
+		check(t, a.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 1}))
+		for _, r := range []*cluster.Registration{a, b} {
+			got, err := r.ClaimEpochs(ctx, "t", make([]protocol.Epoch, 1))
+			check(t, err)
+			equal(t, got[0], want+1)
+		}
+		check(t, b.DeleteTopic(ctx, "t"))
+		gone, err := a.Partitions(ctx, "t")
+		check(t, err)
+		equal(t, len(gone), 0)
+	}
+}
+
+func TestDropOffsetsDeletesThoseOfOneGroup(t *testing.T) {
+	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	r := register(t, reg, broker(0, "a"), nil)
+	ctx := t.Context()
+	wantErr(t, r.DropOffsets(ctx, "g"), cluster.ErrNotCoordinator)
+	var marks []cluster.OffsetMark
+	for _, group := range []string{"g", "h"} {
+		_, err := r.ClaimGroup(ctx, group)
+		check(t, err)
+		for n := range 3 {
+			marks = append(marks, cluster.OffsetMark{Group: group, Topic: "t", Partition: protocol.PartitionID{N: n}})
+		}
+	}
+	check(t, r.MirrorOffsets(ctx, marks))
+	check(t, r.DropOffsets(ctx, "g"))
+	check(t, r.DropOffsets(ctx, "g"))
+	for group, want := range map[string]int{"g": 0, "h": 3} {
+		left, err := r.Offsets(ctx, group)
+		check(t, err)
+		equal(t, len(left), want)
+	}
+	check(t, r.MirrorOffsets(ctx, marks[:1]))
+	groups, err := r.Groups(ctx)
+	check(t, err)
+	equal(t, groups, []cluster.Group{{Name: "g", Epoch: 1}, {Name: "h", Epoch: 1}})
+}
+
 func TestClaimEpochsGoAboveEverythingThatWasSeen(t *testing.T) {
 	fs := vfs.NewMem()
 	l := openLocal(t, fs)

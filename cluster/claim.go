@@ -55,8 +55,10 @@ func (r *Registration) planClaim(ctx context.Context, topics []string, floors ma
 	const perTopic = 2                                           // operations
 	topics = topics[:min(len(topics), (MaxMultiOps-2)/perTopic)] // the fence and the own node are the two
 	id := r.self.ID
-	paths := append(mapped(topics, r.paths.topic), mapped(topics, func(t string) string { return r.paths.home(t, id) })...)
-	nodes, err := readAll(ctx, r.reg, paths)
+	nodes, err := readAll(ctx, r.reg, slices.Concat(
+		mapped(topics, r.paths.topic),
+		mapped(topics, func(t string) string { return r.paths.home(t, id) }),
+		mapped(topics, r.paths.partitions)))
 	if err != nil {
 		return nil, nil, err
 	}
@@ -74,7 +76,11 @@ func (r *Registration) planClaim(ctx context.Context, topics []string, floors ma
 				return nil, nil, err
 			}
 		}
-		next, err := raise(was, floors[topic], r.witness.Highest(topic, id), id)
+		least, err := epochFloor(r.paths.partitions(topic), nodes[2*len(topics)+i])
+		if err != nil {
+			return nil, nil, err
+		}
+		next, err := raise(was, floors[topic], r.witness.Highest(topic, id), least, id)
 		if err != nil {
 			return nil, nil, fmt.Errorf("topic %s: %w", topic, err)
 		}
@@ -99,15 +105,16 @@ func putOp(path string, was found, data []byte) Op {
 	return Create(path, data, Persistent)
 }
 
-// raise gives each partition an epoch above all that was ever seen of it. There are
-// as many partitions as floors.
-func raise(was []leadership, floor, witnessed []protocol.Epoch, leader int) ([]leadership, error) {
+// raise gives each partition an epoch above all that was ever seen of it: recorded, in
+// its log (floor), by the witness, and in a deleted topic of the same name (least). There
+// are as many partitions as floors.
+func raise(was []leadership, floor, witnessed []protocol.Epoch, least protocol.Epoch, leader int) ([]leadership, error) {
 	if len(was) > len(floor) {
 		return nil, fmt.Errorf("%w: %d were claimed here before, %d now", ErrFewerPartitions, len(was), len(floor))
 	}
 	next := make([]leadership, len(floor))
 	for i := range next {
-		highest := floor[i]
+		highest := max(floor[i], least)
 		if i < len(was) {
 			highest = max(highest, was[i].Epoch)
 		}

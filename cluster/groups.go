@@ -27,6 +27,30 @@ func (c *Catalog) Group(ctx context.Context, name string) (Group, error) {
 	return Group{Name: name, Epoch: l.Epoch, Leader: l.Leader}, err
 }
 
+// Groups reads the records of all groups that were ever claimed, sorted by name.
+func (c *Catalog) Groups(ctx context.Context) ([]Group, error) {
+	names, err := childrenOf(ctx, c.reg, parentOf(c.paths.group("x")))
+	if err != nil {
+		return nil, fmt.Errorf("list groups: %w", err)
+	}
+	nodes, err := readAll(ctx, c.reg, mapped(names, c.paths.group))
+	if err != nil {
+		return nil, fmt.Errorf("read groups: %w", err)
+	}
+	var groups []Group
+	for i, n := range nodes {
+		if !n.ok {
+			continue
+		}
+		l, err := decode[leadership](c.paths.group(names[i]), n.Node)
+		if err != nil {
+			return nil, err
+		}
+		groups = append(groups, Group{Name: names[i], Epoch: l.Epoch, Leader: l.Leader})
+	}
+	return groups, nil
+}
+
 // ClaimGroup makes this broker the coordinator of a group and returns the epoch of
 // that. A *CoordinatedError names the coordinator when another registered broker has
 // it. Claiming again what is held here raises the epoch again.

@@ -47,6 +47,9 @@ type MemberEvents struct {
 	// Rejoined says that the broker is registered again, as a new incarnation, with its
 	// advertised topics. Epochs that were claimed are still recorded.
 	Rejoined func()
+	// Readable says, at each change, whether the registry can be read: false means that the
+	// broker goes on serving, and that changes of membership wait. It begins as true.
+	Readable func(bool)
 	// Failed says that the Member cannot go on: another process has taken the broker id.
 	Failed func(err error)
 }
@@ -193,14 +196,14 @@ func wait(ctx context.Context, d time.Duration) bool {
 // follow reads and delivers until the session or ctx ends.
 func (m *Member) follow(ctx context.Context, r *Registration, last *Snapshot) {
 	hint := make(chan struct{}, 1)
-	reachable := true
+	readable := true
 	for {
 		s, err := m.read(ctx, r, hint)
 		pause := m.o.Audit*2/3 + rand.N(m.o.Audit*2/3+1)
 		switch {
 		case err == nil:
-			if !reachable {
-				m.o.Log.Info("registry answers again", "server", r.reg.Status().Server)
+			if !readable {
+				m.o.Log.Info("registry can be read again", "server", r.reg.Status().Server)
 			}
 			if !reflect.DeepEqual(s, *last) {
 				*last = s
@@ -209,12 +212,15 @@ func (m *Member) follow(ctx context.Context, r *Registration, last *Snapshot) {
 		case ctx.Err() != nil || r.reg.Err() != nil:
 			return
 		default:
-			if reachable {
-				m.o.Log.Warn("registry does not answer, changes of membership wait", "error", err)
+			if readable {
+				m.o.Log.Warn("registry cannot be read, changes of membership wait", "error", err)
 			}
 			pause = m.o.Retry
 		}
-		reachable = err == nil
+		if readable != (err == nil) {
+			readable = err == nil
+			call(m.o.Events.Readable, readable)
+		}
 		t := time.NewTimer(pause)
 		select {
 		case <-hint:
@@ -329,6 +335,11 @@ func (m *Member) ClaimAll(ctx context.Context, floors map[string][]protocol.Epoc
 func (m *Member) ClaimGroup(ctx context.Context, group string) (epoch protocol.Epoch, err error) {
 	err = m.With(ctx, func(r *Registration) (err error) { epoch, err = r.ClaimGroup(ctx, group); return err })
 	return epoch, err
+}
+
+// DropOffsets deletes the mirrored offsets of a group.
+func (m *Member) DropOffsets(ctx context.Context, group string) error {
+	return m.With(ctx, func(r *Registration) error { return r.DropOffsets(ctx, group) })
 }
 
 // ReleaseGroup gives a group back.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"slices"
+	"strings"
 
 	"metaq/protocol"
 )
@@ -168,4 +169,52 @@ func (c *Catalog) Offsets(ctx context.Context, group string) ([]OffsetMark, erro
 		read = append(read, m)
 	}
 	return read, nil
+}
+
+// DropOffsets deletes the mirrored offsets of a group that this registration has claimed,
+// as when the group is deleted. ErrNotCoordinator, ErrFenced.
+func (r *Registration) DropOffsets(ctx context.Context, group string) error {
+	if err := r.take(ctx); err != nil {
+		return fmt.Errorf("drop offsets of %s: %w", group, err)
+	}
+	defer r.give()
+	version, claimed := r.groups[group]
+	if !claimed {
+		return fmt.Errorf("drop offsets: %w: %s", ErrNotCoordinator, group)
+	}
+	top := r.paths.offsets(group)
+	err := converge(ctx, r.reg, []Op{r.fence, Check(r.paths.group(group), version)}, func(ctx context.Context) ([]Op, error) {
+		topics, err := childrenOf(ctx, r.reg, top)
+		if err != nil {
+			return nil, err
+		}
+		var paths []string
+		for _, topic := range topics {
+			names, err := childrenOf(ctx, r.reg, top+"/"+topic)
+			if err != nil {
+				return nil, err
+			}
+			for _, name := range names {
+				paths = append(paths, top+"/"+topic+"/"+name)
+			}
+			paths = append(paths, top+"/"+topic)
+		}
+		nodes, err := readAll(ctx, r.reg, paths)
+		var ops []Op
+		for i, n := range nodes {
+			if n.ok {
+				ops = append(ops, Delete(paths[i], n.Version))
+			}
+		}
+		return ops, err
+	})
+	for path := range r.marks {
+		if strings.HasPrefix(path, top+"/") {
+			delete(r.marks, path)
+		}
+	}
+	if err != nil {
+		return fmt.Errorf("drop offsets of %s: %w", group, err)
+	}
+	return nil
 }

@@ -412,3 +412,32 @@ func TestRule9OffsetsAreMirroredInOneMultiAndOnlyWhatChanged(t *testing.T) {
 	check(t, err)
 	equal(t, got, marks)
 }
+
+func TestMemberOutlivesTheLossOfTheQuorum(t *testing.T) {
+	e := zooKeeper(t)
+	o := zkOptions(e)
+	o.SessionTimeout = 2 * time.Second
+	m, n := join(t, cluster.MemberOptions{Open: zkOpener(t, o), Root: root(t), Broker: broker(0, "a"), Audit: 300 * time.Millisecond})
+	n.wait(t, "itself", hasBrokers(0))
+	use := func(name string) {
+		t.Helper()
+		check(t, m.CreateTopic(testContext(t), cluster.Topic{Name: name, Partitions: 1}))
+	}
+	use("all-three")
+	first := e.At(m.Status().Server)
+	check(t, first.Kill())
+	use("two-of-three")
+	second := e.At(m.Status().Server)
+	check(t, second.Kill())
+	ctx, cancel := context.WithTimeout(t.Context(), 4*time.Second) // longer than the session
+	defer cancel()
+	err := m.CreateTopic(ctx, cluster.Topic{Name: "one-of-three", Partitions: 1})
+	if !errors.Is(err, cluster.ErrUnavailable) && !errors.Is(err, cluster.ErrUnknownOutcome) {
+		t.Fatalf("without a quorum: %v", err)
+	}
+	check(t, first.Start())
+	use("two-again")
+	check(t, second.Start())
+	use("three-again")
+	n.wait(t, "itself and its topics", func(n *news) bool { return hasBrokers(0)(n) && len(n.last.Topics) >= 4 })
+}

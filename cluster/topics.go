@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+
+	"metaq/protocol"
 )
 
 // CreateTopic adds a topic. ErrExists when it is there, with whatever settings.
@@ -51,8 +53,8 @@ func (r *Registration) SetTopic(ctx context.Context, t Topic) error {
 }
 
 // DeleteTopic removes a topic and the record of its partitions' leaders. ErrNotFound.
-// A topic of the same name that is made later starts with epochs above those that the
-// claiming broker's logs and witness know.
+// The highest of their epochs stays: in a topic of the same name that is made later all
+// epochs are above it.
 func (r *Registration) DeleteTopic(ctx context.Context, name string) error {
 	return r.inTurn(ctx, "delete topic "+name, func(ctx context.Context) ([]Op, func(), error) {
 		t, err := r.Topic(ctx, name)
@@ -71,13 +73,35 @@ func (r *Registration) DeleteTopic(ctx context.Context, name string) error {
 		}
 		// The topic goes first: claims of its partitions check it.
 		ops := []Op{Delete(r.paths.topic(name), t.Version)}
-		for i, n := range got {
-			if path := append(homePaths, parts)[i]; n.ok {
-				ops = append(ops, Delete(path, n.Version))
+		var highest protocol.Epoch
+		for i, path := range homePaths {
+			if !got[i].ok {
+				continue
+			}
+			ops = append(ops, Delete(path, got[i].Version))
+			leads, err := decode[[]leadership](path, got[i].Node)
+			if err != nil {
+				return nil, nil, err
+			}
+			for _, l := range leads {
+				highest = max(highest, l.Epoch)
 			}
 		}
-		return ops, func() {}, nil
+		parent := got[len(homePaths)]
+		before, err := epochFloor(parts, parent)
+		if err != nil {
+			return nil, nil, err
+		}
+		return append(ops, putOp(parts, parent, encode(max(highest, before)))), func() {}, nil
 	})
+}
+
+// epochFloor reads what DeleteTopic left in the node above a topic's homes.
+func epochFloor(path string, n found) (protocol.Epoch, error) {
+	if !n.ok || len(n.Data) == 0 {
+		return 0, nil
+	}
+	return decode[protocol.Epoch](path, n.Node)
 }
 
 // inTurn is write, with the turn taken, and with words for the error.
