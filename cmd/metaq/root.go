@@ -21,7 +21,7 @@ METAQ_SERVER names the broker that commands talk to (default nats://127.0.0.1:42
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	},
-		newPing(), newTopic(), newProduce(), newConsume(), newCluster(),
+		newBroker(), newPing(), newTopic(), newProduce(), newConsume(), newCluster(),
 		newLog(), newBench(), newConfig(), newDemo(), newVersion(), newCompletion(),
 	)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }

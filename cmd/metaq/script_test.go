@@ -26,8 +26,8 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 //	freeport NAME        set NAME to a port that nobody listens on
 //	exits CODE COMMAND   run COMMAND, which must exit with CODE
 //	oneline              stderr of the last command is one line that begins with "metaq: "
-//	repeat FILE N TEXT   write N times TEXT, which may have escapes, to FILE
-//	send URL SUBJECT [TEXT]   a request by the plain NATS client; the answer goes to stdout
+//	repeat FILE N TEXT [N TEXT]...   write N times TEXT, which may have escapes, to FILE
+//	send URL SUBJECT [TEXT]   a request by the plain NATS client; its answer is stdout
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -63,12 +63,18 @@ func cmdBroker(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) > 2 {
 		ts.Fatalf("usage: broker [DIR [PORT]]")
 	}
-	args = append(args, "data", "0")[:2]
-	port, err := strconv.Atoi(args[1])
-	ts.Check(err)
+	dir, port := "data", 0
+	if len(args) > 0 {
+		dir = args[0]
+	}
+	if len(args) > 1 {
+		var err error
+		port, err = strconv.Atoi(args[1])
+		ts.Check(err)
+	}
 	exe, err := exec.LookPath("metaq")
 	ts.Check(err)
-	b, err := demo.StartBroker(context.Background(), exe, ts.MkAbs(args[0]), port)
+	b, err := demo.StartBroker(context.Background(), exe, ts.MkAbs(dir), port)
 	ts.Check(err)
 	ts.Defer(b.Kill)
 	current(ts).broker = b
@@ -112,12 +118,16 @@ func cmdOneLine(ts *testscript.TestScript, _ bool, _ []string) {
 }
 
 func cmdRepeat(ts *testscript.TestScript, _ bool, args []string) {
-	if len(args) != 3 {
-		ts.Fatalf("usage: repeat FILE N TEXT")
+	if len(args) < 3 || len(args)%2 == 0 {
+		ts.Fatalf("usage: repeat FILE N TEXT [N TEXT]...")
 	}
-	n, err := strconv.Atoi(args[1])
-	ts.Check(err)
-	text, err := strconv.Unquote(`"` + args[2] + `"`)
-	ts.Check(err)
-	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Repeat(text, n)), 0o600))
+	var all strings.Builder
+	for parts := args[1:]; len(parts) > 0; parts = parts[2:] {
+		n, err := strconv.Atoi(parts[0])
+		ts.Check(err)
+		text, err := strconv.Unquote(`"` + parts[1] + `"`)
+		ts.Check(err)
+		all.WriteString(strings.Repeat(text, n))
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(all.String()), 0o600))
 }

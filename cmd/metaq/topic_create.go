@@ -18,7 +18,7 @@ func newTopicCreate() *cobra.Command {
 		Use:   "create TOPIC",
 		Short: "create a topic",
 		Example: `  metaq topic create orders --partitions 4
-  metaq topic create clicks --retention-bytes 1073741824`,
+  metaq topic create audit --retention-bytes 1073741824`,
 		Args: args("the name of a TOPIC"),
 	}
 	targetFlags(cmd, &to)

@@ -201,6 +201,12 @@ func (d *demo) kill(ctx context.Context) error {
 
 // readBack reads all that the topic holds and lets the ledger judge it.
 func (d *demo) readBack(ctx context.Context, c *client.Client) error {
+	// After a kill the connection may still be on its way back.
+	back, cancel := context.WithTimeout(ctx, startTimeout)
+	defer cancel()
+	if _, err := c.Admin().WaitReady(back); err != nil {
+		return err
+	}
 	info, err := c.Admin().TopicInfo(ctx, topic)
 	if err != nil {
 		return err
