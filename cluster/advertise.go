@@ -3,8 +3,14 @@ package cluster
 import (
 	"bytes"
 	"context"
+	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strconv"
+	"strings"
+
+	"metaq/protocol"
 )
 
 // TopicAd is a topic as MetaQ's tools and clients see it on one broker.
@@ -15,64 +21,148 @@ type TopicAd struct {
 	Subscribe  bool // acceptSubscribe
 }
 
+// GroupAd is a consumer group as MetaQ's tools see it.
+type GroupAd struct {
+	Members map[string][]string // topics that each consumer id subscribes to
+	Owners  []OwnerAd
+}
+
+// OwnerAd is who consumes a partition.
+type OwnerAd struct {
+	Topic     string
+	Partition protocol.PartitionID
+	Member    string // consumer id
+}
+
+// topicScope is the scope of the topics' nodes; that of a group's is its name, and no
+// group has an empty one.
+const topicScope = ""
+
 // Advertise makes these, and no others, the topics that this broker has in MetaQ's
 // brokers/topics, topics-pub and topics-sub. The nodes live as long as the session;
 // leftovers of an earlier incarnation are taken over.
 func (r *Registration) Advertise(ctx context.Context, ads []TopicAd) error {
-	if err := r.take(ctx); err != nil {
-		return fmt.Errorf("advertise: %w", err)
-	}
-	defer r.give()
 	want := map[string][]byte{}
 	for _, ad := range ads {
-		for path, data := range r.paths.ads(ad, r.self.ID) {
-			want[path] = data
+		if err := protocol.CheckName("topic", ad.Topic); err != nil {
+			return fmt.Errorf("advertise: %w: %w", ErrInvalid, err)
 		}
+		maps.Copy(want, r.paths.ads(ad, r.self.ID))
 	}
-	var all []string // what is wanted, and what was advertised and is not wanted any more
-	var parents []string
+	if err := r.publishInTurn(ctx, topicScope, want); err != nil {
+		return fmt.Errorf("advertise topics: %w", err)
+	}
+	return nil
+}
+
+// AdvertiseGroup makes these, and no others, the members and owners that MetaQ's tools
+// see of a group that this registration has claimed (ErrNotCoordinator). The nodes live
+// as long as this broker's session. ErrFenced when a newer coordinator has the group.
+func (r *Registration) AdvertiseGroup(ctx context.Context, group string, ad GroupAd) error {
+	want := map[string][]byte{}
+	for member, topics := range ad.Members {
+		if strings.Contains(member, "/") {
+			return fmt.Errorf("advertise group %s: %w: consumer id %q", group, ErrInvalid, member)
+		}
+		want[r.paths.member(group, member)] = []byte(strings.Join(topics, ","))
+	}
+	for _, o := range ad.Owners {
+		if err := protocol.CheckName("topic", o.Topic); err != nil {
+			return fmt.Errorf("advertise group %s: %w: %w", group, ErrInvalid, err)
+		}
+		want[r.paths.owner(group, o.Topic, o.Partition)] = []byte(memberName(group, o.Member))
+	}
 	for path := range want {
-		parents = append(parents, parentOf(path))
-		all = append(all, path)
-	}
-	for path := range r.ads {
-		if want[path] == nil {
-			all = append(all, path)
+		if err := checkPath(path); err != nil {
+			return fmt.Errorf("advertise group %s: %w", group, err)
 		}
 	}
-	if err := ensure(ctx, r.reg, parents); err != nil {
-		return fmt.Errorf("advertise: %w", err)
+	if err := r.publishInTurn(ctx, group, want); err != nil {
+		return fmt.Errorf("advertise group %s: %w", group, err)
 	}
-	err := converge(ctx, r.reg, []Op{r.fence}, func(ctx context.Context) ([]Op, error) {
+	return nil
+}
+
+func (r *Registration) publishInTurn(ctx context.Context, scope string, want map[string][]byte) error {
+	if err := r.take(ctx); err != nil {
+		return err
+	}
+	defer r.give()
+	return r.publish(ctx, scope, want)
+}
+
+// publish makes these the ephemeral nodes of a scope. The caller has the turn.
+func (r *Registration) publish(ctx context.Context, scope string, want map[string][]byte) error {
+	guard := []Op{r.fence}
+	if scope != topicScope {
+		version, claimed := r.groups[scope]
+		if !claimed {
+			return fmt.Errorf("%w: %s", ErrNotCoordinator, scope)
+		}
+		guard = append(guard, Check(r.paths.group(scope), version))
+	}
+	// What may be there: what was wanted before, and what is wanted now.
+	maybe := maps.Clone(r.published[scope])
+	if maybe == nil {
+		maybe = map[string][]byte{}
+	}
+	maps.Copy(maybe, want)
+	r.published[scope] = maybe
+	all := slices.Sorted(maps.Keys(maybe))
+	if err := ensure(ctx, r.reg, mapped(slices.Sorted(maps.Keys(want)), parentOf)); err != nil {
+		return err
+	}
+	err := converge(ctx, r.reg, guard, func(ctx context.Context) ([]Op, error) {
 		got, err := readAll(ctx, r.reg, all)
 		if err != nil {
 			return nil, err
 		}
 		var ops []Op
 		for i, path := range all {
-			ops = append(ops, r.planAd(path, got[i], want[path])...)
+			data, wanted := want[path]
+			ops = append(ops, r.planAd(path, got[i], data, wanted)...)
 		}
 		return ops, nil
 	})
 	if err != nil {
-		return fmt.Errorf("advertise: %w", err)
+		return err
 	}
-	r.ads = want
+	r.published[scope] = want
 	return nil
 }
 
-// planAd brings one node from what it is to what is wanted; nil data means away.
-func (r *Registration) planAd(path string, is found, want []byte) []Op {
+// republish makes again what an earlier incarnation had published. Groups that have a
+// newer coordinator are left to it.
+func (r *Registration) republish(ctx context.Context, before map[string]map[string][]byte) error {
+	if err := r.take(ctx); err != nil {
+		return err
+	}
+	defer r.give()
+	for scope, want := range before {
+		err := r.publish(ctx, scope, want)
+		if scope != topicScope && (errors.Is(err, ErrFenced) || errors.Is(err, ErrNotCoordinator)) {
+			delete(r.published, scope)
+			err = nil
+		}
+		if err != nil {
+			return fmt.Errorf("publish again: %w", err)
+		}
+	}
+	return nil
+}
+
+// planAd brings one node from what it is to what is wanted.
+func (r *Registration) planAd(path string, is found, data []byte, wanted bool) []Op {
 	mine := is.ok && is.Owner == r.reg.Session()
 	switch {
-	case want == nil && is.ok:
+	case !wanted && is.ok:
 		return []Op{Delete(path, is.Version)}
-	case want == nil || mine && bytes.Equal(is.Data, want):
+	case !wanted || mine && bytes.Equal(is.Data, data):
 		return nil
 	case mine:
-		return []Op{Set(path, want, is.Version)}
+		return []Op{Set(path, data, is.Version)}
 	default:
-		return renew(path, is, want)
+		return renew(path, is, data)
 	}
 }
 

@@ -130,6 +130,52 @@ func TestRegistrationHasMetaQsPathsAndFormats(t *testing.T) {
 	}
 }
 
+func TestGroupsHaveMetaQsPathsAndFormats(t *testing.T) {
+	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	r := register(t, reg, broker(0, "a"), nil)
+	ctx := t.Context()
+	first := cluster.GroupAd{
+		Members: map[string][]string{"m1": {"test", "email"}, "m2": {"test"}},
+		Owners: []cluster.OwnerAd{
+			{Topic: "test", Partition: protocol.PartitionID{Home: 0, N: 0}, Member: "m1"},
+			{Topic: "test", Partition: protocol.PartitionID{Home: 1, N: 3}, Member: "m2"},
+		},
+	}
+	wantErr(t, r.AdvertiseGroup(ctx, "g", first), cluster.ErrNotCoordinator)
+	_, err := r.ClaimGroup(ctx, "g")
+	check(t, err)
+	check(t, r.AdvertiseGroup(ctx, "g", first))
+	check(t, r.MirrorOffsets(ctx, []cluster.OffsetMark{{Group: "g", Topic: "test", Progress: cluster.Progress{MessageID: -5, Offset: 25}}}))
+	equal(t, dump(t, reg, "/meta/consumers"), []string{
+		"/meta/consumers/g = ",
+		"/meta/consumers/g/ids = ",
+		"/meta/consumers/g/ids/g_m1 = test,email (ephemeral)",
+		"/meta/consumers/g/ids/g_m2 = test (ephemeral)",
+		"/meta/consumers/g/offsets = ",
+		"/meta/consumers/g/offsets/test = ",
+		"/meta/consumers/g/offsets/test/0-0 = -5-25",
+		"/meta/consumers/g/owners = ",
+		"/meta/consumers/g/owners/test = ",
+		"/meta/consumers/g/owners/test/0-0 = g_m1 (ephemeral)",
+		"/meta/consumers/g/owners/test/1-3 = g_m2 (ephemeral)",
+	})
+	check(t, r.AdvertiseGroup(ctx, "g", cluster.GroupAd{Members: map[string][]string{"m2": {"test"}}, Owners: first.Owners[1:]}))
+	for _, gone := range []string{"ids/g_m1", "owners/test/0-0"} {
+		_, err := reg.Get(ctx, "/meta/consumers/g/"+gone)
+		wantErr(t, err, cluster.ErrNotFound)
+	}
+	for _, bad := range []cluster.GroupAd{
+		{Members: map[string][]string{"a/b": nil}},
+		{Members: map[string][]string{"x\n": nil}},
+		{Owners: []cluster.OwnerAd{{Topic: "a/b"}}},
+	} {
+		wantErr(t, r.AdvertiseGroup(ctx, "g", bad), cluster.ErrInvalid)
+	}
+	check(t, r.Leave(ctx))
+	_, err = reg.Get(ctx, "/meta/consumers/g/ids/g_m2")
+	wantErr(t, err, cluster.ErrNotFound)
+}
+
 func TestMetaURLPutsAnIPv6HostInBrackets(t *testing.T) {
 	reg := session(t, openLocal(t, vfs.NewMem()).Open)
 	b := broker(0, "a")

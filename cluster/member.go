@@ -69,7 +69,6 @@ type Member struct {
 	now     *Registration
 	changed chan struct{} // closed and replaced when now or failed changes
 	failed  error         // why there will be no other incarnation
-	ads     []TopicAd
 }
 
 // Join registers the broker and returns when that is done; ctx bounds it. The first
@@ -166,7 +165,7 @@ func (m *Member) rejoin(ctx context.Context, old *Registration) (*Registration, 
 		r, err := m.register(ctx)
 		if err == nil {
 			r.groups = claimed
-			if err = r.Advertise(ctx, m.advertised()); err == nil {
+			if err = r.republish(ctx, old.published); err == nil {
 				return r, nil
 			}
 			err = errors.Join(err, r.reg.Close())
@@ -265,12 +264,6 @@ func (m *Member) become(r *Registration, failed error) {
 	m.changed = make(chan struct{})
 }
 
-func (m *Member) advertised() []TopicAd {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	return m.ads
-}
-
 // With runs do on the incarnation of the moment, waiting for one as long as ctx allows.
 // When the session is lost in the middle, and it is certain that nothing was done, do is
 // run again on the next one.
@@ -355,10 +348,13 @@ func (m *Member) MirrorOffsets(ctx context.Context, marks []OffsetMark) error {
 // Advertise makes these the topics that MetaQ's tools see here, in this incarnation and
 // in later ones.
 func (m *Member) Advertise(ctx context.Context, ads []TopicAd) error {
-	m.mu.Lock()
-	m.ads = ads
-	m.mu.Unlock()
 	return m.With(ctx, func(r *Registration) error { return r.Advertise(ctx, ads) })
+}
+
+// AdvertiseGroup shows a group's members and owners to MetaQ's tools, in this incarnation
+// and in later ones.
+func (m *Member) AdvertiseGroup(ctx context.Context, group string, ad GroupAd) error {
+	return m.With(ctx, func(r *Registration) error { return r.AdvertiseGroup(ctx, group, ad) })
 }
 
 // Status tells how the connection is; not connected between two sessions.

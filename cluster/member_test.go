@@ -146,10 +146,12 @@ func TestMemberRegistersAnewWhenItsSessionIsLost(t *testing.T) {
 	check(t, m.Advertise(ctx, []cluster.TopicAd{{Topic: "t", Partitions: 1, Publish: true}}))
 	_, err := m.ClaimGroup(ctx, "g")
 	check(t, err)
+	check(t, m.AdvertiseGroup(ctx, "g", cluster.GroupAd{Members: map[string][]string{"m": {"t"}}}))
 	sessions.endLast(t)
 	n.wait(t, "registered anew", func(n *news) bool { return n.rejoined == 1 && len(n.lost) == 1 })
 	reg := session(t, l.Open)
 	wantData(t, reg, "/meta/brokers/topics-pub/t/0-m", `{"numParts":1,"broker":"0-m"}`)
+	wantData(t, reg, "/meta/consumers/g/ids/g_m", "t")
 	// A group that nobody claimed meanwhile is still ours.
 	check(t, m.MirrorOffsets(ctx, []cluster.OffsetMark{{Group: "g", Topic: "t", Progress: cluster.Progress{MessageID: -1, Offset: 3}}}))
 	wantData(t, reg, "/meta/consumers/g/offsets/t/0-0", "-1-3")

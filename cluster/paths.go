@@ -52,6 +52,17 @@ func (p paths) offset(group, topic string, id protocol.PartitionID) string {
 	return p.offsets(group) + "/" + topic + "/" + id.String()
 }
 
+// memberName is what MetaQ calls a consumer of a group.
+func memberName(group, consumer string) string { return group + "_" + consumer }
+
+func (p paths) member(group, consumer string) string {
+	return p.consumers() + "/" + group + "/ids/" + memberName(group, consumer)
+}
+
+func (p paths) owner(group, topic string, id protocol.PartitionID) string {
+	return p.consumers() + "/" + group + "/owners/" + topic + "/" + id.String()
+}
+
 // Ours.
 func (p paths) brokers() string            { return p.root + "/nats/brokers" }
 func (p paths) broker(id int) string       { return p.brokers() + "/" + strconv.Itoa(id) }

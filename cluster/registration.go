@@ -32,12 +32,13 @@ type Registration struct {
 	unsure bool
 	// sent are the writes that may still arrive, by revision. Invariant: all of them carry
 	// the version at, so at most one of them can ever be done.
-	sent   map[uint64]sentWrite
-	last   uint64             // the highest revision ever sent
-	calls  uint64             // of write
-	ads    map[string][]byte  // advertised topics, by path
-	groups map[string]Version // claimed groups: the version of their record
-	marks  map[string]marked  // mirrored offsets, by path
+	sent  map[uint64]sentWrite
+	last  uint64 // the highest revision ever sent
+	calls uint64 // of write
+	// published are the ephemeral nodes beside its own, by scope (see publish) and path.
+	published map[string]map[string][]byte
+	groups    map[string]Version // claimed groups: the version of their record
+	marks     map[string]marked  // mirrored offsets, by path
 }
 
 // sentWrite is a write of unknown outcome: which call of write it belongs to, and what
@@ -70,7 +71,7 @@ func (c *Catalog) Register(ctx context.Context, b Broker, w *Witness) (*Registra
 			r := &Registration{
 				Catalog: c, witness: w, self: b, fence: Check(c.paths.fence(b.ID), fence),
 				turn: make(chan struct{}, 1), sent: map[uint64]sentWrite{},
-				groups: map[string]Version{}, marks: map[string]marked{},
+				groups: map[string]Version{}, marks: map[string]marked{}, published: map[string]map[string][]byte{},
 			}
 			r.turn <- struct{}{}
 			return r, nil
@@ -147,13 +148,15 @@ func (r *Registration) Self() Broker { return r.self }
 // What the broker leads stays recorded. It may be repeated, and may be called in
 // vain when a newer incarnation has taken over.
 func (r *Registration) Leave(ctx context.Context) error {
-	if err := r.Advertise(ctx, nil); err != nil && !errors.Is(err, ErrFenced) {
-		return fmt.Errorf("leave: %w", err)
-	}
 	if err := r.take(ctx); err != nil {
 		return fmt.Errorf("leave: %w", err)
 	}
 	defer r.give()
+	for scope := range r.published {
+		if err := r.publish(ctx, scope, nil); err != nil && !errors.Is(err, ErrFenced) && !errors.Is(err, ErrNotCoordinator) {
+			return fmt.Errorf("leave: %w", err)
+		}
+	}
 	p, id := r.paths, r.self.ID
 	own := []string{p.broker(id), p.master(id), p.checksum(id)}
 	err := converge(ctx, r.reg, []Op{r.fence}, func(ctx context.Context) ([]Op, error) {

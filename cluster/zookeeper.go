@@ -22,8 +22,10 @@ const (
 
 	// zkCalls bounds the calls that are under way, with those whose callers have gone.
 	zkCalls = 256
-	// tellTrying is how often the log says that no server was reached yet.
-	tellTrying = 5 * time.Second
+	// firstTell is after what time the log says that no server was reached yet; it says so
+	// again after pauses that double, up to lastTell.
+	firstTell = time.Second
+	lastTell  = 30 * time.Second
 )
 
 // ZooKeeperOptions says which ensemble to use, and how.
@@ -151,7 +153,8 @@ func (z *ZooKeeper) connect() (*zkSession, error) {
 
 // greet waits for the session, gives the credentials, and looks whether the chroot is there.
 func (s *zkSession) greet(ctx context.Context) error {
-	tell := time.NewTicker(tellTrying)
+	pause := firstTell
+	tell := time.NewTimer(pause)
 	defer tell.Stop()
 	for waiting := true; waiting; {
 		select {
@@ -159,6 +162,8 @@ func (s *zkSession) greet(ctx context.Context) error {
 			waiting = false
 		case <-tell.C:
 			s.o.Log.Warn("no ZooKeeper server reached yet, trying on", "servers", s.servers, "errors", s.hosts.failures())
+			pause = min(2*pause, lastTell)
+			tell.Reset(pause)
 		case <-s.done:
 			return fmt.Errorf("open ZooKeeper session: %w", s.Err())
 		case <-ctx.Done():
