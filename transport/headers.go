@@ -21,7 +21,7 @@ import (
 // broker does not do. A header that ends in * stands for all that begin so.
 var unsupported = []struct {
 	name string
-	err  *protocol.Error // its text counts when it is not ErrBadRequest
+	err  *protocol.Error
 }{
 	{"Nats-Rollup", protocol.ErrHeaderRollup},
 	{"Nats-TTL", protocol.ErrHeaderTTL},
@@ -44,10 +44,7 @@ func refusedHeader(name string) error {
 		if name != stem && (!many || !strings.HasPrefix(name, stem)) {
 			continue
 		}
-		if u.err == protocol.ErrBadRequest {
-			return u.err.With("header %s is not supported yet: leave it out", name)
-		}
-		return u.err.With("%s: leave it out", u.err.Description)
+		return u.err.With("header %s is not supported: leave it out", name)
 	}
 	return nil
 }

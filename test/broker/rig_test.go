@@ -39,7 +39,8 @@ type options struct {
 type running struct {
 	*broker.Broker
 	*client
-	dir string
+	dir   string
+	ended bool
 }
 
 // load gives the configuration of a broker on a free port.
@@ -94,6 +95,10 @@ func start(t testing.TB, o options) *running {
 // stop stops the broker in order and checks the answers that the client had.
 func (r *running) stop() {
 	r.t.Helper()
+	if r.ended {
+		return
+	}
+	r.ended = true
 	if !r.nc.IsClosed() {
 		r.exactlyOnce()
 		r.nc.Close()
@@ -102,6 +107,19 @@ func (r *running) stop() {
 	defer cancel()
 	if err := r.Stop(ctx); err != nil {
 		r.t.Errorf("stop: %v", err)
+	}
+}
+
+// abandon ends a broker whose machine has stopped: it cannot write, and says so.
+func (r *running) abandon() {
+	r.t.Helper()
+	r.ended = true
+	r.exactlyOnce()
+	r.nc.Close()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.t.Context()), patience)
+	defer cancel()
+	if err := r.Stop(ctx); err == nil {
+		r.t.Error("a stop that could write nothing says that all is well")
 	}
 }
 
