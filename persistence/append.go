@@ -96,6 +96,9 @@ func (l *Log) openWriter() error {
 	if w.file != nil {
 		return nil
 	}
+	if err := l.holdNames(); err != nil {
+		return err
+	}
 	f, err := vfs.OpenReadWrite(l.fs, s.path)
 	if err != nil {
 		return l.failUnlessFull(diskError("open", s.path, err))

@@ -171,7 +171,7 @@ func writeIndex(fsys vfs.FS, dir string, base protocol.Offset, entries []indexEn
 // the offset of the next segment's first record. What is damaged ends it early:
 // the read that gets there reports it.
 func scanIndex(f io.ReaderAt, s *segment, interval int64, limit protocol.Offset) ([]indexEntry, error) {
-	sc := newScanner(f, s.path, segmentHeaderSize, s.end.Load(), s.segmentHeader.chain())
+	sc := newScanner(f, s.path, segmentHeaderSize, s.end.Load(), s.chain())
 	defer sc.close()
 	b := newIndexBuilder(interval, nil)
 	var entries []indexEntry

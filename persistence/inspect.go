@@ -126,7 +126,7 @@ func (in *inspector) batches(s *segment, last bool, r *SegmentReport) error {
 	}
 	defer f.Close() //nolint:errcheck // it was opened for reading
 	size := s.end.Load()
-	sc := newScanner(f, s.path, segmentHeaderSize, size, s.segmentHeader.chain())
+	sc := newScanner(f, s.path, segmentHeaderSize, size, s.chain())
 	defer sc.close()
 	var t tail
 	for {
@@ -190,7 +190,7 @@ func Dump(fsys vfs.FS, path string, visit func(at int64, h protocol.BatchHeader,
 		return fmt.Errorf("open segment: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // it was opened for reading
-	sc := newScanner(f, path, segmentHeaderSize, size, s.segmentHeader.chain())
+	sc := newScanner(f, path, segmentHeaderSize, size, s.chain())
 	defer sc.close()
 	for {
 		at := sc.at

@@ -36,6 +36,7 @@ type Log struct {
 	// The fields below belong to the owner.
 	w      writer
 	state  state
+	named  bool  // the directory's names are known to be durable as Open found them
 	failed error // the first final error
 
 	doomed doomed
@@ -155,7 +156,7 @@ func (l *Log) SetEpoch(epoch protocol.Epoch) error {
 	case epoch < known:
 		return fmt.Errorf("log %s: %w", l.dir, protocol.ErrFenced.With("epoch %d is older than epoch %d: ask the registry who leads", epoch, known))
 	case epoch == known:
-		return nil
+		return l.holdNames()
 	}
 	// The entry says later that everything before it had been durable.
 	if err := l.Sync(); err != nil {
@@ -177,6 +178,22 @@ func (l *Log) SetEpoch(epoch protocol.Epoch) error {
 		return l.fail(err)
 	}
 	l.setState(s)
+	l.named = true
+	return nil
+}
+
+// holdNames makes the names durable that Open found, before something relies on
+// them: the owner before may have failed between a rename and its sync, and a
+// crash would bring an older state file back, with an older epoch or the intent
+// of a truncation that is long done.
+func (l *Log) holdNames() error {
+	if l.named {
+		return nil
+	}
+	if err := vfs.SyncDir(l.fs, l.dir); err != nil {
+		return l.fail(err)
+	}
+	l.named = true
 	return nil
 }
 

@@ -144,6 +144,11 @@ func (r *recovery) begin() error {
 	if n := r.state.reached(); n > 0 {
 		return &DamageError{Path: r.dir, Offset: 0, Why: fmt.Sprintf("no segment is there, but the log had reached offset %d", n)}
 	}
+	// An earlier attempt may have failed between making the directory and making
+	// its name durable.
+	if err := vfs.SyncDir(r.fs, r.fs.PathDir(r.dir)); err != nil {
+		return err
+	}
 	// The state comes first: a log with segments and without state would look as
 	// if the state had been lost.
 	if r.stale != "" {
@@ -320,7 +325,7 @@ func (r *recovery) recoverTail() error {
 	}
 	s.end.Store(t.end)
 	r.adopt(r.segments, t.chain)
-	if t.chain == m.chain && t.lost == 0 && !t.indexBad {
+	if m.at > 0 && t.chain == m.chain && t.lost == 0 && !t.indexBad {
 		r.report.Clean = true
 		return nil
 	}

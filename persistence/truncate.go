@@ -41,7 +41,9 @@ func (l *Log) TruncateTo(offset protocol.Offset) error {
 	state.truncate = offset
 	if planted != truncateUnannounced {
 		if err := publishState(l.fs, l.dir, &state); err != nil {
-			return l.failUnlessFull(diskError("write the intent to truncate to", l.dir, err))
+			// Also when the disk is full: the intent may be on disk by now, and a log
+			// that went on would lose what it appends.
+			return l.fail(diskError("write the intent to truncate to", l.dir, err))
 		}
 	}
 	// From here on readers see the shorter log; one that is under way meets bytes
@@ -61,7 +63,7 @@ func (l *Log) TruncateTo(offset protocol.Offset) error {
 	s.drop() // its index speaks of what is cut
 	l.cache.Store(nil)
 	l.measure()
-	if err := l.cutFiles(segmentBasesOf(all), offset, s, at, kept); err != nil {
+	if err := l.cutFiles(offset, s, at, kept); err != nil {
 		return l.fail(err)
 	}
 	state.truncate = noTruncate
@@ -71,14 +73,6 @@ func (l *Log) TruncateTo(offset protocol.Offset) error {
 	l.setState(state)
 	l.cuts.Add(1)
 	return nil
-}
-
-func segmentBasesOf(segments []*segment) []protocol.Offset {
-	bases := make([]protocol.Offset, len(segments))
-	for i, s := range segments {
-		bases[i] = s.base
-	}
-	return bases
 }
 
 // boundary returns the byte place of the batch that begins at offset in the
@@ -115,8 +109,14 @@ func (l *Log) boundary(i int, offset protocol.Offset) (int64, chain, []indexEntr
 
 // cutFiles removes the segments beyond offset and blanks s from byte place at
 // on, durably.
-func (l *Log) cutFiles(bases []protocol.Offset, offset protocol.Offset, s *segment, at int64, entries []indexEntry) error {
-	if _, err := l.dropBeyond(bases, offset); err != nil {
+func (l *Log) cutFiles(offset protocol.Offset, s *segment, at int64, entries []indexEntry) error {
+	// Not only those of the list: a roll that ran out of disk may have left a
+	// half-made one, which no segment may follow.
+	names, err := l.fs.List(l.dir)
+	if err != nil {
+		return fmt.Errorf("list %s: %w", l.dir, err)
+	}
+	if _, err := l.dropBeyond(segmentBases(names), offset); err != nil {
 		return err
 	}
 	f, err := vfs.OpenReadWrite(l.fs, s.path)
@@ -179,7 +179,7 @@ func (r *recovery) finishTruncate() error {
 	if err != nil {
 		return err
 	}
-	if err := r.cutFiles(nil, offset, s, at, nil); err != nil {
+	if err := r.cutFiles(offset, s, at, nil); err != nil {
 		return err
 	}
 	s.end.Store(at)

@@ -20,6 +20,24 @@ type File = pebble.File
 // FileInfo describes a file.
 type FileInfo = pebble.FileInfo
 
+// The types that an implementation of FS mentions.
+type (
+	// DiskWriteCategory labels writes for statistics; nobody here reads it.
+	DiskWriteCategory = pebble.DiskWriteCategory
+	// OpenOption changes an open file, for example its read-ahead.
+	OpenOption = pebble.OpenOption
+	// DiskUsage says how full a disk is.
+	DiskUsage = pebble.DiskUsage
+	// DeviceID names a disk.
+	DeviceID = pebble.DeviceID
+)
+
+// ErrUnsupported is returned for what a file system cannot tell.
+var ErrUnsupported = pebble.ErrUnsupported
+
+// InvalidFd is what File.Fd returns when there is no file of the system's.
+const InvalidFd = pebble.InvalidFd
+
 // Default is the operating system's file system.
 var Default = pebble.Default
 
@@ -58,36 +76,31 @@ func SyncDir(fsys FS, dir string) error {
 }
 
 // MakeDir makes dir and its parents, durably. It does nothing when dir is
-// there.
+// there: whoever puts the first file into dir syncs dir's parent once more, in
+// case an earlier MakeDir failed there.
 func MakeDir(fsys FS, dir string) error {
-	var missing []string // parents whose list of names changes
-	for d := dir; ; {
-		_, err := fsys.Stat(d)
-		if err == nil {
-			break
-		}
-		if !IsNotExist(err) {
-			return fmt.Errorf("look at directory %s: %w", d, err)
-		}
-		up := fsys.PathDir(d)
-		if up == d {
-			break
-		}
-		missing = append(missing, up)
-		d = up
-	}
-	if len(missing) == 0 {
+	_, err := fsys.Stat(dir)
+	if err == nil {
 		return nil
+	}
+	if !IsNotExist(err) {
+		return fmt.Errorf("look at directory %s: %w", dir, err)
+	}
+	parent := fsys.PathDir(dir)
+	if parent != dir {
+		if err := MakeDir(fsys, parent); err != nil {
+			return err
+		}
+		// The parent may be there and not be durable, for the same reason; a
+		// directory that we may not read is not one in which we made it.
+		if err := SyncDir(fsys, fsys.PathDir(parent)); err != nil && !errors.Is(err, fs.ErrPermission) {
+			return err
+		}
 	}
 	if err := fsys.MkdirAll(dir, 0o755); err != nil {
 		return fmt.Errorf("make directory %s: %w", dir, err)
 	}
-	for _, d := range missing {
-		if err := SyncDir(fsys, d); err != nil {
-			return err
-		}
-	}
-	return nil
+	return SyncDir(fsys, parent)
 }
 
 // ReadFile returns the content of a file of at most limit bytes; a longer one

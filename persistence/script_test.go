@@ -1,0 +1,193 @@
+package persistence
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"metaq/protocol"
+)
+
+// step does one random operation and returns its error.
+func (w *world) step() error {
+	w.clock.advance(time.Duration(w.rng.IntN(3)) * time.Second)
+	switch n := w.rng.IntN(100); {
+	case n < 50:
+		return w.append()
+	case n < 75:
+		return w.sync()
+	case n < 80:
+		return w.setEpoch()
+	case n < 84:
+		return w.expire()
+	case n < 88:
+		return w.disposeNow()
+	case n < 90:
+		return w.truncate()
+	case n < 93:
+		w.tracef("park")
+		err := w.log.Park()
+		if err == nil {
+			w.acked = len(w.sent)
+		}
+		w.tolerate(err)
+		return err
+	case n < 95:
+		return w.restart()
+	case n < 97:
+		w.limit()
+		return nil
+	default:
+		w.compare()
+		return nil
+	}
+}
+
+func (w *world) append() error {
+	var group []byte
+	var added []sent
+	var bounds []int
+	base, position := w.log.Next(), w.log.NextPosition()
+	unsynced := int(base - w.log.Synced())
+	for range 1 + w.rng.IntN(3) {
+		var b protocol.BatchBuilder
+		bounds = append(bounds, len(w.sent)+len(added))
+		first := base
+		for range 1 + w.rng.IntN(4) {
+			size := w.rng.IntN(200)
+			if w.rng.IntN(50) == 0 {
+				size = 3000
+			}
+			r := protocol.Record{Time: w.clock.ms, Value: fmt.Appendf(nil, "%d/%d:%0*d", w.seed, base, size, w.ops)}
+			if err := b.Add(&r); err != nil {
+				w.failf("encode: %v", err)
+			}
+			added = append(added, sent{value: string(r.Value), time: w.clock.ms, position: position, epoch: w.log.LastEpoch()})
+			position += protocol.Position(r.MetaqSize())
+			base++
+		}
+		c := protocol.Compression(w.rng.IntN(3))
+		enc := b.Encode(c, protocol.Producer{ID: protocol.NoProducer})
+		protocol.StampBatch(enc, protocol.Stamp{
+			Base: first, Position: position - protocol.Position(b.MetaqLen()), Epoch: w.log.LastEpoch(),
+			Unsynced: unsynced + int(first-w.log.Next()), MaxTime: w.clock.ms, MetaqLen: b.MetaqLen(),
+		})
+		group = append(group, enc...)
+	}
+	err := w.log.Append(group)
+	w.tracef("append %d records, %d bytes at %d: %v", len(added), len(group), len(w.sent), err)
+	if errors.Is(err, protocol.ErrDiskFull) {
+		w.stats.full++
+		if w.log.Next() != protocol.Offset(len(w.sent)) {
+			w.failf("a refused append moved the end to %d", w.log.Next())
+		}
+		return err // nothing was kept
+	}
+	w.tolerate(err)
+	// Also after an error: nobody knows what is on disk.
+	w.sent = append(w.sent, added...)
+	w.boundaries = append(w.boundaries, bounds...)
+	return err
+}
+
+func (w *world) sync() error {
+	err := w.log.Sync()
+	w.tracef("sync: %v", err)
+	if !w.tolerate(err) {
+		w.acked = len(w.sent)
+	}
+	return err
+}
+
+func (w *world) setEpoch() error {
+	e := w.log.LastEpoch() + protocol.Epoch(1+w.rng.IntN(3))
+	w.epochTried = max(w.epochTried, e)
+	err := w.log.SetEpoch(e)
+	w.tracef("epoch %d: %v", e, err)
+	if !w.tolerate(err) {
+		w.epoch = e
+	}
+	return err
+}
+
+func (w *world) expire() error {
+	r := Retention{
+		Age:     time.Duration(w.rng.IntN(120)) * time.Second,
+		Bytes:   int64(w.rng.IntN(3)) * 4000,
+		Archive: w.rng.IntN(3) == 0, Compress: w.rng.IntN(2) == 0,
+	}
+	before := w.log.Start()
+	dispose, err := w.log.Expire(w.clock.now(), r)
+	w.tracef("expire %+v: start %d, %v", r, w.log.Start(), err)
+	if w.tolerate(err) {
+		return err
+	}
+	w.stats.expired += int(w.log.Start() - before)
+	for o := before; o < w.log.Start(); o++ {
+		if r.Bytes == 0 && w.sent[o].time >= w.clock.ms-r.Age.Milliseconds() {
+			w.failf("retention of %s dropped record %d, which is younger", r.Age, o)
+		}
+	}
+	w.start = w.log.Start()
+	// What retention dropped must have been durable, or the rest is not whole.
+	w.acked = max(w.acked, int(w.log.Start()))
+	if dispose != nil {
+		w.dispose = append(w.dispose, dispose)
+	}
+	return nil
+}
+
+func (w *world) disposeNow() error {
+	if len(w.dispose) == 0 {
+		return nil
+	}
+	err := w.dispose[0]()
+	w.tracef("dispose: %v", err)
+	w.dispose = w.dispose[1:]
+	w.tolerate(err)
+	return err
+}
+
+func (w *world) truncate() error {
+	if len(w.boundaries) == 0 {
+		return nil
+	}
+	to := w.boundaries[len(w.boundaries)-1-w.rng.IntN(min(len(w.boundaries), 20))]
+	if to < int(w.log.Start()) {
+		return nil
+	}
+	w.cutTo = to
+	err := w.log.TruncateTo(protocol.Offset(to))
+	w.tracef("truncate to %d: %v", to, err)
+	if w.tolerate(err) {
+		return err
+	}
+	w.stats.truncations++
+	w.forget(to)
+	w.acked, w.cutTo = to, -1
+	return nil
+}
+
+// restart closes and opens the log without a crash.
+func (w *world) restart() error {
+	err := w.log.Close()
+	w.tracef("close: %v", err)
+	if !w.tolerate(err) {
+		w.acked = len(w.sent)
+	}
+	w.dispose = nil
+	if w.crashed(err) || !w.reopen() {
+		return errStopped
+	}
+	return nil
+}
+
+// limit makes the disk full soon, or makes room.
+func (w *world) limit() {
+	if w.limited = !w.limited && w.failAt == 0; w.limited {
+		w.fs.SetLimit(w.fs.Used() + w.rng.Int64N(3000))
+	} else {
+		w.fs.SetLimit(0)
+	}
+	w.tracef("disk full soon: %t", w.limited)
+}

@@ -1,0 +1,344 @@
+package persistence
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"strings"
+	"syscall"
+	"time"
+
+	"metaq/internal/vfs/faultfs"
+	"metaq/protocol"
+)
+
+// A world is one simulated machine: a log on a file system that crashes and
+// fails, and a model of what the log must hold. Everything in it follows from
+// its seed.
+type world struct {
+	seed    uint64
+	rng     *rand.Rand
+	fs      *faultfs.FS
+	clock   *clock
+	log     *Log
+	dispose []func() error
+
+	// The model. sent are all records in order of their offsets from 0 on, also
+	// those that retention dropped; acked of them were acknowledged.
+	sent       []sent
+	acked      int
+	boundaries []int // offsets at which a batch begins
+	start      protocol.Offset
+	epoch      protocol.Epoch // acknowledged
+	epochTried protocol.Epoch
+	cutTo      int // a truncation whose outcome is not known, or -1
+
+	// The fault of this life.
+	ops     int // operations so far that change something
+	crashAt int
+	failAt  int
+	failure error
+	limited bool
+
+	trace strings.Builder
+	stats stats
+}
+
+// sent is one record as the model knows it.
+type sent struct {
+	value    string
+	time     int64
+	position protocol.Position
+	epoch    protocol.Epoch
+}
+
+// stats tell that a run did what it is for.
+type stats struct{ crashes, torn, rolls, faults, full, truncations, expired int }
+
+func (s *stats) add(o stats) {
+	s.crashes += o.crashes
+	s.torn += o.torn
+	s.rolls += o.rolls
+	s.faults += o.faults
+	s.full += o.full
+	s.truncations += o.truncations
+	s.expired += o.expired
+}
+
+// verdict is what a failed oracle panics with.
+type verdict string
+
+func (w *world) failf(format string, args ...any) {
+	panic(verdict(fmt.Sprintf(format, args...) + "\n" + w.trace.String()))
+}
+
+func (w *world) tracef(format string, args ...any) {
+	fmt.Fprintf(&w.trace, format+"\n", args...)
+}
+
+const worldDir = "/data/t-0-0"
+
+// simulate runs the world of seed and returns what went wrong.
+func simulate(seed uint64) (st stats, err error) {
+	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: faultfs.New(seed), clock: newClock(), cutTo: -1}
+	defer func() {
+		st = w.stats
+		switch v := recover().(type) {
+		case nil:
+		case verdict:
+			err = fmt.Errorf("seed %d: %s", seed, string(v))
+		default:
+			panic(v)
+		}
+	}()
+	for range 2 + w.rng.IntN(3) {
+		w.live()
+		w.crash()
+	}
+	w.crashAt, w.failAt = 0, 0
+	w.reopen()
+	w.mustClose()
+	return w.stats, nil
+}
+
+func (w *world) options() Options {
+	return Options{
+		FS: w.fs, Dir: worldDir, Now: w.clock.now,
+		SegmentSize: int64(1500 + 500*(w.seed%7)), IndexInterval: int64(200 + 100*(w.seed%5)),
+		Preallocate: []int64{-1, 4096, 0}[w.seed%3], SegmentAge: []time.Duration{0, time.Minute}[w.seed%2],
+		Events: Events{Rolled: func(protocol.Offset) { w.stats.rolls++ }},
+	}
+}
+
+// hook stops the machine or fails an operation when its time has come.
+func (w *world) hook(op faultfs.Op) *faultfs.Fault {
+	if !op.Kind.Changes() {
+		return nil
+	}
+	w.ops++
+	switch w.ops {
+	case w.crashAt:
+		keep := w.rng.IntN(op.Len + 1)
+		w.tracef("  crash at %s %s at %d, %d of %d bytes", op.Kind, op.Path, op.At, keep, op.Len)
+		return w.fs.Stopped(keep)
+	case w.failAt:
+		w.stats.faults++
+		w.tracef("  %v at %s %s at %d", w.failure, op.Kind, op.Path, op.At)
+		return &faultfs.Fault{Err: w.failure, Keep: w.rng.IntN(op.Len + 1)}
+	}
+	return nil
+}
+
+// live runs operations until the machine stops.
+func (w *world) live() {
+	w.ops, w.crashAt, w.failAt = 0, 1+w.rng.IntN(150), 0
+	if w.rng.IntN(3) == 0 {
+		w.failAt = 1 + w.rng.IntN(100)
+		w.failure = []error{syscall.EIO, syscall.ENOSPC}[w.rng.IntN(2)]
+	}
+	w.fs.SetHook(w.hook)
+	if !w.reopen() {
+		return
+	}
+	for !w.crashed(w.step()) {
+		if w.log.failed != nil {
+			w.tracef("failed: %v", w.log.failed)
+			w.mustClose()
+			if !w.reopen() {
+				return
+			}
+		}
+	}
+}
+
+func (w *world) crashed(err error) bool { return errors.Is(err, faultfs.ErrCrashed) }
+
+// crash replaces the file system by what is left of it.
+func (w *world) crash() {
+	percent := []int{0, 50, 100}[w.rng.IntN(3)]
+	w.stats.crashes++
+	w.tracef("after the crash, %d%% of what was not synced", percent)
+	w.fs.SetHook(nil)
+	w.fs.Stop()
+	w.log, w.dispose = nil, nil
+	w.fs, w.limited = w.fs.Crash(percent), false
+}
+
+// reopen opens the log and judges what it holds. It returns false when the
+// machine stopped meanwhile.
+func (w *world) reopen() bool {
+	for range 5 {
+		l, r, err := Open(w.options())
+		if w.crashed(err) {
+			return false
+		}
+		var damage *DamageError
+		if errors.As(err, &damage) {
+			w.failf("a crash or fault looks like damage: %v", err)
+		}
+		if err != nil {
+			// The fault hit recovery: it must leave everything for the next try.
+			w.tracef("open: %v", err)
+			w.fs.SetLimit(0)
+			w.limited = false
+			continue
+		}
+		w.log = l
+		if r.TornFile != "" {
+			w.stats.torn++
+		}
+		w.tracef("open: %+v", r)
+		w.judge()
+		return true
+	}
+	w.failf("five attempts to open the log failed")
+	return false
+}
+
+func (w *world) mustClose() {
+	if err := w.log.Close(); err != nil && !w.crashed(err) {
+		w.tracef("close: %v", err)
+	}
+	w.dispose = nil
+}
+
+// judge is the oracle: acknowledged records are in the log, what is in the log
+// was sent, in order, without gaps, with its position, time and epoch; and all
+// of it is durable.
+func (w *world) judge() {
+	l := w.log
+	next, start := int(l.Next()), l.Start()
+	low := w.acked
+	if w.cutTo >= 0 && next == w.cutTo {
+		low = w.cutTo
+	}
+	switch {
+	case next < low:
+		w.failf("recovered %d records of %d acknowledged ones", next, w.acked)
+	case next > len(w.sent):
+		w.failf("recovered %d records of %d that were sent", next, len(w.sent))
+	case start > w.start:
+		w.failf("log start %d instead of at most %d", start, w.start)
+	case l.LastEpoch() < w.epoch || l.LastEpoch() > w.epochTried:
+		w.failf("epoch %d is not within %d..%d", l.LastEpoch(), w.epoch, w.epochTried)
+	case l.Synced() != l.Next():
+		w.failf("after Open %d of %d records are durable", l.Synced(), l.Next())
+	}
+	w.forget(next)
+	w.acked, w.cutTo, w.start, w.epoch, w.epochTried = next, -1, start, l.LastEpoch(), l.LastEpoch()
+	w.compare()
+	if w.crashAt == 0 || w.ops < w.crashAt {
+		w.judgeDurable()
+	}
+}
+
+// forget drops what did not survive from the model.
+func (w *world) forget(next int) {
+	w.sent = w.sent[:next]
+	for n := len(w.boundaries); n > 0 && w.boundaries[n-1] >= next; n-- {
+		w.boundaries = w.boundaries[:n-1]
+	}
+}
+
+// judgeDurable opens what a crash right now would leave at worst.
+func (w *world) judgeDurable() {
+	if w.rng.IntN(4) > 0 {
+		return
+	}
+	if w.tolerate(w.log.SetEpoch(w.log.LastEpoch())) {
+		return
+	}
+	o := w.options()
+	o.FS = w.fs.Crash(0)
+	before, err := Inspect(o.FS, worldDir)
+	// A cut whose sync failed becomes durable with the next sync: until then a
+	// crash brings the torn tail back, which is only cut again.
+	cutPending := w.failAt > 0 && w.ops >= w.failAt
+	if err != nil || len(before.Damage) > 0 || before.Torn && !cutPending {
+		w.failf("inspection after recovery: %v, %+v", err, before)
+	}
+	l, _, err := Open(o)
+	if err != nil {
+		w.failf("open after a crash right after recovery: %v", err)
+	}
+	if l.Next() != w.log.Next() || l.LastEpoch() != w.log.LastEpoch() {
+		w.failf("recovery ended at %d, a crash later the log ends at %d", w.log.Next(), l.Next())
+	}
+	if err := l.Close(); err != nil {
+		w.failf("close: %v", err)
+	}
+}
+
+// compare reads the whole log and looks up times.
+func (w *world) compare() {
+	l := w.log
+	for at := l.Start(); at < l.Next(); {
+		b, err := l.Read(nil, at, l.Next(), 1+w.rng.IntN(3000))
+		if w.tolerate(err) {
+			return
+		}
+		first := true
+		for len(b) > 0 {
+			h, err := protocol.CheckBatch(b, 0)
+			if err != nil {
+				w.failf("read at %d: %v", at, err)
+			}
+			if first && (h.Base > at || h.Next() <= at) || !first && h.Base != at {
+				w.failf("read at %d returned a batch of %d..%d", at, h.Base, h.Next())
+			}
+			w.compareBatch(&h, b)
+			at, b, first = h.Next(), b[h.Length:], false
+		}
+		if first {
+			w.failf("read at %d below %d returned nothing", at, l.Next())
+		}
+	}
+	for range 3 {
+		w.lookUpTime()
+	}
+}
+
+func (w *world) compareBatch(h *protocol.BatchHeader, b []byte) {
+	position := h.Position
+	for r, err := range protocol.DecodeRecords(h, b) {
+		if err != nil {
+			w.failf("batch of %d: %v", h.Base, err)
+		}
+		got := sent{value: string(r.Value), time: r.Time, position: position, epoch: h.Epoch}
+		if got != w.sent[r.Offset] {
+			w.failf("record %d is %.60v, sent was %.60v", r.Offset, got, w.sent[r.Offset])
+		}
+		position += protocol.Position(r.MetaqSize())
+	}
+	if position != h.NextPosition() {
+		w.failf("batch of %d ends at position %d instead of %d", h.Base, h.NextPosition(), position)
+	}
+}
+
+func (w *world) lookUpTime() {
+	t := epochTime - 1 + w.rng.Int64N(w.clock.ms-epochTime+3)
+	limit := w.log.Start() + protocol.Offset(w.rng.Int64N(int64(w.log.Next()-w.log.Start())+1))
+	want := limit
+	for o := w.log.Start(); o < limit; o++ {
+		if w.sent[o].time >= t {
+			want = o
+			break
+		}
+	}
+	if got, err := w.log.OffsetAt(t, limit); !w.tolerate(err) && got != want {
+		w.failf("offset at time %d below %d is %d instead of %d", t, limit, got, want)
+	}
+}
+
+// tolerate says whether err is the fault that the world injects, and fails on
+// every other error.
+func (w *world) tolerate(err error) bool {
+	if err == nil {
+		return false
+	}
+	if w.crashed(err) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ENOSPC) {
+		return true
+	}
+	w.failf("unexpected error: %v", err)
+	return true
+}
