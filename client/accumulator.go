@@ -19,7 +19,8 @@ type partition struct {
 	p       *Producer
 	id      PartitionID
 	subject string
-	absent  atomic.Bool           // no leader answered lately
+	absent  atomic.Bool           // has no leader, as the topic's description says
+	failing atomic.Bool           // nobody answers to the batch that is being handed over
 	gone    atomic.Pointer[error] // why the partition no longer exists
 	renew   atomic.Bool           // begin a new sequence: the broker's memory of the old one is gone
 

@@ -28,13 +28,17 @@ func (a *Admin) Ping(ctx context.Context) (protocol.BrokerInfo, error) {
 // WaitReady pings until a broker is ready or ctx ends; it then returns the last
 // reason. ctx should have an end.
 func (a *Admin) WaitReady(ctx context.Context) (protocol.BrokerInfo, error) {
+	var last error
 	for attempt := 0; ; attempt++ {
 		b, err := a.ping(ctx)
 		if err == nil {
 			return b, nil
 		}
+		if last == nil || ctx.Err() == nil { // the end of ctx is no reason
+			last = err
+		}
 		if pause(ctx, backoff(attempt)) != nil {
-			return b, err
+			return b, last
 		}
 	}
 }

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
@@ -121,7 +122,9 @@ func TestConnectWaitsForAServer(t *testing.T) {
 		c, err := Connect(t.Context(), WithServers(fmt.Sprintf("127.0.0.1:%d", s.port)), WithWait())
 		got <- made{c, err}
 	}()
-	s.start(t)
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
 	m := <-got
 	if m.err != nil {
 		t.Fatal(m.err)
@@ -140,11 +143,23 @@ func TestPingWithoutABroker(t *testing.T) {
 	if !errors.Is(err, ErrNoBroker) || !strings.Contains(err.Error(), s.url()) {
 		t.Errorf("error %v", err)
 	}
-	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
-	defer cancel()
-	if _, err := c.Admin().WaitReady(ctx); !errors.Is(err, ErrNoBroker) {
-		t.Errorf("error %v", err)
-	}
+}
+
+func TestWaitReady(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		_, l, c := fakeCluster(t, "orders", 1)
+		l.down = true
+		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
+		defer cancel()
+		begun := time.Now()
+		if _, err := c.Admin().WaitReady(ctx); !errors.Is(err, ErrNoBroker) || time.Since(begun) != 3*time.Second {
+			t.Errorf("after %v: %v", time.Since(begun), err)
+		}
+		time.AfterFunc(3*time.Second, func() { l.set(func() { l.down = false }) })
+		if b, err := c.Admin().WaitReady(t.Context()); err != nil || !b.Ready {
+			t.Errorf("once it is there: %+v, %v", b, err)
+		}
+	})
 }
 
 func TestAdmin(t *testing.T) {
@@ -231,7 +246,9 @@ func TestServerRestart(t *testing.T) {
 		send(i)
 	}
 	s.mute = nil
-	s.start(t)
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
 	begun := time.Now()
 	mustClose(t, p)
 	if diff := cmp.Diff(numbered(200)[1:], read(t, r, 199)); diff != "" {
@@ -263,5 +280,7 @@ func TestRequestsWithoutAConnection(t *testing.T) {
 	if _, err := c.Admin().TopicInfo(t.Context(), "orders"); !errors.Is(err, ErrClosed) {
 		t.Errorf("of a closed client: %v", err)
 	}
-	s.start(t)
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
 }

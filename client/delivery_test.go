@@ -332,8 +332,9 @@ func TestLingerCollectsAndFlushEndsIt(t *testing.T) {
 		elapse(31 * time.Second)
 		expect("after the linger", 2, 4)
 		send(1)
-		if err := p.Flush(t.Context()); err != nil {
-			t.Error(err)
+		begun := time.Now()
+		if err := p.Flush(t.Context()); err != nil || time.Since(begun) > 0 {
+			t.Errorf("flush took %v, %v", time.Since(begun), err)
 		}
 		expect("after a flush", 3, 5)
 		send(1)

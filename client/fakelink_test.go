@@ -20,6 +20,7 @@ type fault struct {
 	refuse error         // the broker refuses
 	late   time.Duration // mute, and a second copy is carried out after so long
 	delay  time.Duration // before the request is carried out
+	deaf   time.Duration // the answer comes after so long, whatever ctx says
 }
 
 // fakeLink is a link straight to a fakeBroker. It works in a synctest bubble.
@@ -98,6 +99,8 @@ func (l *fakeLink) request(ctx context.Context, subject string, data []byte) ([]
 		return l.noAnswer(ctx, subject)
 	case f.mute:
 		return l.noAnswer(ctx, subject)
+	case f.deaf > 0:
+		_ = pause(context.WithoutCancel(ctx), f.deaf)
 	}
 	return answer, nil
 }

@@ -12,6 +12,9 @@ import (
 	"github.com/nats-io/nats.go"
 )
 
+// randomPort has the server choose a port, and keep it when it starts again.
+const randomPort = server.RANDOM_PORT
+
 // fakeServer is a NATS server with a fakeBroker behind it.
 type fakeServer struct {
 	b      *fakeBroker
@@ -28,42 +31,36 @@ type fakeServer struct {
 // in turn.
 func startServer(t testing.TB, b *fakeBroker) *fakeServer {
 	t.Helper()
-	s := &fakeServer{b: b, port: server.RANDOM_PORT}
-	s.start(t)
-	t.Cleanup(func() { s.stop() })
+	s := &fakeServer{b: b, port: randomPort}
+	if err := s.start(); err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.stop)
 	return s
 }
 
 func (s *fakeServer) url() string { return s.server.ClientURL() }
 
-func (s *fakeServer) start(t testing.TB) {
-	t.Helper()
-	var err error
+func (s *fakeServer) start() (err error) {
 	s.server, err = server.NewServer(&server.Options{Host: "127.0.0.1", Port: s.port, NoSigs: true, NoLog: true})
 	if err != nil {
-		t.Fatal(err)
+		return err
 	}
 	s.server.Start()
 	if !s.server.ReadyForConnections(10 * time.Second) {
-		t.Fatal("the NATS server did not start")
+		return errors.New("the NATS server did not start")
 	}
-	if s.port == server.RANDOM_PORT {
-		addr, ok := s.server.Addr().(*net.TCPAddr)
-		if !ok {
-			t.Fatalf("the NATS server listens on %v", s.server.Addr())
-		}
+	if addr, ok := s.server.Addr().(*net.TCPAddr); ok {
 		s.port = addr.Port
 	}
 	if s.conn, err = nats.Connect(s.url()); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	s.ctx, s.cancel = context.WithCancel(context.WithoutCancel(t.Context())) // until stop
+	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if _, err = s.conn.Subscribe("metaq.>", func(m *nats.Msg) { s.work.Go(func() { s.serve(m) }) }); err != nil {
-		t.Fatal(err)
+		return err
 	}
-	if err = s.conn.Flush(); err != nil {
-		t.Fatal(err)
-	}
+	return s.conn.Flush()
 }
 
 func (s *fakeServer) serve(m *nats.Msg) {

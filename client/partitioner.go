@@ -34,7 +34,7 @@ func (t *topic) pick(list []*partition, r *Record) (*partition, turnStep, error)
 	turn := t.turn.Load()
 	at := turn % n
 	for range list {
-		if !list[at].absent.Load() {
+		if !list[at].absent.Load() && !list[at].failing.Load() {
 			break
 		}
 		at = (at + 1) % n

@@ -195,6 +195,31 @@ func TestRecordsWithoutKeyGoAroundAbsentBrokers(t *testing.T) {
 	})
 }
 
+// TestRecordsWithoutKeyLeaveAFailingPartition: the topic's description still names
+// a leader, but nobody answers. Only what was given to it before waits.
+func TestRecordsWithoutKeyLeaveAFailingPartition(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, l, c := fakeCluster(t, "orders", 2)
+		l.plan = func(subject string, _ int) fault { return fault{nobody: strings.HasSuffix(subject, ".0-1")} }
+		p := mustProducer(t, c)
+		var got collected
+		for range 50 {
+			if err := p.SendAsync(t.Context(), Record{Topic: "orders", Value: []byte("v")}, got.done); err != nil {
+				t.Fatal(err)
+			}
+			elapse(100 * time.Millisecond)
+		}
+		if n := got.count(); n < 49 {
+			t.Errorf("%d of 50 records are stored; one may wait", n)
+		}
+		l.set(func() { l.plan = nil })
+		mustClose(t, p)
+		if n := len(b.records(t, "orders", 0)) + len(b.records(t, "orders", 1)); n != 50 || got.failed() != nil {
+			t.Errorf("%d of 50 records are stored, %v", n, got.failed())
+		}
+	})
+}
+
 // keyFor returns a key that belongs to the i-th of n partitions.
 func keyFor(i, n int) []byte {
 	for k := 0; ; k++ {

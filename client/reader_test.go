@@ -307,6 +307,27 @@ func TestReaderSeek(t *testing.T) {
 	})
 }
 
+// TestSeekBeatsAnAnswerOnItsWay: an answer that comes after Seek belongs to the
+// place before it.
+func TestSeekBeatsAnAnswerOnItsWay(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, l, c := fakeCluster(t, "orders", 1)
+		fill(t, b, "orders", 0, 0, 5)
+		fill(t, b, "orders", 0, 5, 10)
+		l.plan = func(string, int) fault { return fault{deaf: time.Second} }
+		r := mustReader(t, c, "orders")
+		defer r.Close()
+		synctest.Wait() // the answer is on its way
+		if err := r.Seek(PartitionID{}, AtOffset(7)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff([]string{"7", "8", "9"}, read(t, r, 3)); diff != "" {
+			t.Errorf("after Seek (-want +got):\n%s", diff)
+		}
+		nothing(t, r)
+	})
+}
+
 func TestReaderPositions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _, c := fakeCluster(t, "orders", 2)

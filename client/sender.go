@@ -44,6 +44,7 @@ func (q *partition) deliver(b *batch) (protocol.PubAck, error) {
 	if q.renew.Swap(false) {
 		q.seq.renew()
 	}
+	defer q.failing.Store(false)
 	deadline := b.opened.Add(q.p.o.deliveryTimeout)
 	maybe := false // b may be stored
 	data := b.builder.Encode(q.p.o.compression, q.seq.producer())
@@ -53,7 +54,6 @@ func (q *partition) deliver(b *batch) (protocol.PubAck, error) {
 		if stop == nil {
 			ack, err := q.attempt(b, data, deadline)
 			if err == nil {
-				q.absent.Store(false)
 				q.seq.advance(b.builder.Count())
 				return ack, nil
 			}
@@ -109,7 +109,7 @@ func (q *partition) note(err error) {
 		return
 	}
 	if errors.Is(err, ErrNoBroker) {
-		q.absent.Store(true)
+		q.failing.Store(true)
 	}
 	q.t.refreshSoon()
 }
