@@ -1,0 +1,290 @@
+package protocol
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// Requests and replies of metaq.group.<group>.<verb>, and of
+// metaq.admin.group.ls. All are JSON; a refusal has the form of ErrorReply.
+// docs/groups.md tells how a client uses them.
+
+// Verbs of a group: the last token of the subject.
+const (
+	GroupVerbJoin      = "join"      // GroupJoin -> GroupView
+	GroupVerbHeartbeat = "heartbeat" // GroupHeartbeat -> GroupView
+	GroupVerbLeave     = "leave"     // GroupLeave -> Done
+	GroupVerbCommit    = "commit"    // GroupCommit -> GroupOffsets
+	GroupVerbOffsets   = "offsets"   // empty -> GroupOffsets
+	GroupVerbReset     = "reset"     // GroupReset -> GroupOffsets
+	GroupVerbInfo      = "info"      // empty -> GroupInfo
+	GroupVerbDelete    = "delete"    // GroupDelete -> Done
+)
+
+// Strategies of assignment.
+const (
+	StrategySticky     = "sticky"     // balanced over all topics, moves as little as it can; the default
+	StrategyRange      = "range"      // MetaQ's DEFAULT: contiguous ranges for each topic
+	StrategyConsistent = "consistent" // MetaQ's CONSIST: a ring of hashes for each topic
+)
+
+// Places where a group starts in a partition without a committed offset, and
+// places to reset to.
+const (
+	StartEarliest = "earliest"
+	StartLatest   = "latest"
+	StartOffset   = "offset"
+	StartTime     = "time"
+)
+
+// Bounds and defaults of a member's times, in milliseconds.
+const (
+	MinSessionMs     = 500
+	MaxSessionMs     = 3_600_000
+	DefaultSessionMs = 10_000
+	DefaultReleaseMs = 60_000
+)
+
+// MaxGroupTopics is the number of topics that one member may subscribe to.
+const MaxGroupTopics = 1000
+
+// TopicPartition names a partition of a topic.
+type TopicPartition struct {
+	Topic     string      `json:"topic"`
+	Partition PartitionID `json:"partition"`
+}
+
+// Compare orders by topic, then by partition.
+func (p TopicPartition) Compare(q TopicPartition) int {
+	return cmp.Or(cmp.Compare(p.Topic, q.Topic), p.Partition.Compare(q.Partition))
+}
+
+// String is the form of messages and logs, such as "orders 0-3".
+func (p TopicPartition) String() string { return p.Topic + " " + p.Partition.String() }
+
+// GroupPlace says where to begin: At is one of StartEarliest (the default),
+// StartLatest, StartOffset with Offset, StartTime with Time.
+type GroupPlace struct {
+	At     string     `json:"at,omitempty"`
+	Offset Offset     `json:"offset,omitempty"` // moved into the log where it is outside
+	Time   *time.Time `json:"time,omitempty"`
+}
+
+// Check returns a refusal when the place is not one.
+func (p *GroupPlace) Check() error {
+	switch {
+	case p.At == StartOffset && p.Offset < 0:
+		return ErrBadRequest.With("offset %d is negative", p.Offset)
+	case p.At == StartTime && p.Time == nil:
+		return ErrBadRequest.With(`at "time" wants a time such as 2026-01-02T15:04:05Z`)
+	case !slices.Contains([]string{"", StartEarliest, StartLatest, StartOffset, StartTime}, p.At):
+		return ErrBadRequest.With("at %q is not known; use earliest, latest, offset or time", clip(p.At))
+	}
+	return nil
+}
+
+// GroupJoin makes its sender a member, or changes what it is subscribed to. It
+// may be repeated: a member that is there keeps what it has.
+type GroupJoin struct {
+	// Member names one run of one consumer; nobody else may use it, and after
+	// ErrNoMember the consumer takes a new one. Default: the coordinator makes one.
+	Member string `json:"member,omitempty"`
+	// Instance is the name of a static member, which survives restarts: a new
+	// Member with the Instance of an old one takes its place and its partitions
+	// at once, and the old one is fenced.
+	Instance string   `json:"instance,omitempty"`
+	Client   string   `json:"client,omitempty"` // free text for people: host, program
+	Topics   []string `json:"topics"`
+	// Strategy is that of the group's first member; others must name the same
+	// one or none.
+	Strategy string `json:"strategy,omitempty"`
+	// SessionMs is how long the member may be silent. Default DefaultSessionMs.
+	SessionMs int `json:"session_ms,omitempty"`
+	// ReleaseMs is how long the member may take to give a partition back before
+	// it is put out of the group. Default DefaultReleaseMs.
+	ReleaseMs int `json:"release_ms,omitempty"`
+	// Start is where partitions without a committed offset begin.
+	Start GroupPlace `json:"start,omitzero"`
+}
+
+// Check returns a refusal when a field is out of its range, and fills in the
+// defaults. The order of Topics becomes ascending.
+func (r *GroupJoin) Check() error {
+	names := []struct{ noun, name string }{{"member", r.Member}, {"instance", r.Instance}}
+	for _, t := range r.Topics {
+		names = append(names, struct{ noun, name string }{"topic", t})
+	}
+	for _, n := range names {
+		if n.name == "" && n.noun != "topic" {
+			continue
+		}
+		if err := CheckName(n.noun, n.name); err != nil {
+			return ErrBadName.With("%v", err)
+		}
+	}
+	r.SessionMs = cmp.Or(r.SessionMs, DefaultSessionMs)
+	r.ReleaseMs = cmp.Or(r.ReleaseMs, DefaultReleaseMs)
+	switch {
+	case len(r.Topics) == 0 || len(r.Topics) > MaxGroupTopics:
+		return ErrBadRequest.With("%d topics; subscribe to 1 to %d", len(r.Topics), MaxGroupTopics)
+	case r.SessionMs < MinSessionMs || r.SessionMs > MaxSessionMs:
+		return ErrBadRequest.With("session_ms %d is not within %d..%d", r.SessionMs, MinSessionMs, MaxSessionMs)
+	case r.ReleaseMs < MinSessionMs || r.ReleaseMs > MaxSessionMs:
+		return ErrBadRequest.With("release_ms %d is not within %d..%d", r.ReleaseMs, MinSessionMs, MaxSessionMs)
+	case len(r.Client) > MaxNameLen:
+		return ErrBadRequest.With("client has %d bytes; use at most %d", len(r.Client), MaxNameLen)
+	case !slices.Contains([]string{"", StrategySticky, StrategyRange, StrategyConsistent}, r.Strategy):
+		return ErrBadRequest.With("strategy %q is not known; use sticky, range or consistent", clip(r.Strategy))
+	}
+	slices.Sort(r.Topics)
+	r.Topics = slices.Compact(r.Topics)
+	return r.Start.Check()
+}
+
+// GroupHeartbeat says that a member lives, and what it has stopped working on.
+type GroupHeartbeat struct {
+	Member     string `json:"member"`
+	Generation int64  `json:"generation"` // as last heard
+	// Revision is that of the view that the member knows. With WaitMs the answer
+	// comes when there is a newer one, or after WaitMs.
+	Revision int64 `json:"revision,omitempty"`
+	WaitMs   int   `json:"wait_ms,omitempty"` // bounded by the coordinator to a third of the session
+	// Released are partitions of the view's Release on which all work has ended.
+	// They count when Generation is the group's.
+	Released []TopicPartition `json:"released,omitempty"`
+}
+
+// GroupView is what a member is to do. It replaces every view with a lower
+// Revision; one with a lower Revision that comes late is to be ignored.
+type GroupView struct {
+	Group       string          `json:"group"`
+	Member      string          `json:"member"`
+	Generation  int64           `json:"generation"`
+	Revision    int64           `json:"revision"`
+	HeartbeatMs int             `json:"heartbeat_ms"` // beat at least this often
+	Assigned    []GroupPosition `json:"assigned"`     // work on these, from the offset; sorted
+	// Release are to be given back: stop, commit, and say so in the next
+	// heartbeat's Released.
+	Release []TopicPartition `json:"release"`
+	// Pending will come once others have released them and a start is found.
+	Pending []TopicPartition `json:"pending"`
+}
+
+// GroupPosition is a place in a partition: the offset of the next record to
+// process.
+type GroupPosition struct {
+	Topic     string      `json:"topic"`
+	Partition PartitionID `json:"partition"`
+	Offset    Offset      `json:"offset"`
+}
+
+// At returns the partition.
+func (p *GroupPosition) At() TopicPartition { return TopicPartition{p.Topic, p.Partition} }
+
+// GroupLeave ends a membership; what the member owned is free at once. So commit
+// first.
+type GroupLeave struct {
+	Member string `json:"member"`
+}
+
+// GroupCommit makes offsets durable. All are taken or none: a generation that is
+// not the group's and a partition that the member does not own are refused with
+// ErrFenced. An offset below the committed one changes nothing.
+type GroupCommit struct {
+	Member     string          `json:"member"`
+	Generation int64           `json:"generation"`
+	Offsets    []GroupPosition `json:"offsets"`
+}
+
+// GroupOffsets are committed offsets, sorted by topic and partition. As the
+// answer to a commit it has only the partitions that the commit named.
+type GroupOffsets struct {
+	Group      string          `json:"group"`
+	Generation int64           `json:"generation"`
+	Offsets    []GroupPosition `json:"offsets"`
+}
+
+// GroupReset moves committed offsets. It is refused with ErrConflict while the
+// group has members, unless Force is set, which puts them all out.
+type GroupReset struct {
+	Topic      string        `json:"topic"`
+	Partitions []PartitionID `json:"partitions,omitempty"` // default: all of the topic
+	To         GroupPlace    `json:"to"`
+	Force      bool          `json:"force,omitempty"`
+}
+
+// Check returns a refusal when a field is out of its range.
+func (r *GroupReset) Check() error {
+	if err := CheckName("topic", r.Topic); err != nil {
+		return ErrBadName.With("%v", err)
+	}
+	if r.To.At == "" {
+		return ErrBadRequest.With(`reset wants "to", for example {"to":{"at":"earliest"}}`)
+	}
+	return r.To.Check()
+}
+
+// GroupDelete forgets a group and its offsets. It is refused with ErrConflict
+// while the group has members, unless Force is set.
+type GroupDelete struct {
+	Force bool `json:"force,omitempty"`
+}
+
+// States of a group.
+const (
+	GroupEmpty  = "empty"  // no members
+	GroupMoving = "moving" // a partition waits for its old owner
+	GroupStable = "stable" // every partition is where it belongs
+)
+
+// GroupInfo describes a group.
+type GroupInfo struct {
+	Group       string           `json:"group"`
+	State       string           `json:"state"`
+	Generation  int64            `json:"generation"`
+	Coordinator int              `json:"coordinator"` // broker id
+	Strategy    string           `json:"strategy"`
+	Members     []GroupMember    `json:"members"`    // sorted by member
+	Partitions  []GroupPartition `json:"partitions"` // sorted by topic and partition
+	Lag         int64            `json:"lag"`        // in messages, of the partitions where it is known
+}
+
+// GroupMember describes a member.
+type GroupMember struct {
+	Member     string   `json:"member"`
+	Instance   string   `json:"instance,omitempty"`
+	Client     string   `json:"client,omitempty"`
+	Topics     []string `json:"topics"`
+	SessionMs  int      `json:"session_ms"`
+	SilentMs   int64    `json:"silent_ms"`  // since its last request
+	Partitions int      `json:"partitions"` // that it owns
+}
+
+// GroupPartition describes a group's progress in a partition. A number that is
+// not known is absent.
+type GroupPartition struct {
+	Topic     string      `json:"topic"`
+	Partition PartitionID `json:"partition"`
+	Owner     string      `json:"owner,omitempty"`  // member
+	Target    string      `json:"target,omitempty"` // the member that gets it next, when it is another
+	Committed *Offset     `json:"committed,omitempty"`
+	LogStart  *Offset     `json:"log_start,omitempty"`
+	EndOffset *Offset     `json:"end_offset,omitempty"`
+	Lag       *int64      `json:"lag,omitempty"`
+	Error     string      `json:"error,omitempty"` // why the partition's ends are not known
+}
+
+// GroupList is the answer of metaq.admin.group.ls: the groups of the broker that
+// answers, sorted by name.
+type GroupList struct {
+	Groups []GroupSummary `json:"groups"`
+}
+
+// GroupSummary is one group in a list.
+type GroupSummary struct {
+	Group      string   `json:"group"`
+	Members    int      `json:"members"`
+	Generation int64    `json:"generation"`
+	Topics     []string `json:"topics"` // with members or offsets
+}
