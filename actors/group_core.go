@@ -1,0 +1,426 @@
+package actors
+
+import (
+	"cmp"
+	"maps"
+	"slices"
+	"time"
+
+	"metaq/protocol"
+)
+
+// groupCore decides for one consumer group: who is a member, who works on which
+// partition, and which offsets are committed. It is pure: time, the partitions
+// that there are and the offsets of start positions are told to it. Every method
+// with a now is one step; it returns what is to be done.
+//
+// A partition has a target, the member that is to work on it, and an owner, the
+// one that does. The strategy sets targets, at each change of the members, their
+// topics or the partitions, and each such change is a new generation. An owner
+// that is not the target any more has to release the partition; only then, or
+// when its membership has ended, the target becomes the owner.
+type groupCore struct {
+	name       string
+	epoch      protocol.Epoch
+	generation int64
+	strategy   string
+	members    map[string]*member // by id
+	parts      map[protocol.TopicPartition]*groupPart
+	routes     map[string][]protocol.PartitionID // all topics as last heard; not the core's to change
+	missing    map[string]time.Time              // wanted topics that are not in routes, since when
+	bug        groupBug
+
+	out     groupEffects // of the step under way
+	unsaved bool         // members, owners or targets changed in this step
+	commits map[protocol.TopicPartition]bool
+	// restless says that a partition is being released or has an owner and no
+	// start. Without it there is no need to look at all partitions.
+	restless bool
+}
+
+// member is one member of a group.
+type member struct {
+	join     protocol.GroupJoin // as it came, with its defaults filled in
+	deadline time.Time          // of its session
+	heard    time.Time
+	revision int64
+	parked   *parkedBeat
+}
+
+// parkedBeat is a request that waits for its member's view to change, or, after
+// a join, for its first offsets.
+type parkedBeat struct {
+	to       any
+	until    time.Time
+	revision int64 // that the member knows
+	joining  bool
+}
+
+// groupPart is what a group knows of a partition.
+type groupPart struct {
+	owner, target string    // members, or ""
+	releaseBy     time.Time // of an owner that is not the target
+	committed     protocol.Offset
+	known         bool // there is a committed offset
+	asking        bool // its start is being looked up
+	askAt         time.Time
+}
+
+// releasing says that the owner has to give the partition back.
+func (p *groupPart) releasing() bool { return p.owner != "" && p.owner != p.target }
+
+// groupBug is a bug that a test plants to prove that the suite would catch it.
+// Nothing but a test of this package sets it.
+type groupBug int
+
+const (
+	noGroupBug       groupBug = iota
+	skipRelease               // the new owner does not wait for the old one
+	forgetGeneration          // commits of an older generation are taken
+	forgetOwner               // commits are taken from members that do not own the partition
+	goBack                    // a commit may lower the committed offset
+	forgetSession             // silent members stay
+	groupBugs                 // their number
+)
+
+// groupEffects are what a step asks its shell to do.
+type groupEffects struct {
+	entry   *groupEntry    // to be logged; nil when nothing changed
+	answers []groupAnswer  // to be given once all entries so far are durable
+	resolve []groupResolve // starts to be looked up, see groupCore.resolved
+}
+
+// groupAnswer is the answer to a request: a reply of package protocol, or an
+// error of it.
+type groupAnswer struct {
+	to    any
+	value any
+}
+
+// groupResolve asks for the offset of a start position.
+type groupResolve struct {
+	at    protocol.TopicPartition
+	start protocol.GroupPlace
+}
+
+const (
+	// joinWait is how long a join waits for the first offsets.
+	joinWait = time.Second
+	// resolvePause is the time between two tries to look up a start.
+	resolvePause = 250 * time.Millisecond
+	// topicLinger is how long a topic that is not there any more keeps its
+	// partitions assigned: at the start of a broker topics appear one by one.
+	topicLinger = 15 * time.Second
+	// stallTime is how late a tick may come. When it comes later, nobody ran here,
+	// and members that were not heard may have spoken.
+	stallTime = 500 * time.Millisecond
+	// maxMembers bounds the memory of a group.
+	maxMembers = 10_000
+)
+
+// newGroupCore continues a group from its image. Its members have a whole session
+// to be heard again.
+func newGroupCore(name string, image *groupImage, routes map[string][]protocol.PartitionID, now time.Time) *groupCore {
+	c := &groupCore{
+		name: name, epoch: image.epoch, generation: image.state.Generation, strategy: image.state.Strategy,
+		members: map[string]*member{}, parts: map[protocol.TopicPartition]*groupPart{},
+		routes: routes, missing: map[string]time.Time{}, commits: map[protocol.TopicPartition]bool{},
+		restless: true,
+	}
+	for _, j := range image.state.Members {
+		m := &member{join: j}
+		m.alive(now)
+		m.touch(now)
+		c.members[j.Member] = m
+	}
+	for _, h := range image.state.Partitions {
+		p := c.part(protocol.TopicPartition{Topic: h.Topic, Partition: h.Partition})
+		p.owner, p.target = h.Owner, h.Target
+		if m := c.members[p.owner]; m != nil && p.releasing() {
+			p.releaseBy = now.Add(m.releaseTime())
+		}
+	}
+	for at, offset := range image.offsets {
+		p := c.part(at)
+		p.committed, p.known = offset, true
+	}
+	return c
+}
+
+func (c *groupCore) part(at protocol.TopicPartition) *groupPart {
+	p := c.parts[at]
+	if p == nil {
+		p = &groupPart{}
+		c.parts[at] = p
+	}
+	return p
+}
+
+func (m *member) session() time.Duration { return time.Duration(m.join.SessionMs) * time.Millisecond }
+func (m *member) releaseTime() time.Duration {
+	return time.Duration(m.join.ReleaseMs) * time.Millisecond
+}
+
+func (m *member) alive(now time.Time) { m.heard, m.deadline = now, now.Add(m.session()) }
+
+// touch gives the member's view a new revision. Revisions follow the clock, so
+// that they go on growing after a restart of the coordinator.
+func (m *member) touch(now time.Time) { m.revision = max(m.revision+1, now.UnixMilli()) }
+
+// name is what MetaQ's strategies sort and hash.
+func (m *member) name() string { return cmp.Or(m.join.Instance, m.join.Member) }
+
+func (c *groupCore) answer(to, value any) {
+	if to != nil {
+		c.out.answers = append(c.out.answers, groupAnswer{to, value})
+	}
+}
+
+// rebalance begins a new generation with new targets.
+func (c *groupCore) rebalance(now time.Time) {
+	c.generation++
+	c.unsaved = true
+	who := make([]subscriber, 0, len(c.members))
+	wanted := map[string]bool{}
+	for id, m := range c.members {
+		who = append(who, subscriber{id: id, name: m.name(), topics: m.join.Topics})
+		for _, t := range m.join.Topics {
+			wanted[t] = true
+		}
+	}
+	before := assignment{}
+	for at, p := range c.parts {
+		if p.target != "" {
+			before[at] = p.target
+		} else if p.owner != "" {
+			before[at] = p.owner
+		}
+	}
+	next := assign(c.strategy, c.name, who, c.lists(now, wanted), before)
+	for at := range next {
+		c.part(at)
+	}
+	for at, p := range c.parts {
+		p.target = next[at]
+		if !p.releasing() {
+			p.releaseBy = time.Time{}
+		} else if m := c.members[p.owner]; p.releaseBy.IsZero() && m != nil {
+			p.releaseBy = now.Add(m.releaseTime())
+		}
+		if c.bug == skipRelease {
+			p.owner = p.target
+		}
+	}
+	c.touchAll(now)
+}
+
+func (c *groupCore) touchAll(now time.Time) {
+	for _, m := range c.members {
+		m.touch(now)
+	}
+}
+
+// resolved takes the offset of a start position that a step asked for, or the
+// reason why it is not known.
+func (c *groupCore) resolved(now time.Time, at protocol.TopicPartition, offset protocol.Offset, err error) groupEffects {
+	p := c.part(at)
+	p.asking = false
+	switch {
+	case err != nil:
+		p.askAt = now.Add(resolvePause)
+	case !p.known:
+		// A start is committed at once. Were it only told to the owner, another one
+		// that comes after a crash would begin at the latest of its own time, and
+		// skip what came in between.
+		p.committed, p.known = offset, true
+		c.commits[at] = true
+		if m := c.members[p.owner]; m != nil {
+			m.touch(now)
+		}
+	}
+	return c.settle(now)
+}
+
+// tick is called when the time of due has come.
+func (c *groupCore) tick(now time.Time) groupEffects {
+	if at, some := c.due(); some && now.Sub(at) > stallTime {
+		for _, m := range c.members {
+			if grace := now.Add(m.session() / 2); m.deadline.Before(grace) {
+				m.deadline = grace
+			}
+		}
+	}
+	gone := map[string]*protocol.Error{}
+	for id, m := range c.members {
+		switch {
+		case now.Before(m.deadline):
+		case c.bug == forgetSession:
+			m.deadline = now.Add(m.session())
+		default:
+			gone[id] = c.noMember(id)
+		}
+	}
+	for at, p := range c.parts {
+		if p.releasing() && !p.releaseBy.IsZero() && !now.Before(p.releaseBy) && c.members[p.owner] != nil {
+			gone[p.owner] = protocol.ErrNoMember.With("member %s did not release %s in time and was put out: join again under a new name", p.owner, at)
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(gone)) {
+		c.remove(c.members[id], gone[id])
+	}
+	changed := len(gone) > 0
+	for t, since := range c.missing {
+		changed = changed || now.Sub(since) >= topicLinger && c.targeted(t)
+	}
+	if changed {
+		c.rebalance(now)
+	}
+	return c.settle(now)
+}
+
+// due is when tick must be called next; false when there is nothing to wait for.
+func (c *groupCore) due() (time.Time, bool) {
+	var at time.Time
+	sooner := func(t time.Time) {
+		if !t.IsZero() && (at.IsZero() || t.Before(at)) {
+			at = t
+		}
+	}
+	for _, m := range c.members {
+		sooner(m.deadline)
+		if m.parked != nil {
+			sooner(m.parked.until)
+		}
+	}
+	if c.restless {
+		for _, p := range c.parts {
+			if p.releasing() {
+				sooner(p.releaseBy)
+			} else if p.owner != "" && !p.known && !p.asking {
+				sooner(p.askAt)
+			}
+		}
+	}
+	for t, since := range c.missing {
+		if c.targeted(t) {
+			sooner(since.Add(topicLinger))
+		}
+	}
+	return at, !at.IsZero()
+}
+
+// settle ends every step: free partitions go to their targets, starts are asked
+// for, requests whose answer is ready are answered, and what changed is to be
+// logged.
+func (c *groupCore) settle(now time.Time) groupEffects {
+	starting := map[string]bool{} // members that own a partition without a start
+	if c.unsaved || c.restless {
+		c.restless = false
+		for at, p := range c.parts {
+			c.settlePart(now, at, p, starting)
+		}
+	}
+	for id, m := range c.members {
+		b := m.parked
+		if b == nil {
+			continue
+		}
+		ready := b.revision != m.revision
+		if b.joining {
+			ready = !starting[id]
+		}
+		if ready || !now.Before(b.until) {
+			c.answer(b.to, c.view(m))
+			m.parked = nil
+		}
+	}
+	c.log()
+	out := c.out
+	c.out = groupEffects{}
+	return out
+}
+
+// settlePart gives a free partition to its target and asks for its start.
+func (c *groupCore) settlePart(now time.Time, at protocol.TopicPartition, p *groupPart, starting map[string]bool) {
+	if p.owner == "" && p.target != "" {
+		p.owner = p.target
+		c.unsaved = true
+		if m := c.members[p.owner]; m != nil {
+			m.touch(now)
+		}
+	}
+	switch {
+	case p.owner == "":
+		if !p.known && !p.asking {
+			delete(c.parts, at)
+		}
+	case p.releasing():
+		c.restless = true
+	case !p.known:
+		c.restless = true
+		starting[p.owner] = true
+		if m := c.members[p.owner]; m != nil && !p.asking && !now.Before(p.askAt) {
+			p.asking = true
+			c.out.resolve = append(c.out.resolve, groupResolve{at, m.join.Start})
+		}
+	}
+}
+
+// log puts what changed into the entry.
+func (c *groupCore) log() {
+	if !c.unsaved && len(c.commits) == 0 {
+		return
+	}
+	e := &groupEntry{Group: c.name, Epoch: c.epoch}
+	if c.unsaved {
+		e.State = c.state()
+	}
+	for at := range c.commits {
+		e.Offsets = append(e.Offsets, protocol.GroupPosition{Topic: at.Topic, Partition: at.Partition, Offset: c.parts[at].committed})
+	}
+	sortPositions(e.Offsets)
+	c.out.entry, c.unsaved = e, false
+	clear(c.commits)
+}
+
+// state is the part of the image that is not offsets.
+func (c *groupCore) state() *groupState {
+	s := &groupState{Generation: c.generation, Strategy: c.strategy}
+	for _, id := range slices.Sorted(maps.Keys(c.members)) {
+		s.Members = append(s.Members, c.members[id].join)
+	}
+	for _, at := range c.sorted() {
+		if p := c.parts[at]; p.owner != "" || p.target != "" {
+			s.Partitions = append(s.Partitions, groupHolding{Topic: at.Topic, Partition: at.Partition, Owner: p.owner, Target: p.target})
+		}
+	}
+	return s
+}
+
+func (c *groupCore) sorted() []protocol.TopicPartition {
+	return slices.SortedFunc(maps.Keys(c.parts), protocol.TopicPartition.Compare)
+}
+
+// view is what a member is to do now.
+func (c *groupCore) view(m *member) protocol.GroupView {
+	v := protocol.GroupView{
+		Group: c.name, Member: m.join.Member, Generation: c.generation, Revision: m.revision,
+		HeartbeatMs: m.join.SessionMs / 3,
+		Assigned:    []protocol.GroupPosition{}, Release: []protocol.TopicPartition{}, Pending: []protocol.TopicPartition{},
+	}
+	id := m.join.Member
+	for at, p := range c.parts {
+		switch {
+		case p.owner == id && p.target == id && p.known:
+			v.Assigned = append(v.Assigned, protocol.GroupPosition{Topic: at.Topic, Partition: at.Partition, Offset: p.committed})
+		case p.owner == id && p.target != id:
+			v.Release = append(v.Release, at)
+		case p.target == id:
+			v.Pending = append(v.Pending, at)
+		}
+	}
+	sortPositions(v.Assigned)
+	slices.SortFunc(v.Release, protocol.TopicPartition.Compare)
+	slices.SortFunc(v.Pending, protocol.TopicPartition.Compare)
+	return v
+}

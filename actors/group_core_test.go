@@ -1,0 +1,228 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"metaq/protocol"
+)
+
+// groupScript drives a core by hand: the clock stands still unless it is moved.
+type groupScript struct {
+	t   *testing.T
+	sim *groupSim
+}
+
+func newGroupScript(t *testing.T) *groupScript {
+	t.Helper()
+	s := newGroupSim(func(int) int { return 1 }, noGroupBug)
+	return &groupScript{t: t, sim: s}
+}
+
+func (g *groupScript) join(r protocol.GroupJoin) any {
+	g.t.Helper()
+	if len(r.Topics) == 0 {
+		r.Topics = []string{"a"}
+	}
+	if err := r.Check(); err != nil {
+		g.t.Fatal(err)
+	}
+	return g.sim.ask(func(to any) groupEffects { return g.sim.core.join(g.sim.now, r, to) })
+}
+
+func (g *groupScript) beat(member string, generation int64, released ...protocol.TopicPartition) any {
+	r := protocol.GroupHeartbeat{Member: member, Generation: generation, Released: released}
+	return g.sim.ask(func(to any) groupEffects { return g.sim.core.heartbeat(g.sim.now, r, to) })
+}
+
+func (g *groupScript) commit(member string, generation int64, n int, offset protocol.Offset) any {
+	r := protocol.GroupCommit{Member: member, Generation: generation, Offsets: []protocol.GroupPosition{
+		{Topic: "a", Partition: protocol.PartitionID{N: n}, Offset: offset},
+	}}
+	return g.sim.ask(func(to any) groupEffects { return g.sim.core.commit(g.sim.now, r, to) })
+}
+
+func (g *groupScript) view(answer any) protocol.GroupView {
+	g.t.Helper()
+	v, ok := answer.(protocol.GroupView)
+	if !ok {
+		g.t.Fatalf("answer is %v, not a view", answer)
+	}
+	return v
+}
+
+func (g *groupScript) refused(answer any, want *protocol.Error) {
+	g.t.Helper()
+	if err, ok := answer.(error); !ok || !errors.Is(err, want) {
+		g.t.Errorf("answer is %v, want %v", answer, want)
+	}
+}
+
+// held says what a view has, for example "0 1 2 -3 ?4": assigned, to be
+// released, pending.
+func held(v protocol.GroupView) string {
+	s := ""
+	for _, p := range v.Assigned {
+		s += fmt.Sprint(p.Partition.N, " ")
+	}
+	for _, p := range v.Release {
+		s += fmt.Sprint("-", p.Partition.N, " ")
+	}
+	for _, p := range v.Pending {
+		s += fmt.Sprint("?", p.Partition.N, " ")
+	}
+	return s
+}
+
+func at(n int) protocol.TopicPartition {
+	return protocol.TopicPartition{Topic: "a", Partition: protocol.PartitionID{N: n}}
+}
+
+func (g *groupScript) wants(answer any, want string) protocol.GroupView {
+	g.t.Helper()
+	v := g.view(answer)
+	if diff := cmp.Diff(want, held(v)); diff != "" {
+		g.t.Errorf("view: %s", diff)
+	}
+	return v
+}
+
+func TestAPartitionMovesInTwoSteps(t *testing.T) {
+	g := newGroupScript(t)
+	g.wants(g.join(protocol.GroupJoin{Member: "x"}), "0 1 2 3 4 ")
+	y := g.wants(g.join(protocol.GroupJoin{Member: "y"}), "?3 ?4 ")
+	x := g.wants(g.beat("x", 1), "0 1 2 -3 -4 ")
+	g.refused(g.commit("x", 1, 0, 5), protocol.ErrFenced)
+	if _, ok := g.commit("x", x.Generation, 3, 7).(protocol.GroupOffsets); !ok {
+		t.Error("the owner may commit while it releases")
+	}
+	g.refused(g.commit("y", y.Generation, 3, 9), protocol.ErrFenced)
+	g.wants(g.beat("x", 1, at(3)), "0 1 2 -3 -4 ") // of an older generation: it may take 3 up again
+	g.wants(g.beat("x", x.Generation, at(3), at(0)), "0 1 2 -4 ")
+	y = g.wants(g.beat("y", y.Generation), "3 ?4 ")
+	if y.Assigned[0].Offset != 7 {
+		t.Errorf("the new owner begins at %d, the old one had committed 7", y.Assigned[0].Offset)
+	}
+	g.refused(g.commit("x", x.Generation, 3, 9), protocol.ErrFenced)
+}
+
+func TestAnOwnerThatDoesNotReleaseIsPutOut(t *testing.T) {
+	g := newGroupScript(t)
+	g.join(protocol.GroupJoin{Member: "x", ReleaseMs: 2000})
+	g.join(protocol.GroupJoin{Member: "y"})
+	for range 5 {
+		g.sim.advance(500 * time.Millisecond)
+		g.beat("x", 2)
+		g.beat("y", 2)
+	}
+	g.refused(g.beat("x", 2), protocol.ErrNoMember)
+	g.wants(g.beat("y", 3), "0 1 2 3 4 ")
+}
+
+func TestAStaticMemberRestartsWithoutARebalance(t *testing.T) {
+	g := newGroupScript(t)
+	g.join(protocol.GroupJoin{Member: "x1", Instance: "x"})
+	g.join(protocol.GroupJoin{Member: "y"})
+	g.beat("x1", 2, at(3), at(4))
+	g.wants(g.join(protocol.GroupJoin{Member: "x2", Instance: "x"}), "0 1 2 ")
+	y := g.wants(g.beat("y", 2), "3 4 ")
+	if y.Generation != 2 {
+		t.Errorf("generation is %d after the restart, it was 2", y.Generation)
+	}
+	g.refused(g.commit("x1", 2, 0, 5), protocol.ErrNoMember)
+	g.refused(g.beat("x1", 2), protocol.ErrNoMember)
+}
+
+func TestABeatWaitsForNews(t *testing.T) {
+	g := newGroupScript(t)
+	x := g.view(g.join(protocol.GroupJoin{Member: "x"}))
+	r := protocol.GroupHeartbeat{Member: "x", Generation: x.Generation, Revision: x.Revision, WaitMs: 60_000}
+	to := new(int)
+	g.sim.do(g.sim.core.heartbeat(g.sim.now, r, to))
+	if g.sim.answers[to] != nil {
+		t.Fatal("answered though nothing is new")
+	}
+	g.sim.advance(time.Second)
+	g.join(protocol.GroupJoin{Member: "y"})
+	g.wants(g.sim.answers[to], "0 1 2 -3 -4 ")
+	again := new(int)
+	r.Revision = g.view(g.sim.answers[to]).Revision
+	g.sim.do(g.sim.core.heartbeat(g.sim.now, r, again))
+	g.sim.advance(protocol.DefaultSessionMs*time.Millisecond/3 - 1)
+	if g.sim.answers[again] != nil {
+		t.Fatal("answered before a third of the session")
+	}
+	g.sim.advance(1)
+	g.wants(g.sim.answers[again], "0 1 2 -3 -4 ")
+}
+
+func TestResetAndDelete(t *testing.T) {
+	g := newGroupScript(t)
+	g.join(protocol.GroupJoin{Member: "x"})
+	g.commit("x", 1, 0, 9)
+	reset := func(force bool) any {
+		return g.sim.ask(func(to any) groupEffects {
+			return g.sim.core.reset(g.sim.now, []protocol.GroupPosition{{Topic: "a", Offset: 2}}, force, to)
+		})
+	}
+	g.refused(reset(false), protocol.ErrConflict)
+	if o, ok := reset(true).(protocol.GroupOffsets); !ok || o.Offsets[0].Offset != 2 {
+		t.Errorf("reset gave %v", o)
+	}
+	g.refused(g.commit("x", 1, 0, 9), protocol.ErrNoMember)
+	if o := g.sim.images["g"].offsets[at(0)]; o != 2 {
+		t.Errorf("log has %d", o)
+	}
+	out, deleted := g.sim.core.removeAll(g.sim.now, false, nil)
+	g.sim.do(out)
+	if !deleted || g.sim.images["g"] != nil {
+		t.Error("deleted group is still in the log")
+	}
+}
+
+func TestARestartOfTheCoordinatorMovesNothing(t *testing.T) {
+	g := newGroupScript(t)
+	g.join(protocol.GroupJoin{Member: "x"})
+	g.join(protocol.GroupJoin{Member: "y"})
+	g.beat("x", 2, at(3), at(4))
+	g.sim.routes = nil // topics come later
+	g.sim.restart()
+	g.wants(g.beat("x", 2), "0 1 2 ")
+	routes := map[string][]protocol.PartitionID{"a": partitionIDs(5)}
+	g.sim.do(g.sim.core.topicsChanged(g.sim.now, routes))
+	if y := g.wants(g.beat("y", 2), "3 4 "); y.Generation != 2 {
+		t.Errorf("generation became %d", y.Generation)
+	}
+}
+
+func TestADeletedTopicIsReleasedAfterAWhile(t *testing.T) {
+	g := newGroupScript(t)
+	g.join(protocol.GroupJoin{Member: "x", SessionMs: 60_000})
+	g.sim.do(g.sim.core.topicsChanged(g.sim.now, nil))
+	g.sim.advance(topicLinger - 1)
+	g.wants(g.beat("x", 1), "0 1 2 3 4 ")
+	g.sim.advance(1)
+	g.wants(g.beat("x", 1), "-0 -1 -2 -3 -4 ")
+}
+
+func TestAStalledCoordinatorPutsNobodyOut(t *testing.T) {
+	g := newGroupScript(t)
+	g.join(protocol.GroupJoin{Member: "x"})
+	g.sim.now = g.sim.now.Add(time.Minute) // nothing ran here
+	g.sim.do(g.sim.core.tick(g.sim.now))
+	g.wants(g.beat("x", 1), "0 1 2 3 4 ")
+}
+
+func TestStrategiesMustAgree(t *testing.T) {
+	g := newGroupScript(t)
+	g.join(protocol.GroupJoin{Member: "x", Strategy: protocol.StrategyRange})
+	g.refused(g.join(protocol.GroupJoin{Member: "y", Strategy: protocol.StrategySticky}), protocol.ErrConflict)
+	g.view(g.join(protocol.GroupJoin{Member: "y"}))
+	if g.sim.core.strategy != protocol.StrategyRange {
+		t.Errorf("strategy became %s", g.sim.core.strategy)
+	}
+}

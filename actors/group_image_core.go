@@ -1,0 +1,133 @@
+package actors
+
+import (
+	"encoding/json"
+	"fmt"
+	"maps"
+	"slices"
+
+	"metaq/protocol"
+)
+
+// groupEntry is one record of the groups' log: what one step of a group changed.
+// It is JSON, so that `metaq log dump` shows what happened. Replaying all entries
+// from any place at or before the last snapshot gives the images of all groups.
+type groupEntry struct {
+	Group string         `json:"group"`
+	Epoch protocol.Epoch `json:"epoch,omitempty"` // of the coordinator's claim
+	// Snapshot says that the entry has all that there is of the group; State is
+	// then set.
+	Snapshot bool                     `json:"snapshot,omitempty"`
+	Deleted  bool                     `json:"deleted,omitempty"`
+	State    *groupState              `json:"state,omitempty"`   // replaces the state
+	Offsets  []protocol.GroupPosition `json:"offsets,omitempty"` // replace those of the same partitions
+}
+
+// groupState is what a group must know after a restart besides its offsets.
+type groupState struct {
+	Generation int64                `json:"generation"`
+	Strategy   string               `json:"strategy,omitempty"`
+	Members    []protocol.GroupJoin `json:"members,omitempty"`    // as they joined, sorted by Member
+	Partitions []groupHolding       `json:"partitions,omitempty"` // those with an owner or a target, sorted
+}
+
+// groupHolding is who works on a partition.
+type groupHolding struct {
+	Topic     string               `json:"topic"`
+	Partition protocol.PartitionID `json:"partition"`
+	Owner     string               `json:"owner,omitempty"`
+	Target    string               `json:"target,omitempty"`
+}
+
+// groupImage is what the log knows of one group.
+type groupImage struct {
+	epoch   protocol.Epoch
+	state   groupState
+	offsets map[protocol.TopicPartition]protocol.Offset
+}
+
+// groupImages are the images of all groups by name.
+type groupImages map[string]*groupImage
+
+// apply takes over one entry.
+func (g groupImages) apply(e *groupEntry) {
+	if e.Deleted {
+		delete(g, e.Group)
+		return
+	}
+	image := g[e.Group]
+	if image == nil || e.Snapshot {
+		image = &groupImage{offsets: map[protocol.TopicPartition]protocol.Offset{}}
+		g[e.Group] = image
+	}
+	image.epoch = max(image.epoch, e.Epoch)
+	if e.State != nil {
+		image.state = *e.State
+	}
+	for _, p := range e.Offsets {
+		image.offsets[p.At()] = p.Offset
+	}
+}
+
+// snapshot returns an entry that gives the whole image.
+func (m *groupImage) snapshot(group string) groupEntry {
+	state := m.state
+	return groupEntry{Group: group, Epoch: m.epoch, Snapshot: true, State: &state, Offsets: positions(m.offsets)}
+}
+
+// clone is for a group that has its own life from here on.
+func (m *groupImage) clone() *groupImage {
+	c := *m
+	c.offsets = maps.Clone(m.offsets)
+	return &c
+}
+
+// topics are those that the group has members or offsets in, sorted.
+func (m *groupImage) topics() []string {
+	set := map[string]bool{}
+	for i := range m.state.Members {
+		for _, t := range m.state.Members[i].Topics {
+			set[t] = true
+		}
+	}
+	for p := range m.offsets {
+		set[p.Topic] = true
+	}
+	return slices.Sorted(maps.Keys(set))
+}
+
+// positions sorts offsets by topic and partition.
+func positions(m map[protocol.TopicPartition]protocol.Offset) []protocol.GroupPosition {
+	out := make([]protocol.GroupPosition, 0, len(m))
+	for p, at := range m {
+		out = append(out, protocol.GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: at})
+	}
+	sortPositions(out)
+	return out
+}
+
+func sortPositions(p []protocol.GroupPosition) {
+	slices.SortFunc(p, func(a, b protocol.GroupPosition) int { return a.At().Compare(b.At()) })
+}
+
+// encode returns the record of an entry.
+func (e *groupEntry) encode() ([]byte, error) {
+	b, err := json.Marshal(e)
+	if err != nil {
+		return nil, fmt.Errorf("encode entry of group %s: %w", e.Group, err)
+	}
+	return b, nil
+}
+
+// decodeGroupEntry reads the record of an entry. Unknown fields are refused: they
+// are a newer release's, and what they mean would be lost at the next snapshot.
+func decodeGroupEntry(b []byte) (groupEntry, error) {
+	var e groupEntry
+	if err := protocol.DecodeRequest(b, &e); err != nil {
+		return e, fmt.Errorf("entry of the groups' log: %w", err)
+	}
+	if err := protocol.CheckName("group", e.Group); err != nil {
+		return e, fmt.Errorf("entry of the groups' log: %w", err)
+	}
+	return e, nil
+}

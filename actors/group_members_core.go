@@ -1,0 +1,163 @@
+package actors
+
+import (
+	"cmp"
+	"slices"
+	"time"
+
+	"metaq/protocol"
+)
+
+// The part of groupCore that is about members coming, beating and going.
+
+// join makes a member, or changes one. The request is checked and names its
+// member.
+func (c *groupCore) join(now time.Time, r protocol.GroupJoin, to any) groupEffects {
+	m := c.members[r.Member]
+	old := c.instance(r.Instance, r.Member)
+	others := len(c.members)
+	if m != nil {
+		others--
+	}
+	if old != nil {
+		others--
+	}
+	switch {
+	case m != nil && m.join.Instance != r.Instance:
+		c.answer(to, protocol.ErrConflict.With("member %s is there as instance %q: take another name", r.Member, m.join.Instance))
+		return c.settle(now)
+	case m == nil && len(c.members) >= maxMembers:
+		c.answer(to, protocol.ErrBusy.With("group %s has %d members, more are not taken", c.name, maxMembers))
+		return c.settle(now)
+	case others > 0 && r.Strategy != "" && r.Strategy != c.strategy:
+		c.answer(to, protocol.ErrConflict.With("the group's strategy is %s: join with it, or with none, or when the group is empty", c.strategy))
+		return c.settle(now)
+	}
+	if others == 0 || c.strategy == "" {
+		c.strategy = cmp.Or(r.Strategy, c.strategy, protocol.StrategySticky)
+	}
+	balanced := m != nil && slices.Equal(m.join.Topics, r.Topics)
+	switch {
+	case old != nil:
+		balanced = slices.Equal(old.join.Topics, r.Topics)
+		m = c.replace(now, old, r)
+	case m == nil:
+		m = &member{join: r}
+		c.members[r.Member] = m
+	}
+	m.join = r
+	m.alive(now)
+	m.touch(now)
+	c.unsaved = true
+	if !balanced {
+		c.rebalance(now)
+	}
+	c.park(now, m, &parkedBeat{to: to, until: now.Add(joinWait), joining: true})
+	return c.settle(now)
+}
+
+// instance finds the member that another run of the same static member made.
+func (c *groupCore) instance(name, id string) *member {
+	if name == "" {
+		return nil
+	}
+	for _, m := range c.members {
+		if m.join.Instance == name && m.join.Member != id {
+			return m
+		}
+	}
+	return nil
+}
+
+// replace gives a static member's new run all that the old one had. The old one
+// is not a member any more, which fences it.
+func (c *groupCore) replace(now time.Time, old *member, r protocol.GroupJoin) *member {
+	c.dismiss(old, protocol.ErrNoMember.With("instance %s was started again as member %s, which took its place", r.Instance, r.Member))
+	delete(c.members, old.join.Member)
+	m := &member{join: r, revision: old.revision}
+	c.members[r.Member] = m
+	for _, p := range c.parts {
+		if p.releasing() && p.owner == old.join.Member {
+			p.owner = "" // its work has ended with it
+		}
+		if p.owner == old.join.Member {
+			p.owner = r.Member
+		}
+		if p.target == old.join.Member {
+			p.target = r.Member
+		}
+	}
+	c.touchAll(now)
+	return m
+}
+
+// park keeps a request. A member has one at a time: what it asked before is
+// answered now.
+func (c *groupCore) park(now time.Time, m *member, b *parkedBeat) {
+	if m.parked != nil {
+		c.answer(m.parked.to, c.view(m))
+	}
+	m.parked = b
+}
+
+// dismiss answers what a member waits for.
+func (c *groupCore) dismiss(m *member, refusal *protocol.Error) {
+	if m.parked != nil {
+		c.answer(m.parked.to, refusal)
+		m.parked = nil
+	}
+}
+
+func (c *groupCore) noMember(id string) *protocol.Error {
+	return protocol.ErrNoMember.With("group %s has no member %q: its session is over, or it was put out; join again under a new name", c.name, id)
+}
+
+// heartbeat keeps a member alive and takes what it released.
+func (c *groupCore) heartbeat(now time.Time, r protocol.GroupHeartbeat, to any) groupEffects {
+	m := c.members[r.Member]
+	if m == nil {
+		c.answer(to, c.noMember(r.Member))
+		return c.settle(now)
+	}
+	m.alive(now)
+	if r.Generation == c.generation {
+		// Within a generation targets do not change: whoever says so now has seen
+		// that the partition goes to another, and will not take it up again.
+		for _, at := range r.Released {
+			if p := c.parts[at]; p != nil && p.owner == r.Member && p.releasing() {
+				p.owner = ""
+				c.unsaved = true
+				m.touch(now)
+			}
+		}
+	}
+	b := &parkedBeat{to: to, revision: r.Revision, until: now.Add(min(time.Duration(r.WaitMs)*time.Millisecond, m.session()/3))}
+	c.park(now, m, b)
+	return c.settle(now)
+}
+
+// leave ends a membership.
+func (c *groupCore) leave(now time.Time, r protocol.GroupLeave, to any) groupEffects {
+	if m := c.members[r.Member]; m != nil {
+		c.remove(m, c.noMember(r.Member))
+		c.rebalance(now)
+	}
+	c.answer(to, protocol.Done{OK: true})
+	return c.settle(now)
+}
+
+// remove ends a membership without a rebalance.
+func (c *groupCore) remove(m *member, refusal *protocol.Error) {
+	c.dismiss(m, refusal)
+	id := m.join.Member
+	delete(c.members, id)
+	for _, p := range c.parts {
+		if p.owner == id {
+			p.owner = ""
+		}
+		if p.target == id {
+			p.target = ""
+		}
+	}
+	c.unsaved = true
+}

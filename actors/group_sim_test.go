@@ -1,0 +1,398 @@
+package actors
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"metaq/protocol"
+)
+
+// groupSim runs a group with members that are slow, crash, pause, repeat
+// themselves and commit with old generations, and with a coordinator that
+// restarts from its log. After each step it checks what must always hold.
+type groupSim struct {
+	pick    func(n int) int // chooses one of n
+	bug     groupBug
+	now     time.Time
+	core    *groupCore
+	images  groupImages
+	routes  map[string][]protocol.PartitionID
+	members map[string]*simMember
+	named   int
+
+	committed map[protocol.TopicPartition]protocol.Offset // highest that was answered
+	answers   map[any]any
+}
+
+// simMember is a client as docs/groups.md describes it.
+type simMember struct {
+	id      string
+	view    protocol.GroupView
+	working map[protocol.TopicPartition]protocol.Offset // next offset to process
+	silent  bool                                        // paused or crashed
+	heard   time.Time
+}
+
+const simSession = 3 * time.Second
+
+func newGroupSim(pick func(int) int, bug groupBug) *groupSim {
+	s := &groupSim{
+		pick: pick, bug: bug, now: time.UnixMilli(1_000_000), images: groupImages{}, members: map[string]*simMember{},
+		routes:    map[string][]protocol.PartitionID{"a": partitionIDs(5), "b": partitionIDs(2)},
+		committed: map[protocol.TopicPartition]protocol.Offset{},
+	}
+	s.restart()
+	return s
+}
+
+func partitionIDs(n int) []protocol.PartitionID {
+	var out []protocol.PartitionID
+	for i := range n {
+		out = append(out, protocol.PartitionID{N: i})
+	}
+	return out
+}
+
+func (s *groupSim) restart() {
+	image := s.images["g"]
+	if image == nil {
+		image = &groupImage{}
+	}
+	s.core = newGroupCore("g", image.clone(), s.routes, s.now)
+	s.core.bug = s.bug
+	for _, m := range s.members {
+		m.heard = s.now
+	}
+}
+
+// do takes the effects of a step: it logs, and answers starts that are asked for.
+func (s *groupSim) do(e groupEffects) {
+	if s.answers == nil {
+		s.answers = map[any]any{}
+	}
+	for {
+		if e.entry != nil {
+			b, err := e.entry.encode()
+			if err != nil {
+				panic(err)
+			}
+			back, err := decodeGroupEntry(b)
+			if err != nil {
+				panic(err)
+			}
+			s.images.apply(&back)
+		}
+		for _, a := range e.answers {
+			s.answers[a.to] = a.value
+		}
+		if len(e.resolve) == 0 {
+			return
+		}
+		var next groupEffects
+		for i, r := range e.resolve {
+			var err error
+			if s.pick(5) == 0 {
+				err = errors.New("no leader")
+			}
+			f := s.core.resolved(s.now, r.at, 0, err)
+			if i == 0 {
+				next = f
+				continue
+			}
+			if f.entry != nil {
+				b, _ := f.entry.encode()
+				back, _ := decodeGroupEntry(b)
+				if next.entry != nil {
+					s.images.apply(next.entry)
+				}
+				next.entry = &back
+			}
+			next.answers = append(next.answers, f.answers...)
+			next.resolve = append(next.resolve, f.resolve...)
+		}
+		e = next
+	}
+}
+
+// ask makes one request and returns its answer, or nil when it is parked.
+func (s *groupSim) ask(step func(to any) groupEffects) any {
+	to := new(int)
+	s.do(step(to))
+	return s.answers[to]
+}
+
+func (s *groupSim) step() error {
+	live := s.alive()
+	var m *simMember
+	if len(live) > 0 {
+		m = s.members[live[s.pick(len(live))]]
+	}
+	switch k := s.pick(20); {
+	case k < 2 && len(s.members) < 6 || m == nil:
+		s.join()
+	case k < 3:
+		s.do(s.core.leave(s.now, protocol.GroupLeave{Member: m.id}, nil))
+		delete(s.members, m.id)
+	case k < 4:
+		m.silent = true // its work goes on in the dark, but it is fenced by then
+	case k < 5:
+		s.restart()
+	case k < 6 && len(s.routes["b"]) < 4:
+		next := maps.Clone(s.routes)
+		next["b"] = partitionIDs(len(next["b"]) + 1)
+		s.routes = next
+		s.do(s.core.topicsChanged(s.now, next))
+	case k < 10:
+		return s.commit(m)
+	case k < 12:
+		return s.staleCommit(m)
+	case k < 15:
+		s.advance(time.Duration(s.pick(1200)) * time.Millisecond)
+	default:
+		s.beat(m)
+	}
+	return s.check()
+}
+
+func (s *groupSim) alive() []string {
+	var out []string
+	for _, id := range slices.Sorted(maps.Keys(s.members)) {
+		if !s.members[id].silent {
+			out = append(out, id)
+		}
+	}
+	return out
+}
+
+func (s *groupSim) join() {
+	s.named++
+	m := &simMember{id: fmt.Sprintf("m%d", s.named), working: map[protocol.TopicPartition]protocol.Offset{}}
+	r := protocol.GroupJoin{Member: m.id, Topics: []string{"a"}, SessionMs: int(simSession.Milliseconds())}
+	if s.pick(3) > 0 {
+		r.Topics = append(r.Topics, "b")
+	}
+	if err := r.Check(); err != nil {
+		panic(err)
+	}
+	s.members[m.id] = m
+	m.heard = s.now
+	s.take(m, s.ask(func(to any) groupEffects { return s.core.join(s.now, r, to) }))
+}
+
+// beat sends a heartbeat which confirms what is to be released.
+func (s *groupSim) beat(m *simMember) {
+	r := protocol.GroupHeartbeat{Member: m.id, Generation: m.view.Generation, Revision: m.view.Revision}
+	for _, at := range m.view.Release {
+		if s.pick(3) > 0 {
+			delete(m.working, at)
+			r.Released = append(r.Released, at)
+		}
+	}
+	m.heard = s.now
+	s.take(m, s.ask(func(to any) groupEffects { return s.core.heartbeat(s.now, r, to) }))
+}
+
+// take carries out what an answer says.
+func (s *groupSim) take(m *simMember, answer any) {
+	switch v := answer.(type) {
+	case protocol.GroupView:
+		m.view = v
+		for _, p := range v.Assigned {
+			if _, works := m.working[p.At()]; !works {
+				m.working[p.At()] = p.Offset
+			}
+		}
+	case error:
+		delete(s.members, m.id) // no member any more: it stops at once
+	}
+}
+
+func (s *groupSim) commit(m *simMember) error {
+	r := protocol.GroupCommit{Member: m.id, Generation: m.view.Generation}
+	for at := range m.working {
+		m.working[at] += protocol.Offset(s.pick(3))
+		r.Offsets = append(r.Offsets, protocol.GroupPosition{Topic: at.Topic, Partition: at.Partition, Offset: m.working[at]})
+	}
+	return s.judge(m, r)
+}
+
+// staleCommit commits what is not the member's to commit, or what is below.
+func (s *groupSim) staleCommit(m *simMember) error {
+	r := protocol.GroupCommit{Member: m.id, Generation: m.view.Generation - int64(s.pick(2))}
+	at := protocol.TopicPartition{Topic: "a", Partition: protocol.PartitionID{N: s.pick(5)}}
+	r.Offsets = []protocol.GroupPosition{{Topic: at.Topic, Partition: at.Partition, Offset: protocol.Offset(s.pick(3))}}
+	if _, works := m.working[at]; works && r.Offsets[0].Offset > m.working[at] {
+		m.working[at] = r.Offsets[0].Offset
+	}
+	return s.judge(m, r)
+}
+
+// judge says whether the answer to a commit is right, going by the log alone.
+func (s *groupSim) judge(m *simMember, r protocol.GroupCommit) error {
+	generation := s.core.generation
+	answer := s.ask(func(to any) groupEffects { return s.core.commit(s.now, r, to) })
+	if err, refused := answer.(error); refused {
+		if errors.Is(err, protocol.ErrNoMember) {
+			delete(s.members, m.id)
+		}
+		return nil
+	}
+	m.heard = s.now
+	if r.Generation != generation {
+		return fmt.Errorf("commit of generation %d was taken in %d", r.Generation, generation)
+	}
+	for _, o := range r.Offsets {
+		if _, works := m.working[o.At()]; !works {
+			// It may own the partition and not have heard of it.
+			if p := s.core.parts[o.At()]; p.owner != m.id {
+				return fmt.Errorf("commit of %s was taken from %s, owner is %q", o.At(), m.id, p.owner)
+			}
+		}
+	}
+	return nil
+}
+
+// advance lets time pass, with a tick whenever one is due.
+func (s *groupSim) advance(d time.Duration) {
+	for end := s.now.Add(d); ; {
+		at, some := s.core.due()
+		if !some || at.After(end) {
+			s.now = end
+			return
+		}
+		if at.After(s.now) {
+			s.now = at
+		}
+		s.do(s.core.tick(s.now))
+		if again, some := s.core.due(); some && !again.After(s.now) {
+			panic("a tick left something that was due")
+		}
+		for id, m := range s.members {
+			if !m.heard.Add(simSession).After(s.now) {
+				delete(s.members, id) // it knows by itself that its session is over
+			}
+		}
+	}
+}
+
+func (s *groupSim) check() error {
+	owners := map[protocol.TopicPartition]string{}
+	for _, id := range slices.Sorted(maps.Keys(s.members)) {
+		for at := range s.members[id].working {
+			if other, taken := owners[at]; taken {
+				return fmt.Errorf("%s and %s both work on %s", other, id, at)
+			}
+			owners[at] = id
+		}
+	}
+	for at, o := range s.images["g"].offsetsOrNone() {
+		if o < s.committed[at] {
+			return fmt.Errorf("committed offset of %s went back from %d to %d", at, s.committed[at], o)
+		}
+		s.committed[at] = o
+	}
+	// What a restart would know is what the group is.
+	image := s.images["g"]
+	if image != nil {
+		got, _ := json.Marshal(image.state)
+		want, _ := json.Marshal(s.core.state())
+		if string(got) != string(want) {
+			return fmt.Errorf("log has %s, group is %s", got, want)
+		}
+	}
+	return nil
+}
+
+func (m *groupImage) offsetsOrNone() map[protocol.TopicPartition]protocol.Offset {
+	if m == nil {
+		return nil
+	}
+	return m.offsets
+}
+
+// calm lets everybody beat until nothing moves, and says whether all partitions
+// have come to a living member.
+func (s *groupSim) calm() error {
+	if len(s.alive()) == 0 {
+		s.join()
+	}
+	for range 40 {
+		for _, id := range s.alive() {
+			if m := s.members[id]; m != nil {
+				s.beat(m)
+			}
+		}
+		s.advance(300 * time.Millisecond)
+		if err := s.check(); err != nil {
+			return err
+		}
+	}
+	wanted := map[string]bool{}
+	for id := range s.core.members {
+		m := s.members[id]
+		if m == nil || m.silent {
+			return fmt.Errorf("member %s is silent and still there", id)
+		}
+		for _, t := range s.core.members[id].join.Topics {
+			wanted[t] = true
+		}
+	}
+	for t := range wanted {
+		for _, id := range s.routes[t] {
+			at := protocol.TopicPartition{Topic: t, Partition: id}
+			p := s.core.parts[at]
+			if p == nil || p.owner == "" || p.owner != p.target {
+				return fmt.Errorf("%s has found no owner", at)
+			}
+			if _, works := s.members[p.owner].working[at]; !works {
+				return fmt.Errorf("%s owns %s and does not work on it", p.owner, at)
+			}
+		}
+	}
+	return nil
+}
+
+func (s *groupSim) run(steps int) error {
+	for range steps {
+		if err := s.step(); err != nil {
+			return err
+		}
+	}
+	return s.calm()
+}
+
+func TestGroupKeepsItsPromisesWhateverMembersDo(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		s := newGroupSim(func(n int) int { return rapid.IntRange(0, n-1).Draw(t, "pick") }, noGroupBug)
+		if err := s.run(rapid.IntRange(1, 150).Draw(t, "steps")); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestPlantedGroupBugsAreCaught(t *testing.T) {
+	names := map[groupBug]string{
+		skipRelease: "skip the release", forgetGeneration: "forget the generation", forgetOwner: "forget the owner",
+		goBack: "go back", forgetSession: "forget the session",
+	}
+	for bug := noGroupBug + 1; bug < groupBugs; bug++ {
+		t.Run(names[bug], func(t *testing.T) {
+			for seed := range uint64(200) {
+				r := rand.New(rand.NewPCG(seed, 1))
+				if err := newGroupSim(r.IntN, bug).run(200); err != nil {
+					t.Logf("seed %d: %v", seed, err)
+					return
+				}
+			}
+			t.Fatal("200 runs did not notice it")
+		})
+	}
+}
