@@ -74,12 +74,12 @@ func benchConsume(cmd *cobra.Command, topic string, f *benchConsumeFlags) error 
 	defer c.Close()
 	if f.o.Count == 0 {
 		if f.o.Count, err = stored(cmd.Context(), c, topic); err != nil {
-			return adviseTopic(err, topic)
+			return adviseTopic(err)
 		}
 	}
 	reader, err := c.NewReader(cmd.Context(), topic, options...)
 	if err != nil {
-		return adviseTopic(err, topic)
+		return adviseTopic(err)
 	}
 	defer reader.Close()
 	f.o.Topic, f.o.Progress = topic, cli.NewProgress(cmd.ErrOrStderr())

@@ -98,7 +98,7 @@ func benchProduce(cmd *cobra.Command, topic string, f *benchProduceFlags) error 
 	}
 	report, err := bench.Produce(cmd.Context(), f.o)
 	if err != nil {
-		return adviseTopic(err, topic)
+		return adviseTopic(err)
 	}
 	if f.asJSON {
 		return cli.WriteJSON(cmd.OutOrStdout(), report)

@@ -59,9 +59,10 @@ func (t *target) withAdmin(ctx context.Context, work func(*client.Admin) error) 
 // topicArg refuses a name that no topic can have before anything is connected.
 func topicArg(name string) error { return cli.Usage(protocol.CheckName("topic", name)) }
 
-// adviseTopic adds what to do about a topic that is not there.
-func adviseTopic(err error, topic string) error {
-	return cli.Advise(err, client.ErrNoTopic, "`metaq topic ls` lists the topics, `metaq topic create %s` makes it", topic)
+// adviseTopic adds to the refusal of a topic that is not there how to find those
+// that are.
+func adviseTopic(err error) error {
+	return cli.Advise(err, client.ErrNoTopic, "`metaq topic ls` lists the topics")
 }
 
 // partitionFlag reads the value of --partition; "" is none.

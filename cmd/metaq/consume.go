@@ -87,11 +87,11 @@ func consume(cmd *cobra.Command, topic string, f *consumeFlags) error {
 	defer c.Close()
 	reader, err := c.NewReader(cmd.Context(), topic, options...)
 	if err != nil {
-		return adviseTopic(err, topic)
+		return adviseTopic(err)
 	}
 	defer reader.Close()
 	start := time.Now()
 	n, err := pipe.Consume(cmd.Context(), reader, cmd.OutOrStdout(), f.o)
 	cmd.PrintErrf("printed %d messages in %s\n", n, cli.Short(time.Since(start)))
-	return cli.Advise(adviseTopic(err, topic), client.ErrOutOfRange, "`metaq topic info %s` shows what each partition holds; name one with --partition", topic)
+	return cli.Advise(adviseTopic(err), client.ErrOutOfRange, "`metaq topic info %s` shows what each partition holds; name one with --partition", topic)
 }

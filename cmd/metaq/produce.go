@@ -134,7 +134,7 @@ func produceLines(cmd *cobra.Command, to pipe.Sender, from *lines.Reader, o pipe
 	}
 	// The summary is the last line, so an error is told here.
 	if err != nil {
-		cli.Report(cmd.ErrOrStderr(), interrupted(cmd.Context(), adviseTopic(err, o.Topic)))
+		cli.Report(cmd.ErrOrStderr(), interrupted(cmd.Context(), adviseTopic(err)))
 		err = cli.ErrReported
 	}
 	cmd.PrintErrln(sum)

@@ -21,12 +21,13 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 // have the commands:
 //
 //	broker [DIR [PORT]]  start a broker; METAQ_SERVER names it from then on
-//	stop                 end it with SIGTERM, which must give exit code 0
-//	kill                 end it with kill -9
+//	terminate            end it with SIGTERM, which must give exit code 0
+//	crash                end it with kill -9
 //	freeport NAME        set NAME to a port that nobody listens on
 //	exits CODE COMMAND   run COMMAND, which must exit with CODE
 //	oneline              stderr of the last command is one line that begins with "metaq: "
 //	repeat FILE N TEXT [N TEXT]...   write N times TEXT, which may have escapes, to FILE
+//	swap FILE OLD NEW    replace OLD, which stands in FILE once, by NEW
 //	send URL SUBJECT [TEXT]   a request by the plain NATS client; its answer is stdout
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
@@ -40,8 +41,8 @@ func TestScripts(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"broker": cmdBroker, "stop": cmdStop, "kill": cmdKill, "freeport": cmdFreeport,
-			"exits": cmdExits, "oneline": cmdOneLine, "repeat": cmdRepeat, "send": cmdSend,
+			"broker": cmdBroker, "terminate": cmdTerminate, "crash": cmdCrash, "freeport": cmdFreeport,
+			"exits": cmdExits, "oneline": cmdOneLine, "repeat": cmdRepeat, "swap": cmdSwap, "send": cmdSend,
 		},
 	})
 }
@@ -82,9 +83,9 @@ func cmdBroker(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("PORT", b.URL[strings.LastIndex(b.URL, ":")+1:])
 }
 
-func cmdStop(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(current(ts).broker.Stop()) }
+func cmdTerminate(ts *testscript.TestScript, _ bool, _ []string) { ts.Check(current(ts).broker.Stop()) }
 
-func cmdKill(ts *testscript.TestScript, _ bool, _ []string) { current(ts).broker.Kill() }
+func cmdCrash(ts *testscript.TestScript, _ bool, _ []string) { current(ts).broker.Kill() }
 
 func cmdFreeport(ts *testscript.TestScript, _ bool, args []string) {
 	port, err := freePort()
@@ -130,4 +131,15 @@ func cmdRepeat(ts *testscript.TestScript, _ bool, args []string) {
 		all.WriteString(strings.Repeat(text, n))
 	}
 	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(all.String()), 0o600))
+}
+
+func cmdSwap(ts *testscript.TestScript, _ bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: swap FILE OLD NEW")
+	}
+	text := ts.ReadFile(args[0])
+	if strings.Count(text, args[1]) != 1 {
+		ts.Fatalf("%s has %d times %q", args[0], strings.Count(text, args[1]), args[1])
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[0]), []byte(strings.Replace(text, args[1], args[2], 1)), 0o600))
 }

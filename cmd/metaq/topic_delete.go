@@ -19,7 +19,7 @@ func newTopicDelete() *cobra.Command {
 			}
 			return to.withAdmin(cmd.Context(), func(a *client.Admin) error {
 				if err := a.DeleteTopic(cmd.Context(), args[0]); err != nil {
-					return adviseTopic(err, args[0])
+					return adviseTopic(err)
 				}
 				cmd.PrintErrf("deleted topic %s\n", args[0])
 				return nil

@@ -27,7 +27,7 @@ on disk. A leader of -1 means that no broker leads the partition now.`,
 			return to.withAdmin(cmd.Context(), func(a *client.Admin) error {
 				info, err := a.TopicInfo(cmd.Context(), args[0])
 				if err != nil {
-					return adviseTopic(err, args[0])
+					return adviseTopic(err)
 				}
 				if asJSON {
 					return cli.WriteJSON(cmd.OutOrStdout(), info)

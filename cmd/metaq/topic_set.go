@@ -41,7 +41,7 @@ may become more, not fewer; keys then go to other partitions than before.`,
 		return to.withAdmin(cmd.Context(), func(a *client.Admin) error {
 			info, err := a.SetTopic(cmd.Context(), protocol.TopicSet{Topic: args[0], Partitions: partitions, Config: changes})
 			if err != nil {
-				return adviseTopic(err, args[0])
+				return adviseTopic(err)
 			}
 			cmd.PrintErrf("changed topic %s\n", info.Topic)
 			if asJSON {
