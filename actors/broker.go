@@ -17,6 +17,7 @@ type (
 		err  error
 	}
 	stopBroker struct {
+		late
 		ctx context.Context // bounds the steps of the stop
 		err error           // why, nil when it was asked for
 	}

@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"log/slog"
 	"slices"
 	"sync"
@@ -526,7 +525,7 @@ type rig struct {
 	probe    *probe
 }
 
-func quietLog() *slog.Logger { return slog.New(slog.NewTextHandler(io.Discard, nil)) }
+func quietLog() *slog.Logger { return slog.New(slog.DiscardHandler) }
 
 // newRig returns a broker that has not been started, and its Deps.
 func newRig(t testing.TB, topics ...Topic) (*rig, *Deps) {

@@ -8,8 +8,8 @@ import (
 )
 
 // logTail yields the headers of the batches at the end of a log: those within
-// the last budget bytes below end, or a little less where batches are
-// compressed. After a fault the last pair holds the error.
+// about the last budget bytes below end. After a fault the last pair holds the
+// error.
 func logTail(log Log, end protocol.Offset, budget int64) iter.Seq2[protocol.BatchHeader, error] {
 	return func(yield func(protocol.BatchHeader, error) bool) {
 		from, err := tailStart(log, end, budget)
@@ -39,25 +39,33 @@ func logTail(log Log, end protocol.Offset, budget int64) iter.Seq2[protocol.Batc
 
 var errNothingRead = errors.New("the log returned no batch below its end")
 
-// tailStart finds where the last budget bytes begin, by bisection over offsets:
-// the batches' MetaQ positions tell how many bytes lie between them.
+// tailStart finds where the last budget bytes begin, by bisection over offsets.
+// The batches' MetaQ positions tell how much lies between them; how many bytes
+// of MetaQ a byte on disk stands for is taken from the whole log.
 func tailStart(log Log, end protocol.Offset, budget int64) (protocol.Offset, error) {
-	low, high := log.Start(), end
-	if log.Size() <= budget {
+	low, high, size := log.Start(), end, log.Size()
+	if size <= budget || low >= end {
 		return low, nil
 	}
-	last := log.NextPosition()
 	var buf []byte
-	for low < high {
-		var err error
-		if buf, err = log.Read(buf[:0], low+(high-low)/2, end, 1); err != nil {
-			return 0, err
+	header := func(at protocol.Offset) (h protocol.BatchHeader, err error) {
+		if buf, err = log.Read(buf[:0], at, end, 1); err != nil {
+			return h, err
 		}
-		h, err := protocol.ParseBatchHeader(buf)
+		return protocol.ParseBatchHeader(buf)
+	}
+	first, err := header(low)
+	if err != nil {
+		return 0, err
+	}
+	last := log.NextPosition()
+	reach := float64(last-first.Position) / float64(size) * float64(budget)
+	for low < high {
+		h, err := header(low + (high-low)/2)
 		if err != nil {
 			return 0, err
 		}
-		if int64(last-h.Position) > budget {
+		if float64(last-h.Position) > reach {
 			low = h.Next()
 		} else {
 			high = h.Base

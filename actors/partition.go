@@ -12,9 +12,12 @@ import (
 
 // Messages to a partition from its topic, its workers, its timers and itself.
 type (
-	flushNow  struct{}
-	syncDue   struct{ generation uint64 }
-	retryOpen struct{}
+	flushNow struct{}
+	syncDue  struct {
+		late
+		generation uint64
+	}
+	retryOpen struct{ late }
 	opened    struct { // by the worker that opened the log
 		owner *partition
 		log   Log
@@ -149,12 +152,12 @@ func (p *partition) Receive(ctx actor.Context) {
 
 // put is the hop "accept" for one message.
 func (p *partition) put(ctx actor.Context, r *protocol.Record, t Ticket) {
-	p.inHand, p.current = true, waiting{to: ctx.Sender(), ticket: t}
+	p.take(ctx, t)
 	p.accepted(ctx, p.core.put(r, t, ctx.Sender()))
 }
 
 func (p *partition) putBatch(ctx actor.Context, m *PutBatch) {
-	p.inHand, p.current = true, waiting{to: ctx.Sender(), ticket: m.Ticket}
+	p.take(ctx, m.Ticket)
 	if p.core.mustLearn(&m.Header) {
 		if err := p.core.learn(logTail(p.store, p.core.written, p.env.opts.ProducerTail)); err != nil {
 			p.inHand = false
@@ -164,6 +167,14 @@ func (p *partition) putBatch(ctx actor.Context, m *PutBatch) {
 		}
 	}
 	p.accepted(ctx, p.core.putBatch(m.Batch, &m.Header, m.Ticket, ctx.Sender()))
+}
+
+// take notes the put in hand.
+func (p *partition) take(ctx actor.Context, t Ticket) {
+	p.inHand, p.current = true, waiting{to: ctx.Sender(), ticket: t}
+	if p.core.noPuts != nil && p.core.state == serving {
+		p.renew(ctx)
+	}
 }
 
 func (p *partition) accepted(ctx actor.Context, v verdict) {
@@ -240,7 +251,7 @@ func (p *partition) perform(ctx actor.Context, out outcome) {
 		p.sync(ctx)
 	}
 	if out.arm {
-		p.timer = p.env.later(p.core.interval, ctx.Self(), syncDue{p.core.timer})
+		p.timer = p.env.later(p.core.interval, ctx.Self(), syncDue{generation: p.core.timer})
 	}
 	if out.poisoned {
 		p.log.Error("log failed and is opened again", "error", p.core.refusal.Description)
@@ -364,11 +375,12 @@ func (p *partition) sweep(ctx actor.Context) {
 	if !idle || p.core.state != serving {
 		return
 	}
-	if !p.parked {
+	if !p.parked && p.core.synced == p.core.written {
 		p.parked = true
 		p.core.shrink()
 		if err := p.store.Park(); err != nil {
-			p.log.Warn("log cannot give up its files", "error", err)
+			p.perform(ctx, p.core.poison(err))
+			return
 		}
 	}
 	if p.reader != nil {
@@ -405,7 +417,7 @@ func (p *partition) expire() {
 		log := p.log
 		p.env.workers.run(func() {
 			if err := dispose(); err != nil {
-				log.Error("cannot dispose of dropped segments", "error", fmt.Sprint(err))
+				log.Error("cannot dispose of dropped segments", "error", err)
 			}
 		})
 	}

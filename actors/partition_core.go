@@ -40,6 +40,7 @@ type partitionCore struct {
 
 	state   partitionState
 	refusal *protocol.Error // what requests get in every state but serving
+	noPuts  *protocol.Error // what puts get although it serves: the epoch is not on disk yet
 
 	epoch     protocol.Epoch
 	threshold int // records that may be acknowledged before a sync; 0: none
@@ -153,16 +154,19 @@ func (c *partitionCore) open(log Log, epoch protocol.Epoch) {
 		c.former, c.producers = c.producers, nil
 	}
 	c.become(serving, nil)
+	c.noPuts = nil
 }
 
 // granted takes a newer epoch while the partition serves.
-func (c *partitionCore) granted(epoch protocol.Epoch) { c.epoch = max(c.epoch, epoch) }
+func (c *partitionCore) granted(epoch protocol.Epoch) {
+	c.epoch, c.noPuts = max(c.epoch, epoch), nil
+}
 
 // put accepts one message.
 func (c *partitionCore) put(r *protocol.Record, ticket Ticket, to *actor.PID) verdict {
 	w := waiting{to: to, ticket: ticket, first: c.next}
-	if c.state != serving {
-		return verdict{err: c.refusal, w: w}
+	if refusal := c.refusesPuts(); refusal != nil {
+		return verdict{err: refusal, w: w}
 	}
 	// The broker's clock gives the time, when the batch is stamped.
 	r.Time = 0
@@ -179,6 +183,13 @@ func (c *partitionCore) put(r *protocol.Record, ticket Ticket, to *actor.PID) ve
 	c.next++
 	c.bytes += b.Size() - before
 	return c.stage(w)
+}
+
+func (c *partitionCore) refusesPuts() *protocol.Error {
+	if c.state != serving {
+		return c.refusal
+	}
+	return c.noPuts
 }
 
 func (c *partitionCore) tooLarge(r *protocol.Record) error {
@@ -209,8 +220,8 @@ func (c *partitionCore) dropEmptySingles() {
 // putBatch accepts a producer's batch.
 func (c *partitionCore) putBatch(b []byte, h *protocol.BatchHeader, ticket Ticket, to *actor.PID) verdict {
 	w := waiting{to: to, ticket: ticket, first: c.next, count: h.Count}
-	if c.state != serving {
-		return verdict{err: c.refusal, w: w}
+	if refusal := c.refusesPuts(); refusal != nil {
+		return verdict{err: refusal, w: w}
 	}
 	if h.Control || h.Transactional {
 		return verdict{err: protocol.ErrBatchRefused.With("transactional and control batches are not supported: send plain ones"), w: w}
@@ -305,7 +316,7 @@ func (c *partitionCore) appended(err error) outcome {
 	case errors.Is(err, protocol.ErrDiskFull):
 		// Nothing was kept: the log is as before, and the next flush may find room.
 		c.takeBack()
-		return c.answer(protocol.ErrDiskFull.With("disk full: make room on the data disk of broker %d", c.id.Home))
+		return c.answer(c.diskFull())
 	case err != nil:
 		return c.poison(err)
 	}
@@ -324,6 +335,10 @@ func (c *partitionCore) appended(err error) outcome {
 		c.timerArmed, out.arm = true, true
 	}
 	return out
+}
+
+func (c *partitionCore) diskFull() *protocol.Error {
+	return protocol.ErrDiskFull.With("disk full: make room on the data disk of broker %d", c.id.Home)
 }
 
 // syncDue says whether the timer of that generation finds something to sync.

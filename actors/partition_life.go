@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -104,23 +105,35 @@ func (p *partition) granted(ctx actor.Context, epoch protocol.Epoch) {
 		p.serve(ctx)
 		return
 	}
-	if err := p.store.SetEpoch(p.epoch); err != nil {
+	p.renew(ctx)
+}
+
+// renew makes a new epoch durable while the partition serves. It is tried again
+// at each put while the disk is full.
+func (p *partition) renew(ctx actor.Context) {
+	switch err := p.store.SetEpoch(p.epoch); {
+	case errors.Is(err, protocol.ErrDiskFull):
+		p.core.noPuts = p.core.diskFull()
+	case err != nil:
 		p.perform(ctx, p.core.poison(fmt.Errorf("write epoch %d: %w", p.epoch, err)))
-		return
+	default:
+		p.core.granted(p.epoch)
+		p.status.renewed(p.epoch)
 	}
-	p.core.granted(p.epoch)
-	p.status.serve(p.store, p.epoch, p.core.committed)
 }
 
 // serve begins to take requests.
 func (p *partition) serve(ctx actor.Context) {
-	if p.epoch != p.store.LastEpoch() {
-		if err := p.store.SetEpoch(p.epoch); err != nil {
-			p.openFailed(ctx, fmt.Errorf("write epoch %d: %w", p.epoch, err))
-			return
-		}
+	err := p.store.SetEpoch(p.epoch)
+	full := errors.Is(err, protocol.ErrDiskFull)
+	if err != nil && !full {
+		p.openFailed(ctx, fmt.Errorf("write epoch %d: %w", p.epoch, err))
+		return
 	}
 	p.core.open(p.store, p.epoch)
+	if full {
+		p.core.noPuts = p.core.diskFull() // what is there can be read
+	}
 	p.touched, p.parked, p.shown = true, false, p.core.committed
 	if p.status.serve(p.store, p.epoch, p.core.committed) && p.reader != nil {
 		ctx.Send(p.reader, wake{})

@@ -12,8 +12,11 @@ import (
 
 // Messages to a reader from its partition and its timer.
 type (
-	wake        struct{} // committed moved, or the partition stopped serving
-	fetchDue    struct{ generation uint64 }
+	wake     struct{} // committed moved, or the partition stopped serving
+	fetchDue struct {
+		late
+		generation uint64
+	}
 	areYouIdle  struct{ gets uint64 } // answered with readerIdle when nothing is parked
 	readBuffers struct{ pool sync.Pool }
 )
@@ -238,7 +241,7 @@ func (r *reader) arm(ctx actor.Context) {
 	r.generation++
 	if some {
 		r.timerAt = at
-		r.timer = r.env.later(at.Sub(r.env.now()), ctx.Self(), fetchDue{r.generation})
+		r.timer = r.env.later(at.Sub(r.env.now()), ctx.Self(), fetchDue{generation: r.generation})
 	}
 }
 

@@ -74,8 +74,8 @@ func (s *partitionStatus) look(park bool) view {
 	return view{log: s.log, end: s.committed, refusal: s.refusal}
 }
 
-// serve shows a log. It returns whether the reader has to be woken, as do the
-// next two.
+// serve shows a log. It returns whether the reader has to be woken, as do commit
+// and leave.
 func (s *partitionStatus) serve(log Log, epoch protocol.Epoch, committed protocol.Offset) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -83,6 +83,13 @@ func (s *partitionStatus) serve(log Log, epoch protocol.Epoch, committed protoco
 	s.log, s.epoch, s.committed = log, epoch, committed
 	s.refusal, s.trouble = nil, ""
 	return s.unparkLocked()
+}
+
+// renewed shows a new epoch.
+func (s *partitionStatus) renewed(epoch protocol.Epoch) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.epoch = epoch
 }
 
 // commit moves committed.

@@ -112,7 +112,11 @@ func (s *System) Fail(err error) { s.tell(stopBroker{ctx: context.Background(), 
 // returns when all that has happened, or when ctx ends; the stop then goes on.
 // It may be called again.
 func (s *System) Stop(ctx context.Context) error {
-	s.tell(stopBroker{ctx: ctx})
+	select {
+	case <-s.over:
+	default:
+		s.tell(stopBroker{ctx: ctx})
+	}
 	select {
 	case <-s.finished:
 		return s.err

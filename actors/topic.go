@@ -20,7 +20,7 @@ type (
 		epochs []protocol.Epoch
 		err    error
 	}
-	claimAgain struct{}
+	claimAgain struct{ late }
 )
 
 // Messages from a topic to the topics actor.

@@ -40,9 +40,15 @@ type (
 		entry *topicEntry
 		err   error
 	}
-	lingered     struct{ pid *actor.PID }
-	retentionDue struct{ generation uint64 }
-	sweepDue     struct{}
+	lingered struct {
+		late
+		pid *actor.PID
+	}
+	retentionDue struct {
+		late
+		generation uint64
+	}
+	sweepDue struct{ late }
 	// listFailed asks for the partitions that do not serve: the answer is
 	// []protocol.FailedPartition, sent as failedList.
 	listFailed struct{ asker *actor.PID }
@@ -393,7 +399,6 @@ func (t *topics) stopRefusal(e *topicEntry) *protocol.Error {
 func (t *topics) stopped(ctx actor.Context, e *topicEntry) {
 	if e.phase != topicDeleting {
 		delete(t.core.byName, e.topic.Name)
-		ctx.Stop(e.pid)
 		dropAll(e)
 		t.endNext(ctx)
 		return
@@ -422,7 +427,7 @@ func (t *topics) setAside(ctx actor.Context, m setAside) {
 	delete(t.core.byName, e.topic.Name)
 	dropAll(e)
 	// The partitions refuse what is on its way to them for a while yet.
-	t.env.later(t.env.opts.Linger, ctx.Self(), lingered{e.pid})
+	t.env.later(t.env.opts.Linger, ctx.Self(), lingered{pid: e.pid})
 	for _, asker := range e.askers {
 		if m.err != nil {
 			t.env.refuse(ctx, asker, protocol.ErrInternal.With("topic %q is deleted, but its data is still there: %v", e.topic.Name, m.err))
@@ -452,7 +457,7 @@ func (t *topics) rearm(ctx actor.Context) {
 	t.generation++
 	now := t.env.now()
 	if _, next := t.core.fire(time.Time{}); !next.IsZero() && !t.ending {
-		t.retention = t.env.later(next.Sub(now), ctx.Self(), retentionDue{t.generation})
+		t.retention = t.env.later(next.Sub(now), ctx.Self(), retentionDue{generation: t.generation})
 	}
 }
 

@@ -1,0 +1,240 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"iter"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// coreScript runs a partition core by commands:
+//
+//	put ASKER SIZE             batch ASKER [producer=ID/EPOCH] [seq=N] [n=N]
+//	flush | force              write ok|full|failed      sync ok|failed
+//	timer GENERATION           threshold N               reopen [lost]
+//	expire OFFSET              state
+type coreScript struct {
+	t     *testing.T
+	core  *partitionCore
+	log   *fakeLog
+	now   time.Time
+	bytes []byte
+}
+
+func newCoreScript(t *testing.T) func(string, []string) string {
+	opts := Options{FlushBytes: 1000, FlushCount: 6, MaxProducers: 3}.withDefaults()
+	s := &coreScript{
+		t: t, log: &fakeLog{epoch: 3}, now: time.UnixMilli(1000),
+		core: newPartitionCore("orders", protocol.PartitionID{N: 3}, opts),
+	}
+	s.open()
+	return s.run
+}
+
+func (s *coreScript) open() {
+	if err := s.log.open(); err != nil {
+		s.t.Fatal(err)
+	}
+	s.core.open(s.log, 3)
+}
+
+func (s *coreScript) run(cmd string, args []string) string {
+	s.now = s.now.Add(time.Millisecond)
+	switch cmd {
+	case "put":
+		size, err := strconv.Atoi(args[1])
+		if err != nil {
+			s.t.Fatal(err)
+		}
+		return s.verdict(s.core.put(&protocol.Record{Value: make([]byte, size)}, Ticket{}, actor.NewPID("", args[0])))
+	case "batch":
+		return s.batch(args)
+	case "flush", "force":
+		b, again := s.core.flush(s.now, cmd == "force")
+		s.bytes = b
+		switch {
+		case again:
+			return "flush again\n"
+		case b == nil:
+			return "nothing to write\n"
+		}
+		return "write " + describeBatches(s.t, b) + "\n"
+	case "write":
+		err := map[string]error{"ok": nil, "full": protocol.ErrDiskFull, "failed": errDisk}[args[0]]
+		s.log.update(func(l *fakeLog) { l.appendErr = err })
+		got := s.log.Append(s.bytes)
+		if !errors.Is(got, err) {
+			s.t.Fatalf("append: %v", got)
+		}
+		return s.outcome(s.core.appended(got))
+	case "sync":
+		return s.sync(args[0])
+	case "timer":
+		if n, _ := strconv.ParseUint(args[0], 10, 64); !s.core.syncDue(n) {
+			return "nothing to sync\n"
+		}
+		return "sync\n"
+	case "threshold":
+		n, _ := strconv.Atoi(args[0])
+		if s.core.configure(Settings{UnflushThreshold: n}) {
+			return "sync\n"
+		}
+		return "ok\n"
+	case "reopen":
+		s.log.update(func(l *fakeLog) { l.keepUnsynced = len(args) == 0 })
+		if err := s.log.Close(); err != nil {
+			s.t.Fatal(err)
+		}
+		s.open()
+		return s.state()
+	case "expire":
+		n, _ := strconv.Atoi(args[0])
+		s.core.producers.expire(protocol.Offset(n))
+		return "ok\n"
+	case "state":
+		return s.state()
+	}
+	s.t.Fatalf("unknown command %s", cmd)
+	return ""
+}
+
+func (s *coreScript) batch(args []string) string {
+	p, n := protocol.Producer{ID: protocol.NoProducer}, 1
+	for _, a := range args[1:] {
+		key, value, _ := strings.Cut(a, "=")
+		id, epoch, _ := strings.Cut(value, "/")
+		i, _ := strconv.Atoi(id)
+		e, _ := strconv.Atoi(epoch)
+		switch key {
+		case "producer":
+			p.ID, p.Epoch = int64(i), int16(e)
+		case "seq":
+			p.Sequence = int32(i)
+		case "n":
+			n = i
+		}
+	}
+	b := encodeBatch(s.t, p, n)
+	h, err := protocol.CheckBatch(b, 0)
+	if err != nil {
+		s.t.Fatal(err)
+	}
+	if s.core.mustLearn(&h) {
+		if err := s.core.learn(logTail(s.log, s.core.written, 1<<20)); err != nil {
+			s.t.Fatal(err)
+		}
+	}
+	return s.verdict(s.core.putBatch(b, &h, Ticket{}, actor.NewPID("", args[0])))
+}
+
+func (s *coreScript) sync(how string) string {
+	var err error
+	if how == "failed" {
+		err = errDisk
+	}
+	s.log.update(func(l *fakeLog) { l.syncErr = err })
+	return s.outcome(s.core.syncDone(s.log.Sync()))
+}
+
+func (s *coreScript) state() string {
+	c := s.core
+	return fmt.Sprintf("%s: next %d, written %d, synced %d, committed %d\n", c.state, c.next, c.written, c.synced, c.committed)
+}
+
+func (s *coreScript) verdict(v verdict) string {
+	switch {
+	case v.err != nil:
+		return fmt.Sprintf("refused %s: %v\n", v.w.to.Id, v.err)
+	case v.done:
+		return answerLine(&v.w, nil)
+	}
+	out := fmt.Sprintf("accepted %s: %d", v.w.to.Id, v.w.first)
+	if v.w.duplicate {
+		out += ", duplicate"
+	}
+	if v.flush {
+		out += ", flush"
+	}
+	if v.full {
+		out += ", full"
+	}
+	return out + "\n"
+}
+
+func (s *coreScript) outcome(o outcome) string {
+	var out strings.Builder
+	for i := range o.answer {
+		out.WriteString(answerLine(&o.answer[i], o.err))
+	}
+	if o.sync {
+		out.WriteString("sync\n")
+	}
+	if o.arm {
+		fmt.Fprintf(&out, "arm timer %d\n", s.core.timer)
+	}
+	if o.poisoned {
+		out.WriteString("open again\n")
+	}
+	return out.String() + s.state()
+}
+
+func answerLine(w *waiting, err error) string {
+	switch {
+	case err != nil:
+		return fmt.Sprintf("refuse %s: %v\n", w.to.Id, err)
+	case w.duplicate:
+		return fmt.Sprintf("acknowledge %s: %d, duplicate\n", w.to.Id, w.first)
+	}
+	return fmt.Sprintf("acknowledge %s: %d\n", w.to.Id, w.first)
+}
+
+func encodeBatch(t fataler, p protocol.Producer, n int) []byte {
+	t.Helper()
+	var b protocol.BatchBuilder
+	for i := range n {
+		if err := b.Add(&protocol.Record{Value: fmt.Appendf(nil, "%d/%d/%d", p.ID, p.Sequence, i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return b.Encode(protocol.CompressionNone, p)
+}
+
+func describeBatches(t fataler, b []byte) string {
+	t.Helper()
+	var out []string
+	for h := range headers(t, b) {
+		out = append(out, fmt.Sprintf("%d..%d (time %d, position %d, epoch %d, unsynced %d)",
+			h.Base, h.Next()-1, h.MaxTime, h.Position, h.Epoch, h.Unsynced))
+	}
+	return strings.Join(out, " ")
+}
+
+func headers(t fataler, b []byte) iter.Seq[protocol.BatchHeader] {
+	return func(yield func(protocol.BatchHeader) bool) {
+		for len(b) > 0 {
+			h, err := protocol.CheckBatch(b, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if !yield(h) {
+				return
+			}
+			b = b[h.Length:]
+		}
+	}
+}
+
+func TestPartitionCore(t *testing.T) { runScripts(t, "partition", newCoreScript) }
+
+// fataler is a test or a property.
+type fataler interface {
+	Helper()
+	Fatal(args ...any)
+}

@@ -1,0 +1,250 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"pgregory.net/rapid"
+
+	"metaq/protocol"
+)
+
+// coreMachine drives a partition core over a log that fails at random, with
+// plain puts and with two idempotent producers that retry until their batch is
+// acknowledged, and judges it from outside.
+type coreMachine struct {
+	t         *rapid.T
+	core      *partitionCore
+	log       *fakeLog
+	now       time.Time
+	flush     bool // a flush message is in the mailbox
+	relaxed   bool
+	asked     int
+	open      map[string]string          // asker -> value, of those not answered
+	acked     map[protocol.Offset]string // first offset -> value
+	lastAck   protocol.Offset
+	producers [2]int32 // sequence of the batch that each is sending
+	waits     [2]int   // how many copies of it are on their way
+}
+
+func (m *coreMachine) put() {
+	value := fmt.Sprintf("v%d", m.asked)
+	m.verdict(m.core.put(&protocol.Record{Value: []byte(value)}, Ticket{}, m.asker(value)))
+}
+
+func (m *coreMachine) batch() {
+	id := rapid.IntRange(0, 1).Draw(m.t, "producer")
+	p := protocol.Producer{ID: int64(id), Sequence: m.producers[id]}
+	b := encodeBatch(m.t, p, 2)
+	h, err := protocol.CheckBatch(b, 0)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	if m.core.mustLearn(&h) { // from no less than a flush holds
+		if err := m.core.learn(logTail(m.log, m.core.written, rapid.Int64Range(6000, 9000).Draw(m.t, "tail"))); err != nil {
+			m.t.Fatal(err)
+		}
+	}
+	value := fmt.Sprintf("%d/%d", id, p.Sequence)
+	m.waits[id]++
+	m.verdict(m.core.putBatch(b, &h, Ticket{}, m.asker(value)))
+}
+
+func (m *coreMachine) asker(value string) *actor.PID {
+	m.asked++
+	name := fmt.Sprintf("a%d", m.asked)
+	m.open[name] = value
+	return actor.NewPID("", name)
+}
+
+func (m *coreMachine) verdict(v verdict) {
+	switch {
+	case v.err != nil || v.done:
+		m.answered(&v.w, v.err)
+		return
+	case v.flush:
+		m.flush = true
+	}
+	if v.full {
+		m.write(true)
+	}
+}
+
+func (m *coreMachine) answered(w *waiting, err error) {
+	value, ok := m.open[w.to.Id]
+	if !ok {
+		m.t.Fatalf("%s was answered twice, or never asked", w.to.Id)
+	}
+	delete(m.open, w.to.Id)
+	if w.count > 0 {
+		var id int
+		var seq int32
+		if _, e := fmt.Sscanf(value, "%d/%d", &id, &seq); e != nil {
+			m.t.Fatal(e)
+		}
+		m.waits[id]--
+		if err == nil && seq == m.producers[id] {
+			m.producers[id] += 2
+		}
+	}
+	if err != nil {
+		return
+	}
+	if w.first >= m.core.committed {
+		m.t.Fatalf("acknowledged %d, committed is %d", w.first, m.core.committed)
+	}
+	if !m.relaxed && w.first >= m.log.syncedLocked() {
+		m.t.Fatalf("acknowledged %d, synced is %d", w.first, m.log.syncedLocked())
+	}
+	if before, ok := m.acked[w.first]; ok && before != value {
+		m.t.Fatalf("offset %d was given to %s and to %s", w.first, before, value)
+	}
+	if !w.duplicate {
+		if w.first < m.lastAck {
+			m.t.Fatalf("answered %d after %d", w.first, m.lastAck)
+		}
+		m.lastAck = w.first
+	}
+	m.acked[w.first] = value
+}
+
+func (m *coreMachine) write(force bool) {
+	if !force && !m.flush {
+		return
+	}
+	m.now = m.now.Add(time.Duration(rapid.IntRange(-3, 3).Draw(m.t, "clock")) * time.Millisecond)
+	b, again := m.core.flush(m.now, force)
+	if again {
+		return
+	}
+	m.flush = m.flush && force
+	if b == nil {
+		return
+	}
+	fault := rapid.SampledFrom([]error{nil, nil, nil, protocol.ErrDiskFull, errDisk}).Draw(m.t, "append")
+	m.log.appendErr = fault
+	err := m.log.Append(b)
+	if !errors.Is(err, fault) {
+		m.t.Fatal(err)
+	}
+	m.outcome(m.core.appended(err))
+}
+
+func (m *coreMachine) sync() {
+	m.log.syncErr = rapid.SampledFrom([]error{nil, nil, nil, errDisk}).Draw(m.t, "sync")
+	m.outcome(m.core.syncDone(m.log.Sync()))
+}
+
+func (m *coreMachine) outcome(o outcome) {
+	for i := range o.answer {
+		m.answered(&o.answer[i], o.err)
+	}
+	if o.sync {
+		m.sync()
+	}
+	if o.poisoned {
+		m.reopen()
+	}
+}
+
+func (m *coreMachine) reopen() {
+	m.log.keepUnsynced = rapid.Bool().Draw(m.t, "kept")
+	if err := m.log.Close(); err != nil {
+		m.t.Fatal(err)
+	}
+	if err := m.log.open(); err != nil {
+		m.t.Fatal(err)
+	}
+	m.core.open(m.log, 1)
+	m.lastAck = 0
+	if m.relaxed {
+		for first := range m.acked {
+			if first >= m.core.next {
+				delete(m.acked, first) // what the policy may lose
+			}
+		}
+	}
+}
+
+func (m *coreMachine) judge() {
+	c := m.core
+	if c.synced > c.written || c.written > c.next || c.committed < c.synced || c.committed > c.written {
+		m.t.Fatalf("next %d, written %d, synced %d, committed %d", c.next, c.written, c.synced, c.committed)
+	}
+	if c.state == serving && c.written != m.log.Next() {
+		m.t.Fatalf("written %d, the log ends at %d", c.written, m.log.Next())
+	}
+}
+
+// judgeLog compares the log's content with what was acknowledged.
+func (m *coreMachine) judgeLog() {
+	at := make(map[protocol.Offset]string)
+	once := make(map[string]bool)
+	for _, b := range m.log.batches {
+		for r, err := range protocol.DecodeRecords(&b.header, b.bytes) {
+			if err != nil {
+				m.t.Fatal(err)
+			}
+			at[r.Offset] = string(r.Value)
+			if once[string(r.Value)] {
+				m.t.Fatalf("%s is in the log twice", r.Value)
+			}
+			once[string(r.Value)] = true
+		}
+	}
+	for first, value := range m.acked {
+		if got := at[first]; got != value && got != value+"/0" {
+			m.t.Fatalf("acknowledged %s at %d, the log holds %q there", value, first, got)
+		}
+	}
+	for id, seq := range m.producers {
+		for s := int32(0); s < seq && !m.relaxed; s += 2 {
+			if !once[fmt.Sprintf("%d/%d/0", id, s)] {
+				m.t.Fatalf("batch %d of producer %d was acknowledged and is not there", s, id)
+			}
+		}
+	}
+}
+
+func TestPartitionCoreUnderFaults(t *testing.T) {
+	for _, relaxed := range []bool{false, true} {
+		t.Run(fmt.Sprintf("relaxed %v", relaxed), func(t *testing.T) {
+			rapid.Check(t, func(t *rapid.T) {
+				m := &coreMachine{
+					t: t, log: &fakeLog{epoch: 1}, now: time.UnixMilli(1_000_000), relaxed: relaxed,
+					open: make(map[string]string), acked: make(map[protocol.Offset]string),
+				}
+				opts := Options{FlushBytes: 2000, FlushCount: 8}.withDefaults()
+				m.core = newPartitionCore("t", protocol.PartitionID{}, opts)
+				if relaxed {
+					m.core.configure(Settings{UnflushThreshold: 7})
+				}
+				if err := m.log.open(); err != nil {
+					t.Fatal(err)
+				}
+				m.core.open(m.log, 1)
+				t.Repeat(map[string]func(*rapid.T){
+					"put":   func(*rapid.T) { m.put() },
+					"batch": func(*rapid.T) { m.batch() },
+					"flush": func(*rapid.T) { m.write(false) },
+					"timer": func(*rapid.T) {
+						if m.core.syncDue(m.core.timer) {
+							m.sync()
+						}
+					},
+					"": func(*rapid.T) { m.judge() },
+				})
+				for m.flush {
+					m.write(false)
+				}
+				if len(m.open) != 0 {
+					t.Fatalf("%d requests were never answered", len(m.open))
+				}
+				m.judgeLog()
+			})
+		})
+	}
+}
