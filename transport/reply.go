@@ -39,8 +39,11 @@ func appendAnswer(dst []byte, answer any, limit int) ([]byte, error) {
 		return dst, a
 	case protocol.OffsetsReply, protocol.TopicInfo, protocol.TopicList, protocol.Done,
 		protocol.BrokerInfo, protocol.ClusterInfo, protocol.PartitionInfo:
-		b, err := json.Marshal(a)
-		return append(dst, b...), err
+		var out bytes.Buffer
+		enc := json.NewEncoder(&out)
+		enc.SetEscapeHTML(false) // people read it
+		err := enc.Encode(a)
+		return append(dst, bytes.TrimSuffix(out.Bytes(), []byte{'\n'})...), err
 	default:
 		return dst, protocol.ErrInternal.With("an actor answered with %T", answer)
 	}
