@@ -38,7 +38,7 @@ type Options struct {
 // Run does the main job. Its error is a failure to do it; that the proof failed
 // is told by Report.Verdict.
 func Run(ctx context.Context, o Options) (Report, error) {
-	d := &demo{o: o, ledger: NewLedger(), report: Report{Text: o.Name, Topic: topic}}
+	d := &demo{o: o, ledger: NewLedger(), first: make(chan struct{}), report: Report{Text: o.Name, Topic: topic}}
 	defer o.Progress.Done()
 	o.Progress.Show("starting a broker")
 	start := time.Now()
@@ -63,6 +63,7 @@ type demo struct {
 	ledger *Ledger
 	report Report
 	acked  atomic.Int64
+	first  chan struct{} // closed with the first acknowledgement
 }
 
 func (d *demo) job(ctx context.Context) error {
@@ -136,7 +137,9 @@ func (d *demo) sendLines(ctx context.Context, producer *client.Producer, fail co
 				fail(err)
 				return
 			}
-			d.acked.Add(1)
+			if d.acked.Add(1) == 1 {
+				close(d.first)
+			}
 		})
 		if err != nil {
 			return err
@@ -184,6 +187,13 @@ func (d *demo) kill(ctx context.Context) error {
 	port, err := strconv.Atoi(u.Port())
 	if err != nil {
 		return err
+	}
+	if d.ledger.Messages() > 0 {
+		select {
+		case <-d.first: // what was acknowledged before the kill is what it could lose
+		case <-ctx.Done():
+			return context.Cause(ctx)
+		}
 	}
 	k := &Killed{Sent: d.ledger.Messages(), Acked: d.acked.Load()}
 	d.o.Progress.Show("killing the broker (kill -9, process %d)", d.broker.process.Process.Pid)
