@@ -22,7 +22,6 @@ type partition struct {
 	absent  atomic.Bool           // has no leader, as the topic's description says
 	failing atomic.Bool           // nobody answers to the batch that is being handed over
 	gone    atomic.Pointer[error] // why the partition no longer exists
-	renew   atomic.Bool           // begin a new sequence: the broker's memory of the old one is gone
 
 	mu      sync.Mutex    // guards the fields below
 	open    *batch        // takes records; not empty
@@ -173,10 +172,7 @@ func (q *partition) hurry() <-chan struct{} {
 }
 
 // drop notes that the partition no longer exists. Its records will fail.
-func (q *partition) drop(why error) {
-	q.gone.Store(&why)
-	q.renew.Store(true)
-}
+func (q *partition) drop(why error) { q.gone.Store(&why) }
 
 func (p *Producer) newBatch(now time.Time) *batch {
 	b, ok := p.batches.Get().(*batch)

@@ -266,21 +266,33 @@ func TestRequestsWithoutAConnection(t *testing.T) {
 	b := newFakeBroker()
 	b.create("orders", 1)
 	s := startServer(t, b)
+	nc, err := nats.Connect(s.url(), nats.MaxReconnects(-1)) // keeps what it cannot send
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for name, c := range map[string]*Client{
+		"own connection": connect(t, WithServers(s.url())), "given connection": connect(t, WithNATS(nc)),
+	} {
+		s.stop()
+		// Until the client notices the request may count as sent.
+		_, err := c.Admin().TopicInfo(t.Context(), "orders")
+		for errors.Is(err, errConnLost) {
+			_, err = c.Admin().TopicInfo(t.Context(), "orders")
+		}
+		if !errors.Is(err, ErrNoBroker) || !strings.Contains(fmt.Sprint(err), fmt.Sprintf("not connected to nats://127.0.0.1:%d", s.port)) {
+			t.Errorf("%s: error %v", name, err)
+		}
+		if err := s.start(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := c.Admin().WaitReady(t.Context()); err != nil {
+			t.Errorf("%s, connected again: %v", name, err)
+		}
+	}
 	c := connect(t, WithServers(s.url()))
-	s.stop()
-	// Until the client notices it may count as sent.
-	_, err := c.Admin().TopicInfo(t.Context(), "orders")
-	for !errors.Is(err, ErrNoBroker) && t.Context().Err() == nil {
-		_, err = c.Admin().TopicInfo(t.Context(), "orders")
-	}
-	if !strings.Contains(fmt.Sprint(err), fmt.Sprintf("not connected to nats://127.0.0.1:%d", s.port)) {
-		t.Errorf("error %v", err)
-	}
 	c.Close()
 	if _, err := c.Admin().TopicInfo(t.Context(), "orders"); !errors.Is(err, ErrClosed) {
 		t.Errorf("of a closed client: %v", err)
-	}
-	if err := s.start(); err != nil {
-		t.Fatal(err)
 	}
 }

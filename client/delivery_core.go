@@ -47,7 +47,8 @@ const (
 // answered and not stored again. A refusal of the sequence itself (409) means
 // that the broker has lost its memory of this producer, or that an earlier batch
 // never arrived. If this batch was never stored, a new sequence is safe; if it
-// may be, nobody can tell any more.
+// may be, nobody can tell any more. A broker that does not know the partition
+// (404) is not believed until the topic's description says so too.
 func judge(err error, maybe bool) (verdict, bool) {
 	var e *protocol.Error
 	if errors.As(err, &e) && e.Code == 409 {
@@ -57,7 +58,7 @@ func judge(err error, maybe bool) (verdict, bool) {
 		return verdictRenumber, false
 	}
 	maybe = maybe || maybeDone(err)
-	if retriable(err) {
+	if retriable(err) || notThere(err) {
 		return verdictRetry, maybe
 	}
 	return verdictFail, maybe

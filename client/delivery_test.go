@@ -252,6 +252,25 @@ func TestGivenUpBatchLeavesNoTrace(t *testing.T) {
 	}
 }
 
+// TestBrokerThatDoesNotKnowItsPartitionYet: a broker that is starting says 404.
+func TestBrokerThatDoesNotKnowItsPartitionYet(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, l, c := fakeCluster(t, "orders", 1)
+		l.plan = func(string, int) fault { return fault{refuse: protocol.ErrNoPartition} }
+		time.AfterFunc(5*time.Second, func() { l.set(func() { l.plan = nil }) })
+		p := mustProducer(t, c)
+		defer mustClose(t, p)
+		r := mustReader(t, c, "orders")
+		defer r.Close()
+		if _, err := p.Send(t.Context(), Record{Topic: "orders", Value: []byte("v")}); err != nil {
+			t.Error(err)
+		}
+		if got := read(t, r, 1); got[0] != "v" || len(b.records(t, "orders", 0)) != 1 {
+			t.Errorf("read %q", got)
+		}
+	})
+}
+
 func TestFinalRefusalFailsTheBatchOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l, c := fakeCluster(t, "orders", 1)

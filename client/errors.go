@@ -60,6 +60,11 @@ func retriable(err error) bool {
 	return errors.Is(err, ErrNoBroker) || errors.Is(err, errConnLost) || errors.Is(err, errNoAnswer)
 }
 
+// notThere says whether a broker does not know the topic or partition. One that
+// just started, or that is about to lead, may say so of a partition that exists:
+// the last word is that of the topic's description.
+func notThere(err error) bool { return errors.Is(err, ErrNoTopic) || errors.Is(err, ErrNoPartition) }
+
 // maybeDone says whether a request that ended with err may have been carried
 // out. A 503 is such an answer too: after a failed sync the partition recovers
 // from its disk, where the batch may be.

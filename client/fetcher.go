@@ -81,16 +81,17 @@ func (f *feed) run() {
 		case err == nil:
 			failures = 0
 			continue
-		case !retriable(err):
-		default:
-			failures++
+		case retriable(err) || notThere(err):
 			f.note(ctx, err)
-			if failures%existsChecks != 0 {
-				_ = pause(ctx, backoff(failures-1)) // its end is seen above
-				continue
-			}
+			failures++
 			// A topic that was deleted has no leader either, for ever.
-			if err = f.exists(ctx); err == nil {
+			if failures%existsChecks == 0 || notThere(err) {
+				err = f.exists(ctx)
+			} else {
+				err = nil
+			}
+			if err == nil {
+				_ = pause(ctx, backoff(failures-1)) // its end is seen above
 				continue
 			}
 		}

@@ -41,9 +41,6 @@ func (q *partition) linger(d time.Duration) {
 // deliver tries to have b stored until the delivery timeout. Its error says
 // whether b may be stored: it is ErrOutcomeUnknown then.
 func (q *partition) deliver(b *batch) (protocol.PubAck, error) {
-	if q.renew.Swap(false) {
-		q.seq.renew()
-	}
 	defer q.failing.Store(false)
 	deadline := b.opened.Add(q.p.o.deliveryTimeout)
 	maybe := false // b may be stored
@@ -108,7 +105,7 @@ func (q *partition) note(err error) {
 	if errors.Is(err, protocol.ErrBusy) {
 		return
 	}
-	if errors.Is(err, ErrNoBroker) {
+	if errors.Is(err, ErrNoBroker) || notThere(err) {
 		q.failing.Store(true)
 	}
 	q.t.refreshSoon()
