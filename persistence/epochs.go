@@ -70,6 +70,14 @@ func (s *state) reached() protocol.Offset {
 	return n
 }
 
+// lostSegment is the damage of a log in dir whose segment with the mark is gone.
+func (s *state) lostSegment(dir string) error {
+	return &DamageError{
+		Path: dir, Offset: s.mark.segment,
+		Why: fmt.Sprintf("the segment %s is missing, which was the last one", baseName(s.mark.segment)),
+	}
+}
+
 // add notes that epoch begins at first. An epoch that got no record gives its
 // place to the next.
 func (s *state) add(epoch protocol.Epoch, first protocol.Offset) {

@@ -5,7 +5,6 @@ import (
 	"testing"
 	"time"
 
-	"metaq/internal/vfs"
 	"metaq/protocol"
 )
 
@@ -119,14 +118,4 @@ func values(from, to int) []string {
 		out = append(out, fmt.Sprintf("value-%d", i))
 	}
 	return out
-}
-
-// list returns the names in dir.
-func list(t testing.TB, fsys vfs.FS, dir string) []string {
-	t.Helper()
-	names, err := fsys.List(dir)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return names
 }

@@ -45,6 +45,9 @@ func Inspect(fsys vfs.FS, dir string) (Report, error) {
 	} else if len(bases) == 0 {
 		return Report{}, fmt.Errorf("%s has no segment (*%s): name the directory of one partition", dir, segmentSuffix)
 	}
+	if n := len(bases); n > 0 && in.state.mark.segment > bases[n-1] {
+		in.damage(in.state.lostSegment(dir))
+	}
 	for i, base := range bases {
 		if err := in.segment(base, i == len(bases)-1); err != nil {
 			return in.report, err

@@ -5,23 +5,45 @@ package persistence
 type defect int
 
 const (
-	noDefect            defect = iota
-	ackBeforeSync              // Sync does not sync
-	ignoreFailedSync           // a failed sync counts as done
-	retryFailedSync            // a failed sync is tried again and believed
-	skipDirSync                // the name of a new segment is not made durable
-	rollWithoutSync            // a new segment starts before the old one is durable
-	cutOneBatchTooMany         // recovery drops the last good batch, too
-	trustIndex                 // index entries are written early and believed unseen
-	keepGarbage                // recovery leaves what follows the cut
-	keepPartialWrite           // a write that ran out of disk leaves its bytes
-	believePageCache           // recovery does not write the unproven tail again
-	damageIsTear               // recovery looks for no proof beyond bad bytes
-	readUnchecked              // reads do not verify checksums
-	epochInMemory              // SetEpoch does not make the epoch durable
-	truncateUnannounced        // a truncation leaves no word of its intent
-	expireUnordered            // retention removes the newest file first
-	defects                    // their number
+	noDefect defect = iota
+	ackBeforeSync
+	ignoreFailedSync
+	retryFailedSync
+	skipDirSync
+	rollWithoutSync
+	cutOneBatchTooMany
+	trustIndex
+	keepGarbage
+	keepPartialWrite
+	believePageCache
+	damageIsTear
+	readUnchecked
+	epochInMemory
+	truncateUnannounced
+	expireUnordered
+	defects // their number
 )
 
 var planted = noDefect
+
+// String says what the defect does.
+func (d defect) String() string {
+	return [defects]string{
+		noDefect:            "nothing is planted",
+		ackBeforeSync:       "a sync does nothing",
+		ignoreFailedSync:    "a failed sync counts as done",
+		retryFailedSync:     "a failed sync is tried again and believed",
+		skipDirSync:         "the name of a new segment is not made durable",
+		rollWithoutSync:     "a new segment starts before the old one is durable",
+		cutOneBatchTooMany:  "recovery drops the last good batch, too",
+		trustIndex:          "index entries are written before their batches are durable",
+		keepGarbage:         "recovery leaves what follows the cut",
+		keepPartialWrite:    "a write that ran out of disk leaves its bytes",
+		believePageCache:    "recovery does not write the unproven tail again",
+		damageIsTear:        "recovery looks for no proof beyond bad bytes",
+		readUnchecked:       "reads do not verify checksums",
+		epochInMemory:       "an epoch is not made durable",
+		truncateUnannounced: "a truncation leaves no word of its intent",
+		expireUnordered:     "retention removes the newest file first",
+	}[d]
+}

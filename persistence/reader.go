@@ -84,7 +84,7 @@ type region struct {
 }
 
 func (g *region) scanner() *scanner {
-	return newScanner(g.handle.file, g.path, segmentHeaderSize, g.end.Load(), g.segmentHeader.chain())
+	return newScanner(g.handle.file, g.path, segmentHeaderSize, g.end.Load(), g.chain())
 }
 
 // scanTo returns a scanner whose next batch holds offset.

@@ -165,7 +165,7 @@ func (r *recovery) firstSegment() error {
 	if err := r.remake(s); err != nil {
 		return err
 	}
-	r.adopt([]*segment{s}, s.segmentHeader.chain())
+	r.adopt([]*segment{s}, s.chain())
 	return nil
 }
 
@@ -265,6 +265,9 @@ func (r *recovery) remakeLast(s *segment, size int64, bad string) error {
 	damage := func(why string) error {
 		return &DamageError{Path: s.path, Offset: s.base, Why: bad + why}
 	}
+	if m := r.state.mark; m.at > 0 && m.segment == s.base || r.state.reached() > s.base {
+		return damage(fmt.Sprintf(", but the log had reached offset %d", r.state.reached()))
+	}
 	f, err := r.fs.Open(s.path)
 	if err != nil {
 		return fmt.Errorf("open segment: %w", err)
@@ -293,7 +296,7 @@ func (r *recovery) remakeLast(s *segment, size int64, bad string) error {
 			base: s.base, position: t.chain.position, previous: prev.base,
 			floor: t.chain.time, epoch: t.chain.epoch, created: h.created,
 		}
-	} else if s.base > 0 || r.state.reached() > 0 {
+	} else if s.base > 0 {
 		return damage(", and no segment is before it")
 	}
 	s.segmentHeader = h
@@ -305,6 +308,9 @@ func (r *recovery) remakeLast(s *segment, size int64, bad string) error {
 func (r *recovery) recoverTail() error {
 	s := r.segments[len(r.segments)-1]
 	m := r.state.mark
+	if m.segment > s.base {
+		return r.state.lostSegment(r.dir)
+	}
 	if m.segment != s.base || m.at < segmentHeaderSize {
 		m = mark{}
 	}
@@ -423,7 +429,7 @@ func (r *recovery) scanEpochs(g *segment, s *state, next protocol.Offset) error 
 		return fmt.Errorf("open segment: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // it was opened for reading
-	sc := newScanner(f, g.path, segmentHeaderSize, g.end.Load(), g.segmentHeader.chain())
+	sc := newScanner(f, g.path, segmentHeaderSize, g.end.Load(), g.chain())
 	defer sc.close()
 	for sc.chain.next < next {
 		h, _, err := sc.next()

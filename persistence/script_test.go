@@ -111,11 +111,17 @@ func (w *world) setEpoch() error {
 }
 
 func (w *world) expire() error {
-	r := Retention{
+	return w.expireBy(Retention{
 		Age:     time.Duration(w.rng.IntN(120)) * time.Second,
 		Bytes:   int64(w.rng.IntN(3)) * 4000,
 		Archive: w.rng.IntN(3) == 0, Compress: w.rng.IntN(2) == 0,
-	}
+	})
+}
+
+// expireHalf drops half of the log by its size.
+func (w *world) expireHalf() error { return w.expireBy(Retention{Bytes: w.log.Size() / 2}) }
+
+func (w *world) expireBy(r Retention) error {
 	before := w.log.Start()
 	dispose, err := w.log.Expire(w.clock.now(), r)
 	w.tracef("expire %+v: start %d, %v", r, w.log.Start(), err)

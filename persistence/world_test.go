@@ -78,27 +78,34 @@ func (w *world) tracef(format string, args ...any) {
 
 const worldDir = "/data/t-0-0"
 
+func newWorld(seed uint64) *world {
+	return &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: faultfs.New(seed), clock: newClock(), cutTo: -1}
+}
+
 // simulate runs the world of seed and returns what went wrong.
 func simulate(seed uint64) (st stats, err error) {
-	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: faultfs.New(seed), clock: newClock(), cutTo: -1}
-	defer func() {
-		st = w.stats
-		switch v := recover().(type) {
-		case nil:
-		case verdict:
-			err = fmt.Errorf("seed %d: %s", seed, string(v))
-		default:
-			panic(v)
-		}
-	}()
+	w := newWorld(seed)
+	defer func() { st = w.stats }()
+	defer w.rescue(&err)
 	for range 2 + w.rng.IntN(3) {
 		w.live()
-		w.crash()
+		w.crashWith([]int{0, 50, 100}[w.rng.IntN(3)])
 	}
 	w.crashAt, w.failAt = 0, 0
 	w.reopen()
 	w.mustClose()
 	return w.stats, nil
+}
+
+// rescue turns a verdict into an error.
+func (w *world) rescue(err *error) {
+	switch v := recover().(type) {
+	case nil:
+	case verdict:
+		*err = fmt.Errorf("seed %d: %s", w.seed, string(v))
+	default:
+		panic(v)
+	}
 }
 
 func (w *world) options() Options {
@@ -141,21 +148,32 @@ func (w *world) live() {
 		return
 	}
 	for !w.crashed(w.step()) {
-		if w.log.failed != nil {
-			w.tracef("failed: %v", w.log.failed)
-			w.mustClose()
-			if !w.reopen() {
-				return
-			}
+		if !w.mend() {
+			return
 		}
 	}
 }
 
+// mend opens a log again that has failed. Until then it must acknowledge
+// nothing. It returns false when the machine stopped.
+func (w *world) mend() bool {
+	if w.log.failed == nil {
+		return true
+	}
+	w.tracef("failed: %v", w.log.failed)
+	for range 2 {
+		if err := w.log.Sync(); err == nil {
+			w.failf("a log that has failed acknowledges")
+		}
+	}
+	w.mustClose()
+	return w.reopen()
+}
+
 func (w *world) crashed(err error) bool { return errors.Is(err, faultfs.ErrCrashed) }
 
-// crash replaces the file system by what is left of it.
-func (w *world) crash() {
-	percent := []int{0, 50, 100}[w.rng.IntN(3)]
+// crashWith replaces the file system by what a crash leaves of it.
+func (w *world) crashWith(percent int) {
 	w.stats.crashes++
 	w.tracef("after the crash, %d%% of what was not synced", percent)
 	w.fs.SetHook(nil)
