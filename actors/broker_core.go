@@ -58,13 +58,14 @@ func (c *brokerCore) done(err error) brokerStep {
 }
 
 // stop asks for the end, because of err when that is not nil. It returns whether
-// the end begins now with the step returned; else it begins by itself.
+// the end begins now with the step returned; else it begins when the present
+// step is done. The topics are not waited for: they may open for ever.
 func (c *brokerCore) stop(err error) (brokerStep, bool) {
 	if err != nil {
 		c.err = errors.Join(c.err, err)
 	}
 	c.stopped = true
-	if c.step != stepServing {
+	if c.step != stepServing && c.step != stepTopics {
 		return c.step, false
 	}
 	c.step = stepLeave

@@ -1,9 +1,17 @@
 package actors
 
 import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 	"go.uber.org/goleak"
 
 	"metaq/protocol"
@@ -52,5 +60,174 @@ func TestStartAndStopGoInOrder(t *testing.T) {
 	}
 	if diff := cmp.Diff(want, r.registry.story()); diff != "" {
 		t.Fatal(diff)
+	}
+}
+
+func TestAStartThatFails(t *testing.T) {
+	for name, tc := range map[string]struct {
+		fault func(*rig, *Deps)
+		text  string
+		story []string
+	}{
+		"registry": {
+			func(r *rig, _ *Deps) { r.registry.setFail("register", errDisk) }, "register the broker: input/output error",
+			[]string{"register", "leave", "close registry"},
+		},
+		"topics": {
+			func(r *rig, _ *Deps) { r.registry.setFail("topics", errDisk) }, "open the topics: read the topics from the registry (local): input/output error",
+			[]string{"register", "topics", "leave", "close registry"},
+		},
+		"settings": {
+			func(_ *rig, d *Deps) {
+				d.Topics = []Topic{{Name: "n", Partitions: 1, Config: protocol.TopicConfig{DeletePolicy: ptr("wrong")}}}
+			}, "open the topics: topic n: delete_policy is wrong: write delete,168",
+			[]string{"register", "topics", "create n", "leave", "close registry"},
+		},
+		"gateway": {
+			func(r *rig, d *Deps) { d.Gateway = &fakeGateway{r: r.registry, startErr: errDisk} }, "start the gateway: input/output error",
+			[]string{"register", "topics", "claim t", "gateway start", "leave", "close registry"},
+		},
+		"announcement": {
+			func(r *rig, _ *Deps) { r.registry.setFail("announce", errDisk) }, "announce the broker: input/output error",
+			[]string{"register", "topics", "claim t", "gateway start", "announce", "leave", "gateway drain", "close registry", "gateway close"},
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, d := newRig(t, oneTopic)
+			tc.fault(r, d)
+			_, err := Start(t.Context(), *d)
+			if err == nil || err.Error() != tc.text {
+				t.Fatalf("error %v, want %s", err, tc.text)
+			}
+			if diff := cmp.Diff(tc.story, r.registry.story()); diff != "" {
+				t.Fatal(diff)
+			}
+		})
+	}
+}
+
+func TestAStartThatTakesTooLong(t *testing.T) {
+	r, d := newRig(t, oneTopic)
+	r.registry.setFail("claim t", errDisk)
+	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
+	defer cancel()
+	if _, err := Start(ctx, *d); !errors.Is(err, context.DeadlineExceeded) {
+		t.Fatal(err)
+	}
+	if r.disk.log(t, "t-0-0").isOpen() {
+		t.Fatal("a log is still open")
+	}
+}
+
+func TestWhatCannotGoOnEndsTheBroker(t *testing.T) {
+	t.Run("the gateway", func(t *testing.T) {
+		r, d := newRig(t, oneTopic)
+		s, err := Start(t.Context(), *d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.Fail(errors.New("the connection to NATS was closed"))
+		if err := <-s.Done(); err == nil || err.Error() != "the connection to NATS was closed" {
+			t.Fatal(err)
+		}
+		if r.disk.log(t, "t-0-0").isOpen() {
+			t.Fatal("a log is still open")
+		}
+	})
+	t.Run("a child that crashes", func(t *testing.T) {
+		r, d := newRig(t, oneTopic)
+		d.Publish = func(routes *Routes) {
+			if len(routes.Topics) > 1 {
+				panic("planted")
+			}
+			r.routes.Store(routes)
+		}
+		s, err := Start(t.Context(), *d)
+		if err != nil {
+			t.Fatal(err)
+		}
+		s.env.tell(s.env.system.NewLocalPID(TopicsActor), CreateTopic{protocol.TopicCreate{Topic: "n"}})
+		if err := <-s.Done(); err == nil || !strings.Contains(err.Error(), "actor broker/topics crashed: its stack is in the log") {
+			t.Fatal(err)
+		}
+		for _, name := range []string{"t-0-0", "n-0-0", "n-0-1"} {
+			l := r.disk.log(t, name)
+			waitFor(t, name+" is closed", func() bool { return !l.isOpen() })
+		}
+	})
+}
+
+func TestOptionsOutOfRange(t *testing.T) {
+	_, d := newRig(t)
+	d.Options = Options{Partitions: -1, MaxWait: -time.Second, Sweep: -1}
+	_, err := Start(t.Context(), *d)
+	for _, text := range []string{"Partitions is -1: use 1 to 10000", "MaxWait is -1000000000", "Sweep is -1ns: use a positive time"} {
+		if err == nil || !strings.Contains(err.Error(), text) {
+			t.Errorf("%v does not say %q", err, text)
+		}
+	}
+}
+
+func TestDescriptions(t *testing.T) {
+	r, d := newRig(t, oneTopic)
+	r.start(d)
+	info, ok := r.ask(r.env.system.NewLocalPID(BrokerActor), DescribeBroker{}).(protocol.BrokerInfo)
+	if !ok || !info.Ready || info.Version != "test" || info.Registry != "local" || info.Started.IsZero() {
+		t.Fatalf("%+v", info)
+	}
+	part, ok := r.ask(r.leader("t", 0), Describe{}).(protocol.PartitionInfo)
+	if !ok || part.Leader != 0 || part.Epoch != 1 {
+		t.Fatalf("%+v", part)
+	}
+}
+
+// Events and metrics tell one message's way.
+func TestTheStoryOfAMessage(t *testing.T) {
+	r, d := newRig(t, oneTopic)
+	var mu sync.Mutex
+	var story []string
+	note := func(word string) func(Event) {
+		return func(e Event) {
+			mu.Lock()
+			defer mu.Unlock()
+			story = append(story, fmt.Sprintf("%s %d..%d %v", word, e.First, e.Next, e.Err))
+		}
+	}
+	d.Events = Events{
+		Accept: note("accept"), Append: note("append"), Sync: note("sync"), Commit: note("commit"),
+		Reply: note("reply"), Fetch: note("fetch"), Read: note("read"),
+	}
+	metrics := prometheus.NewRegistry()
+	d.Metrics = metrics
+	r.start(d)
+	offsetOf(t, r.put("a"))
+	r.all()
+	r.disk.log(t, "t-0-0").update(func(l *fakeLog) { l.appendErr = protocol.ErrDiskFull })
+	requireError(t, r.put("b"), protocol.ErrDiskFull)
+	mu.Lock()
+	defer mu.Unlock()
+	want := []string{
+		"accept 0..1 <nil>", "append 0..1 <nil>", "sync 0..1 <nil>", "commit 0..1 <nil>", "reply 0..1 <nil>",
+		"fetch -1..-1 <nil>", "read 0..1 <nil>",
+		"accept 1..2 <nil>", "append 1..1 disk full: make room on the broker's data disk (503)",
+		"reply 1..1 disk full: make room on the data disk of broker 0 (503)",
+	}
+	if diff := cmp.Diff(want, story); diff != "" {
+		t.Fatal(diff)
+	}
+	expected := `
+# HELP metaq_messages_in_total Messages committed. A fall under steady load means that producers are refused or gone.
+# TYPE metaq_messages_in_total counter
+metaq_messages_in_total 1
+# HELP metaq_messages_out_total Messages handed to readers, those in a batch's unread part included.
+# TYPE metaq_messages_out_total counter
+metaq_messages_out_total 1
+# HELP metaq_refusals_total Requests refused by the actors, by code. 503 rising means partitions that do not serve, 409 clients that contradict themselves.
+# TYPE metaq_refusals_total counter
+metaq_refusals_total{code="503"} 1
+`
+	if err := testutil.GatherAndCompare(metrics, strings.NewReader(expected),
+		"metaq_messages_in_total", "metaq_messages_out_total", "metaq_refusals_total"); err != nil {
+		t.Fatal(err)
 	}
 }

@@ -153,6 +153,9 @@ func (t *topics) call(ctx actor.Context, do func(context.Context, Registry) any)
 }
 
 func (t *topics) loaded(ctx actor.Context, m loaded) {
+	if t.ending {
+		return
+	}
 	err := m.err
 	for _, topic := range m.topics {
 		settings, why := t.core.resolve(topic.Name, topic.Config)
@@ -164,6 +167,7 @@ func (t *topics) loaded(ctx actor.Context, m loaded) {
 	}
 	if err != nil {
 		t.starting = false
+		clear(t.core.byName) // none has been opened
 		ctx.Send(ctx.Parent(), stepDone{stepTopics, err})
 		return
 	}
@@ -480,7 +484,7 @@ func (t *topics) refuseWhileEnding(ctx actor.Context) bool {
 // end stops the topics one after the other. Those about which the registry is
 // asked just now come when it has answered.
 func (t *topics) end(ctx actor.Context) {
-	t.ending = true
+	t.ending, t.starting = true, false
 	t.stopTimers()
 	t.endNext(ctx)
 }
