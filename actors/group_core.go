@@ -165,7 +165,7 @@ func (m *member) alive(now time.Time) { m.heard, m.deadline = now, now.Add(m.ses
 
 // touch gives the member's view a new revision. Revisions follow the clock, so
 // that they go on growing after a restart of the coordinator.
-func (m *member) touch(now time.Time) { m.revision = max(m.revision+1, now.UnixMilli()) }
+func (m *member) touch(now time.Time) { m.revision = max(m.revision+1, now.UnixMicro()) }
 
 // name is what MetaQ's strategies sort and hash.
 func (m *member) name() string { return cmp.Or(m.join.Instance, m.join.Member) }

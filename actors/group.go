@@ -1,0 +1,370 @@
+package actors
+
+import (
+	"crypto/rand"
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// askTimeout bounds how long a group waits for the ends of partitions.
+const askTimeout = 2 * time.Second
+
+// group is the shell around groupCore: the actor of one consumer group. It has
+// what its core decides logged by its parent, and answers when that is durable.
+type group struct {
+	all    *groupsShared
+	name   string
+	core   *groupCore
+	routes *Routes
+	log    *slog.Logger
+
+	seq     uint64 // of the last entry that was sent to the log
+	written uint64 // all up to here are durable
+	held    []heldAnswers
+
+	requests   uint64               // received
+	pending    int                  // parts of requests on a worker
+	working    map[*groupAsker]bool // requests with a part there
+	timer      *time.Timer
+	generation uint64 // of the timer
+	touched    time.Time
+	deleted    bool        // and nothing came since
+	current    *groupAsker // the request in hand, for crashed
+}
+
+// heldAnswers wait until all entries up to seq are durable.
+type heldAnswers struct {
+	seq     uint64
+	answers []groupAnswer
+}
+
+// groupAsker is who waits for an answer; the core passes it through.
+type groupAsker struct {
+	to     *actor.PID
+	ticket Ticket
+	done   bool // was answered
+}
+
+// Receive is the actor.
+func (g *group) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *GroupRequest:
+		g.request(ctx, m)
+	case groupWritten:
+		g.written = m.seq
+		g.answerHeld(ctx)
+		if g.deleted && g.written == g.seq {
+			ctx.Send(ctx.Parent(), groupIdle{g.name, g.requests})
+			g.deleted = false
+		}
+	case groupsRoutes:
+		g.routes = m.routes
+		g.perform(ctx, g.core.topicsChanged(g.all.now(), m.lists))
+	case groupTick:
+		if m.generation == g.generation {
+			g.timer = nil
+			g.tick(ctx)
+		}
+	case groupThen:
+		if m.owner == g {
+			m.do(ctx)
+		}
+	case groupAbandon:
+		g.end(ctx, m.refusal)
+		ctx.Stop(ctx.Self())
+	case *actor.Started:
+		g.touched = g.all.now()
+		g.perform(ctx, g.core.settle(g.all.now()))
+	case *actor.Stopping:
+		g.end(ctx, protocol.ErrUnavailable.With("group %s stops on this broker: try again", g.name))
+	}
+}
+
+// request runs one step of the core, or begins to find what the step needs.
+func (g *group) request(ctx actor.Context, m *GroupRequest) {
+	now := g.all.now()
+	g.requests++
+	g.touched, g.deleted = now, false
+	to := &groupAsker{to: ctx.Sender(), ticket: m.Ticket}
+	g.current = to
+	defer func() { g.current = nil }()
+	switch r := m.Request.(type) {
+	case protocol.GroupJoin:
+		if r.Member == "" {
+			r.Member = rand.Text()
+		}
+		g.perform(ctx, g.core.join(now, r, to))
+	case protocol.GroupHeartbeat:
+		g.perform(ctx, g.core.heartbeat(now, r, to))
+	case protocol.GroupLeave:
+		g.perform(ctx, g.core.leave(now, r, to))
+	case protocol.GroupCommit:
+		g.perform(ctx, g.core.commit(now, r, to))
+	case GroupCommitted:
+		g.answer(ctx, groupAnswer{to, g.core.committed()})
+	case GroupDescribe:
+		g.describe(ctx, to)
+	case protocol.GroupReset:
+		g.reset(ctx, r, to)
+	case protocol.GroupDelete:
+		effects, deleted := g.core.removeAll(now, r.Force, to)
+		g.perform(ctx, effects)
+		if deleted {
+			g.core = newGroupCore(g.name, &groupImage{epoch: g.core.epoch}, g.core.routes, now)
+			g.deleted = true
+		}
+	default:
+		g.answer(ctx, groupAnswer{to, protocol.ErrInternal.With("a group cannot take %T", m.Request)})
+	}
+}
+
+// perform carries out what the core decided. What a step logs is durable before
+// any of its answers, and those of later steps, are given.
+func (g *group) perform(ctx actor.Context, e groupEffects) {
+	if e.entry != nil {
+		g.seq++
+		ctx.Send(ctx.Parent(), groupWrite{entry: *e.entry, from: ctx.Self(), seq: g.seq})
+	}
+	if len(e.answers) > 0 {
+		g.held = append(g.held, heldAnswers{g.seq, e.answers})
+		g.answerHeld(ctx)
+	}
+	if len(e.resolve) > 0 {
+		g.resolve(ctx, e.resolve)
+	}
+	g.arm(ctx)
+}
+
+func (g *group) answerHeld(ctx actor.Context) {
+	n := 0
+	for n < len(g.held) && g.held[n].seq <= g.written {
+		for _, a := range g.held[n].answers {
+			g.answer(ctx, a)
+		}
+		n++
+	}
+	g.held = g.held[n:]
+}
+
+func (g *group) answer(ctx actor.Context, a groupAnswer) {
+	to, ok := a.to.(*groupAsker)
+	if !ok || to.done {
+		return
+	}
+	to.done = true
+	delete(g.working, to)
+	to.ticket.Release()
+	if err, refused := a.value.(error); refused {
+		g.all.refused(err)
+		respond(ctx, to.to, wireError(err))
+		return
+	}
+	respond(ctx, to.to, a.value)
+}
+
+// arm sets the one timer for what is due next, or for the look whether the group
+// is idle.
+func (g *group) arm(ctx actor.Context) {
+	now := g.all.now()
+	at, some := g.core.due()
+	if !some {
+		at = g.touched.Add(g.all.deps.Idle)
+	}
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	g.generation++
+	g.timer = g.all.later(max(at.Sub(now), 0), ctx.Self(), groupTick{g.generation})
+}
+
+func (g *group) tick(ctx actor.Context) {
+	now := g.all.now()
+	g.perform(ctx, g.core.tick(now))
+	idle := now.Sub(g.touched) >= g.all.deps.Idle && len(g.core.members) == 0 && len(g.held) == 0 && g.pending == 0
+	if idle && g.written == g.seq {
+		g.touched = now
+		g.arm(ctx)
+		ctx.Send(ctx.Parent(), groupIdle{g.name, g.requests})
+	}
+}
+
+// work runs slow on a worker, and then rest as a message of this incarnation.
+func (g *group) work(ctx actor.Context, slow func(), rest func(actor.Context)) {
+	self := ctx.Self()
+	g.pending++
+	g.all.workers.run(func() {
+		slow()
+		g.all.system.Root.Send(self, groupThen{g, func(ctx actor.Context) {
+			g.pending--
+			rest(ctx)
+		}})
+	})
+}
+
+// leader finds who leads a partition; nil when nobody does, or when it is not
+// known.
+func (g *group) leader(at protocol.TopicPartition) *actor.PID {
+	if g.routes == nil || g.routes.Topics[at.Topic] == nil {
+		return nil
+	}
+	pid, _ := g.routes.Topics[at.Topic].Leader(at.Partition)
+	return pid
+}
+
+// resolve looks start positions up.
+func (g *group) resolve(ctx actor.Context, asks []groupResolve) {
+	for len(asks) > 0 {
+		// Those with the same start, which is nearly always all, go together.
+		start := asks[0].start
+		var ats []protocol.TopicPartition
+		var leaders []*actor.PID
+		var rest []groupResolve
+		for _, a := range asks {
+			if a.start != start {
+				rest = append(rest, a)
+				continue
+			}
+			ats, leaders = append(ats, a.at), append(leaders, g.leader(a.at))
+		}
+		asks = rest
+		var got []ends
+		g.work(ctx, func() { got = askOffsets(g.all.system, leaders, requestFor(start), askTimeout) }, func(ctx actor.Context) {
+			for i := range got {
+				g.perform(ctx, g.core.resolved(g.all.now(), ats[i], placeOf(start, got[i].reply), got[i].err))
+			}
+		})
+	}
+}
+
+// reset finds the offsets to reset to, and then resets.
+func (g *group) reset(ctx actor.Context, r protocol.GroupReset, to *groupAsker) {
+	err := g.core.mayReset(r.Force)
+	ids := r.Partitions
+	if err == nil {
+		ids, err = g.resetPartitions(r)
+	}
+	if err != nil {
+		g.answer(ctx, groupAnswer{to, err})
+		return
+	}
+	leaders := make([]*actor.PID, len(ids))
+	for i, id := range ids {
+		leaders[i] = g.leader(protocol.TopicPartition{Topic: r.Topic, Partition: id})
+	}
+	var got []ends
+	g.working[to] = true
+	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, requestFor(r.To), askTimeout) }, func(ctx actor.Context) {
+		offsets := make([]protocol.GroupPosition, len(ids))
+		for i, id := range ids {
+			if got[i].err != nil {
+				g.answer(ctx, groupAnswer{to, protocol.ErrUnavailable.With("nothing was reset: %s %s: %v", r.Topic, id, got[i].err)})
+				return
+			}
+			offsets[i] = protocol.GroupPosition{Topic: r.Topic, Partition: id, Offset: placeOf(r.To, got[i].reply)}
+		}
+		g.perform(ctx, g.core.reset(g.all.now(), offsets, r.Force, to))
+	})
+}
+
+// resetPartitions are the partitions that a reset names.
+func (g *group) resetPartitions(r protocol.GroupReset) ([]protocol.PartitionID, error) {
+	var topic *TopicRoute
+	if g.routes != nil {
+		topic = g.routes.Topics[r.Topic]
+	}
+	if topic == nil {
+		return nil, protocol.ErrNoTopic.With("no topic %s", r.Topic)
+	}
+	if len(r.Partitions) == 0 {
+		return topic.All, nil
+	}
+	for _, id := range r.Partitions {
+		if _, known := topic.Leader(id); !known {
+			return nil, protocol.ErrNoPartition.With("topic %s has no partition %s: see metaq topic info %s", r.Topic, id, r.Topic)
+		}
+	}
+	return r.Partitions, nil
+}
+
+// describe answers with the group's state and the lag of each partition.
+func (g *group) describe(ctx actor.Context, to *groupAsker) {
+	info := g.core.info(g.all.now())
+	info.Coordinator = g.all.deps.BrokerID
+	leaders := make([]*actor.PID, len(info.Partitions))
+	for i := range leaders {
+		p := &info.Partitions[i]
+		leaders[i] = g.leader(protocol.TopicPartition{Topic: p.Topic, Partition: p.Partition})
+	}
+	var got []ends
+	g.working[to] = true
+	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, protocol.OffsetsRequest{}, askTimeout) }, func(ctx actor.Context) {
+		for i := range got {
+			addEnds(&info, &info.Partitions[i], &got[i])
+		}
+		g.answer(ctx, groupAnswer{to, info})
+	})
+}
+
+// addEnds puts the ends of a partition and the lag into a row. What retention has
+// taken away cannot be consumed any more and is no lag.
+func addEnds(info *protocol.GroupInfo, row *protocol.GroupPartition, e *ends) {
+	if e.err != nil {
+		row.Error = e.err.Error()
+		return
+	}
+	row.LogStart, row.EndOffset = &e.reply.LogStart, &e.reply.EndOffset
+	if row.Committed == nil {
+		return
+	}
+	lag := max(int64(e.reply.EndOffset-max(*row.Committed, e.reply.LogStart)), 0)
+	row.Lag = &lag
+	info.Lag += lag
+}
+
+// end answers everybody: this incarnation decides nothing more.
+func (g *group) end(ctx actor.Context, refusal *protocol.Error) {
+	if g.timer != nil {
+		g.timer.Stop()
+		g.timer = nil
+	}
+	for _, h := range g.held {
+		for _, a := range h.answers {
+			g.answer(ctx, groupAnswer{a.to, refusal})
+		}
+	}
+	g.held = nil
+	for to := range g.working {
+		g.answer(ctx, groupAnswer{to, refusal})
+	}
+	for _, a := range g.core.dismissAll(refusal) {
+		g.answer(ctx, a)
+	}
+}
+
+// crashed answers everybody; the parent makes a new group from the log at the
+// next request.
+func (g *group) crashed(ctx actor.Context, err error) {
+	refusal := protocol.ErrUnavailable.With("%v: try again", err)
+	if g.current != nil {
+		g.answer(ctx, groupAnswer{g.current, refusal})
+	}
+	g.end(ctx, refusal)
+}
+
+// partitionLists are the partitions of all topics.
+func partitionLists(r *Routes) map[string][]protocol.PartitionID {
+	if r == nil {
+		return nil
+	}
+	out := make(map[string][]protocol.PartitionID, len(r.Topics))
+	for name, t := range r.Topics {
+		if len(t.All) > 0 {
+			out[name] = t.All
+		}
+	}
+	return out
+}

@@ -1,0 +1,130 @@
+package actors
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"metaq/protocol"
+)
+
+// GroupRequest is a request to a consumer group, sent to Groups.PID. Request is
+// one of protocol.GroupJoin, GroupHeartbeat, GroupLeave, GroupCommit, GroupReset
+// and GroupDelete, checked where the type has a Check, or GroupDescribe or
+// GroupCommitted. It is answered once with the reply that package protocol names,
+// or with an error.
+type GroupRequest struct {
+	Group   string // checked
+	Request any
+	Ticket  Ticket
+}
+
+// GroupDescribe asks a group for its state. Answer: protocol.GroupInfo.
+type GroupDescribe struct{}
+
+// GroupCommitted asks a group for its offsets. Answer: protocol.GroupOffsets.
+type GroupCommitted struct{}
+
+// ListGroups asks for the groups of this broker. Answer: protocol.GroupList.
+type ListGroups struct{}
+
+// Coordination is what groups need from the registry of a cluster. Its calls may
+// block until ctx ends, so actors make them on a worker; they may come from any
+// goroutine.
+type Coordination interface {
+	// ClaimGroup makes this broker the group's coordinator. Each claim, also one
+	// of what is held already, gives the epoch after the last one.
+	ClaimGroup(ctx context.Context, group string) (protocol.Epoch, error)
+	// GroupOffsets reads the mirrored offsets of a group, whoever wrote them.
+	GroupOffsets(ctx context.Context, group string) ([]protocol.GroupPosition, error)
+	// MirrorOffsets writes what changed, by group. It is called at most once a
+	// GroupsDeps.SyncTime; after an error the same offsets, or newer ones, come
+	// again.
+	MirrorOffsets(ctx context.Context, changed map[string][]protocol.GroupPosition) error
+}
+
+// GroupsDeps is what StartGroups needs from the assembly. Fields without the word
+// "optional" must be set.
+type GroupsDeps struct {
+	System   *actor.ActorSystem
+	BrokerID int
+	// OpenLog recovers the log of the groups, or creates it. It is called on a
+	// worker, and again after the log has failed. Segments of about 1 MiB suit.
+	OpenLog func() (Log, error)
+	// Coordination (optional): without it this broker coordinates all groups.
+	Coordination Coordination
+	// SyncTime is the time between two mirrors of offsets. Default 5 s. Short costs
+	// writes to the registry; long lets groups process more again when another
+	// broker takes over.
+	SyncTime time.Duration
+	Logger   *slog.Logger
+	Metrics  prometheus.Registerer // optional
+	Now      func() time.Time      // optional, default time.Now
+	// Retry and MaxRetry are the first and the longest wait before the log is
+	// opened again, or a group claimed again. Defaults 100 ms and 30 s.
+	Retry, MaxRetry time.Duration
+	// Idle is how long a group without members keeps its actor. Default 1 min.
+	Idle time.Duration
+	// SnapshotBytes is how much is logged between two snapshots, which let older
+	// segments go. Default 1 MiB; at least four times a snapshot's size is used.
+	SnapshotBytes int64
+}
+
+func (d GroupsDeps) withDefaults() GroupsDeps {
+	def(&d.SyncTime, 5*time.Second)
+	def(&d.Retry, 100*time.Millisecond)
+	def(&d.MaxRetry, 30*time.Second)
+	def(&d.Idle, time.Minute)
+	def(&d.SnapshotBytes, 1<<20)
+	if d.Now == nil {
+		d.Now = time.Now
+	}
+	return d
+}
+
+// Messages between the groups actor, its groups, workers and timers.
+type (
+	groupsFlush  struct{}
+	groupsOpened struct {
+		store  Log
+		images groupImages
+		err    error
+	}
+	groupsRoutes struct {
+		routes *Routes
+		lists  map[string][]protocol.PartitionID // the partitions of all topics
+	}
+	groupsStop struct{}
+	groupsEnd  struct{} // all groups have stopped
+	mirrorDue  struct{}
+	mirrorDone struct {
+		offsets map[string][]protocol.GroupPosition
+		err     error
+	}
+	groupClaimed struct {
+		group   string
+		epoch   protocol.Epoch
+		offsets []protocol.GroupPosition
+		foreign bool // offsets are the truth: another broker coordinated the group
+		err     error
+	}
+	groupWrite struct { // from a group; answered with groupWritten
+		entry groupEntry
+		from  *actor.PID
+		seq   uint64
+	}
+	groupWritten struct{ seq uint64 }
+	groupAbandon struct{ refusal *protocol.Error } // what the group decided is not in the log
+	groupIdle    struct {                          // from a group that could go
+		group    string
+		requests uint64
+	}
+	groupTick struct{ generation uint64 }
+	groupThen struct { // the rest of a request, after a worker's part
+		owner *group
+		do    func(actor.Context)
+	}
+)

@@ -1,0 +1,441 @@
+package actors
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
+
+	"metaq/protocol"
+)
+
+// GroupsActor is the name of the groups actor, for ActorSystem.NewLocalPID.
+const GroupsActor = "groups"
+
+// Groups are the consumer groups that this broker coordinates. Its methods may be
+// called from any goroutine.
+type Groups struct {
+	pid    *actor.PID
+	shared *groupsShared
+	over   chan struct{} // closed when the actor and its groups have stopped
+	once   sync.Once
+}
+
+// groupsShared is what the groups actor and its groups share. It does not change.
+type groupsShared struct {
+	deps    GroupsDeps
+	system  *actor.ActorSystem
+	log     *slog.Logger
+	now     func() time.Time
+	workers *workers
+	metrics groupsMetrics
+}
+
+type groupsMetrics struct {
+	groups   prometheus.Gauge
+	entries  prometheus.Counter
+	refusals *prometheus.CounterVec
+	mirrors  prometheus.Counter
+}
+
+// groupWorkers is how many look-ups, claims and mirrors run at a time.
+const groupWorkers = 32
+
+// later sends m to an actor after d.
+func (s *groupsShared) later(d time.Duration, to *actor.PID, m any) *time.Timer {
+	return time.AfterFunc(d, func() { s.system.Root.Send(to, m) })
+}
+
+func (s *groupsShared) refused(err error) {
+	s.metrics.refusals.WithLabelValues(fmt.Sprint(protocol.AsError(err).Code)).Inc()
+}
+
+func newGroupsMetrics(r prometheus.Registerer) groupsMetrics {
+	f := promauto.With(r)
+	return groupsMetrics{
+		groups: f.NewGauge(prometheus.GaugeOpts{
+			Namespace: "metaq", Name: "groups_active",
+			Help: "Consumer groups with an actor: those with members, and those asked for in the last minute.",
+		}),
+		entries: f.NewCounter(prometheus.CounterOpts{
+			Namespace: "metaq", Name: "group_log_entries_total",
+			Help: "Entries of the groups' log: commits and changes of membership. A rise without more consumers means that groups do not come to rest.",
+		}),
+		refusals: f.NewCounterVec(prometheus.CounterOpts{
+			Namespace: "metaq", Name: "group_refusals_total",
+			Help: "Requests of group members refused, by code. 409 and 404 rising mean members that lose their sessions.",
+		}, []string{"code"}),
+		mirrors: f.NewCounter(prometheus.CounterOpts{
+			Namespace: "metaq", Name: "group_mirrors_total",
+			Help: "Writes of offsets to the registry: at most one each zk.zkSyncTimeMs.",
+		}),
+	}
+}
+
+// StartGroups starts the groups actor. It returns at once: until the log is open,
+// requests are refused as not available now. Stop it after the gateway has drained
+// and before the partitions' system stops.
+func StartGroups(d GroupsDeps) (*Groups, error) {
+	d = d.withDefaults()
+	shared := &groupsShared{
+		deps: d, system: d.System, log: d.Logger, now: d.Now, workers: newWorkers(groupWorkers), metrics: newGroupsMetrics(d.Metrics),
+	}
+	g := &Groups{shared: shared, over: make(chan struct{})}
+	// A group that crashes is made anew from the log by its next request, not from
+	// what it was at its birth.
+	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
+	pid, err := spawn(d.System.Root, GroupsActor, d.Logger, func() receiver {
+		return &groups{groupsShared: shared, ended: g.ended}
+	}, actor.WithSupervisor(stop), actor.WithGuardian(actor.RestartingSupervisorStrategy()))
+	if err != nil {
+		return nil, err
+	}
+	g.pid = pid
+	return g, nil
+}
+
+func (g *Groups) ended() { g.once.Do(func() { close(g.over) }) }
+
+// PID is where to send a *GroupRequest or ListGroups.
+func (g *Groups) PID() *actor.PID { return g.pid }
+
+// Publish takes a new picture of the routes.
+func (g *Groups) Publish(r *Routes) {
+	g.shared.system.Root.Send(g.pid, groupsRoutes{r, partitionLists(r)})
+}
+
+// Stop stops all groups, mirrors what is not mirrored yet, and closes the log. It
+// returns when all that has happened, or when ctx ends; the stop then goes on. It
+// may be called again.
+func (g *Groups) Stop(ctx context.Context) error {
+	select {
+	case <-g.over:
+	default:
+		g.shared.system.Root.Send(g.pid, groupsStop{})
+	}
+	select {
+	case <-g.over:
+		g.shared.workers.wait()
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("stop the groups: %w; they go on stopping", ctx.Err())
+	}
+}
+
+// groups is the parent of all groups. It owns their log: it is the one who knows
+// what is durable, and gives a group the image to begin with.
+type groups struct {
+	*groupsShared
+	ended func()
+
+	journal  groupLog
+	refusal  *protocol.Error // while the log is not open
+	attempt  int
+	opening  bool
+	children map[string]*groupChild // by group
+	names    uint64
+	routes   groupsRoutes
+
+	claims   map[string]protocol.Epoch
+	claiming map[string][]*groupClaimant
+
+	unmirrored map[string]map[protocol.TopicPartition]protocol.Offset
+	mirroring  bool
+	timer      *time.Timer
+	stopping   bool
+}
+
+type groupChild struct {
+	pid      *actor.PID
+	requests uint64 // forwarded
+}
+
+// groupClaimant is a request that waits for its group's claim.
+type groupClaimant struct {
+	request *GroupRequest
+	from    *actor.PID
+}
+
+// Receive is the actor.
+func (g *groups) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *GroupRequest:
+		g.request(ctx, m, ctx.Sender())
+	case groupWrite:
+		if g.stage(ctx, m) {
+			ctx.Send(ctx.Self(), groupsFlush{})
+		}
+	case groupsFlush:
+		g.flush(ctx, false)
+	case ListGroups:
+		g.list(ctx)
+	case groupsRoutes:
+		g.routes = m
+		for _, c := range g.children {
+			ctx.Send(c.pid, m)
+		}
+	case groupIdle:
+		if c := g.children[m.group]; c != nil && c.requests == m.requests {
+			ctx.Poison(c.pid)
+			g.forget(m.group)
+		}
+	case groupClaimed:
+		g.claimed(ctx, m)
+	case groupsOpened:
+		g.opened(ctx, m)
+	case mirrorDue:
+		g.timer = nil
+		g.mirror(ctx)
+	case mirrorDone:
+		g.mirrored(ctx, m)
+	case groupsStop:
+		g.stop(ctx)
+	case groupsEnd:
+		g.end(ctx)
+	case *actor.Terminated:
+		g.childGone(ctx, m.Who)
+	case *actor.Started:
+		g.children, g.claims, g.claiming = map[string]*groupChild{}, map[string]protocol.Epoch{}, map[string][]*groupClaimant{}
+		g.unmirrored = map[string]map[protocol.TopicPartition]protocol.Offset{}
+		g.open(ctx)
+	case *actor.Restarting:
+		g.journal.close(g.log)
+	case *actor.Stopped:
+		g.ended()
+	}
+}
+
+// crashed has nobody of its own to answer: the groups answer when they stop.
+func (g *groups) crashed(actor.Context, error) {}
+
+// open lets a worker open the log and replay it.
+func (g *groups) open(ctx actor.Context) {
+	if g.refusal == nil {
+		g.refusal = protocol.ErrUnavailable.With("the groups' log is being opened: try again")
+	}
+	wait := time.Duration(0)
+	if g.attempt > 0 {
+		wait = min(g.deps.Retry<<min(g.attempt-1, 20), g.deps.MaxRetry)
+	}
+	g.attempt++
+	g.opening = true
+	self := ctx.Self()
+	work := func() {
+		g.workers.run(func() {
+			var m groupsOpened
+			if m.store, m.err = g.deps.OpenLog(); m.err == nil {
+				if m.images, m.err = replayGroups(m.store); m.err != nil {
+					m.err = errors.Join(m.err, m.store.Close())
+				}
+			}
+			g.system.Root.Send(self, m)
+		})
+	}
+	if wait == 0 {
+		work()
+		return
+	}
+	time.AfterFunc(wait, work)
+}
+
+// opened takes the worker's result. Groups with members begin at once, so that
+// the sessions of members that are gone end.
+func (g *groups) opened(ctx actor.Context, m groupsOpened) {
+	g.opening = false
+	switch {
+	case g.stopping && m.err == nil:
+		g.journal = groupLog{store: m.store}
+		ctx.Send(ctx.Self(), groupsEnd{})
+		return
+	case g.stopping:
+		ctx.Send(ctx.Self(), groupsEnd{})
+		return
+	case m.err != nil && Damaged(m.err):
+		g.log.Error("groups' log is damaged, no group is coordinated here", "error", m.err)
+		g.refusal = protocol.ErrUnavailable.With("the groups' log is damaged: %v", m.err)
+		return
+	case m.err != nil:
+		g.log.Warn("cannot open the groups' log, trying again", "error", m.err)
+		g.refusal = protocol.ErrUnavailable.With("the groups' log cannot be opened: %v", m.err)
+		g.open(ctx)
+		return
+	}
+	g.journal = newGroupLog(m.store, m.images, g.deps.SnapshotBytes)
+	g.refusal, g.attempt = nil, 0
+	g.log.Info("groups' log opened", "groups", len(m.images), "end_offset", int64(m.store.Next()))
+	for name, image := range m.images {
+		if len(image.state.Members) > 0 {
+			g.wakeUp(ctx, name)
+		}
+	}
+}
+
+// wakeUp spawns a group, or claims it first.
+func (g *groups) wakeUp(ctx actor.Context, name string) {
+	if g.claim(ctx, name) {
+		g.child(ctx, name)
+	}
+}
+
+// request forwards to the group's actor, which is made when it is not there.
+func (g *groups) request(ctx actor.Context, m *GroupRequest, from *actor.PID) {
+	if err := g.refuse(m); err != nil {
+		m.Ticket.Release()
+		g.refused(err)
+		respond(ctx, from, err)
+		return
+	}
+	if !g.claim(ctx, m.Group) {
+		g.claiming[m.Group] = append(g.claiming[m.Group], &groupClaimant{m, from})
+		return
+	}
+	c := g.child(ctx, m.Group)
+	if c == nil {
+		m.Ticket.Release()
+		respond(ctx, from, errGone)
+		return
+	}
+	c.requests++
+	if from == nil {
+		ctx.Send(c.pid, m)
+		return
+	}
+	ctx.RequestWithCustomSender(c.pid, m, from)
+}
+
+// refuse says why a request goes nowhere.
+func (g *groups) refuse(m *GroupRequest) error {
+	if g.stopping {
+		return errGone
+	}
+	if g.refusal != nil {
+		return g.refusal
+	}
+	if g.children[m.Group] != nil || g.journal.images[m.Group] != nil {
+		return nil
+	}
+	switch m.Request.(type) {
+	case protocol.GroupJoin, protocol.GroupReset: // they make a group
+		return nil
+	case protocol.GroupHeartbeat, protocol.GroupCommit, protocol.GroupLeave:
+		return protocol.ErrNoMember.With("group %s has no members: join again under a new name", m.Group)
+	default:
+		return protocol.ErrNoGroup.With("no group %s: see metaq group ls", m.Group)
+	}
+}
+
+// child returns the group's actor. Everything staged is written first: what a
+// group before it decided is then in the image.
+func (g *groups) child(ctx actor.Context, name string) *groupChild {
+	if c := g.children[name]; c != nil {
+		return c
+	}
+	g.flush(ctx, true)
+	if g.refusal != nil {
+		return nil
+	}
+	image := g.journal.images[name]
+	if image == nil {
+		image = &groupImage{}
+	}
+	image = image.clone()
+	image.epoch = max(image.epoch, g.claims[name])
+	routes, shared := g.routes, g.groupsShared
+	g.names++
+	// The one before may not have gone yet: each has a name of its own.
+	pid, err := spawn(ctx, fmt.Sprintf("%s-%d", name, g.names), g.log, func() receiver {
+		return &group{
+			all: shared, name: name, routes: routes.routes, working: map[*groupAsker]bool{},
+			log: shared.log.With("group", name), core: newGroupCore(name, image, routes.lists, shared.now()),
+		}
+	})
+	if err != nil {
+		g.log.Error("cannot spawn group", "group", name, "error", err)
+		return nil
+	}
+	c := &groupChild{pid: pid}
+	g.children[name] = c
+	g.metrics.groups.Inc()
+	return c
+}
+
+func (g *groups) forget(name string) {
+	delete(g.children, name)
+	g.metrics.groups.Dec()
+}
+
+// childGone forgets a group that has crashed; when the groups stop, it looks
+// whether that was the last one.
+func (g *groups) childGone(ctx actor.Context, who *actor.PID) {
+	for name, c := range g.children {
+		if c.pid.Equal(who) {
+			g.forget(name)
+		}
+	}
+	if g.stopping && len(g.children) == 0 && !g.opening {
+		// What the groups sent to be logged comes before this.
+		ctx.Send(ctx.Self(), groupsEnd{})
+	}
+}
+
+// abandon stops groups whose decisions did not reach the log.
+func (g *groups) abandon(ctx actor.Context, refusal *protocol.Error, whose func(*actor.PID) bool) {
+	for name, c := range g.children {
+		if whose(c.pid) {
+			ctx.Send(c.pid, groupAbandon{refusal})
+			g.forget(name)
+		}
+	}
+}
+
+// list answers with the groups of the log.
+func (g *groups) list(ctx actor.Context) {
+	if g.refusal != nil {
+		respond(ctx, ctx.Sender(), error(g.refusal))
+		return
+	}
+	reply := protocol.GroupList{Groups: []protocol.GroupSummary{}}
+	for name, image := range g.journal.images {
+		reply.Groups = append(reply.Groups, protocol.GroupSummary{
+			Group: name, Members: len(image.state.Members), Generation: image.state.Generation, Topics: image.topics(),
+		})
+	}
+	slices.SortFunc(reply.Groups, func(a, b protocol.GroupSummary) int { return cmp.Compare(a.Group, b.Group) })
+	respond(ctx, ctx.Sender(), reply)
+}
+
+// stop lets the groups end what they have begun.
+func (g *groups) stop(ctx actor.Context) {
+	if g.stopping {
+		return
+	}
+	g.stopping = true
+	for _, c := range g.children {
+		ctx.Poison(c.pid)
+	}
+	for name := range g.claiming {
+		g.refuseClaimants(ctx, name, errGone)
+	}
+	if len(g.children) == 0 && !g.opening {
+		ctx.Send(ctx.Self(), groupsEnd{})
+	}
+}
+
+// end closes the log once no group is left.
+func (g *groups) end(ctx actor.Context) {
+	g.flush(ctx, true)
+	g.journal.close(g.log)
+	if g.timer != nil {
+		g.timer.Stop()
+	}
+	g.lastMirror()
+	ctx.Stop(ctx.Self())
+}

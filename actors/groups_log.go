@@ -1,0 +1,242 @@
+package actors
+
+import (
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// groupLog is the log of all groups: one record for each step that changed
+// something. Many steps share a write and a sync.
+type groupLog struct {
+	store    Log // nil while it is not open
+	images   groupImages
+	staged   []groupWrite
+	flushing bool // a flush message is on its way
+	seen     int  // staged when it was sent
+
+	builder protocol.BatchBuilder
+	synced  protocol.Offset // all below is durable
+	every   int64           // bytes between two snapshots, at least
+	logged  int64           // bytes since the last snapshot began, itself included
+	last    int64           // size of the last snapshot
+}
+
+// replayed and snapshots are read and written in pieces of this size.
+const groupLogPiece = 1 << 20
+
+// newGroupLog continues a log that was replayed to images. Where its last
+// snapshot is, is not known: all of it counts as needed.
+func newGroupLog(store Log, images groupImages, every int64) groupLog {
+	return groupLog{store: store, images: images, every: every, logged: store.Size(), synced: store.Next()}
+}
+
+// replayGroups reads the images from a log.
+func replayGroups(store Log) (groupImages, error) {
+	images := groupImages{}
+	var buf []byte
+	for at, end := store.Start(), store.Next(); at < end; {
+		var err error
+		if buf, err = store.Read(buf[:0], at, end, groupLogPiece); err != nil {
+			return nil, fmt.Errorf("read the groups' log at offset %d: %w", at, err)
+		}
+		if len(buf) == 0 {
+			return nil, errNothingRead
+		}
+		for b := buf; len(b) > 0; {
+			h, err := protocol.ParseBatchHeader(b)
+			if err != nil || h.Length > len(b) {
+				return nil, fmt.Errorf("the groups' log at offset %d: %w", at, errors.Join(err, protocol.ErrShortBatch))
+			}
+			for rec, err := range protocol.DecodeRecords(&h, b) {
+				if err != nil {
+					return nil, fmt.Errorf("the groups' log at offset %d: %w", at, err)
+				}
+				e, err := decodeGroupEntry(rec.Value)
+				if err != nil {
+					return nil, fmt.Errorf("offset %d: %w", rec.Offset, err)
+				}
+				images.apply(&e)
+			}
+			b, at = b[h.Length:], h.Next()
+		}
+	}
+	return images, nil
+}
+
+// stage takes an entry for the next write; true when a flush must be sent.
+func (g *groups) stage(ctx actor.Context, w groupWrite) bool {
+	if g.journal.store == nil {
+		ctx.Send(w.from, groupAbandon{g.refusal})
+		return false
+	}
+	j := &g.journal
+	j.staged = append(j.staged, w)
+	if j.flushing {
+		return false
+	}
+	j.flushing, j.seen = true, len(j.staged)
+	return true
+}
+
+// flush writes all that is staged with one write and one sync, and then lets the
+// groups answer. While more keeps coming it waits for what is already in the
+// mailbox, unless it is forced.
+func (g *groups) flush(ctx actor.Context, force bool) {
+	j := &g.journal
+	if !force {
+		if len(j.staged) > j.seen {
+			j.seen = len(j.staged)
+			ctx.Send(ctx.Self(), groupsFlush{})
+			return
+		}
+		j.flushing = false
+	}
+	if len(j.staged) == 0 || j.store == nil {
+		return
+	}
+	writes := j.staged
+	j.staged = nil
+	entries := make([]groupEntry, len(writes))
+	for i := range writes {
+		entries[i] = writes[i].entry
+	}
+	if err := j.write(entries, g.now().UnixMilli()); err != nil {
+		g.writeFailed(ctx, writes, err)
+		return
+	}
+	g.metrics.entries.Add(float64(len(writes)))
+	done := map[*actor.PID]uint64{}
+	for i := range writes {
+		done[writes[i].from] = writes[i].seq
+		g.noteMirror(ctx, &entries[i])
+	}
+	for to, seq := range done {
+		ctx.Send(to, groupWritten{seq})
+	}
+	if j.logged > max(j.every, 4*j.last) {
+		g.snapshot(ctx)
+	}
+}
+
+// writeFailed stops the groups whose steps are lost. A full disk spoils nothing
+// else; after any other error the log is opened again.
+func (g *groups) writeFailed(ctx actor.Context, writes []groupWrite, err error) {
+	if errors.Is(err, protocol.ErrDiskFull) {
+		lost := map[string]bool{}
+		for i := range writes {
+			lost[writes[i].from.Id] = true
+		}
+		g.abandon(ctx, protocol.ErrDiskFull, func(pid *actor.PID) bool { return lost[pid.Id] })
+		return
+	}
+	g.log.Error("groups' log failed and is opened again", "error", err)
+	g.refusal = protocol.ErrUnavailable.With("the groups' log has failed and is opened again: try again")
+	g.abandon(ctx, g.refusal, func(*actor.PID) bool { return true })
+	_ = g.journal.store.Close() // its error was told
+	g.journal = groupLog{}
+	if !g.stopping {
+		g.open(ctx)
+	}
+}
+
+// write appends entries, syncs, and applies them.
+func (j *groupLog) write(entries []groupEntry, millis int64) error {
+	for left := entries; len(left) > 0; {
+		n, err := j.append(left, millis)
+		if err != nil {
+			return err
+		}
+		left = left[n:]
+	}
+	if err := j.store.Sync(); err != nil {
+		return fmt.Errorf("sync: %w", err)
+	}
+	j.synced = j.store.Next()
+	for i := range entries {
+		j.images.apply(&entries[i])
+	}
+	return nil
+}
+
+// append writes as many entries as make a batch of moderate size.
+func (j *groupLog) append(entries []groupEntry, millis int64) (int, error) {
+	j.builder.Reset()
+	n := 0
+	for n < len(entries) && j.builder.Size() < groupLogPiece {
+		value, err := entries[n].encode()
+		if err != nil {
+			return 0, err
+		}
+		rec := protocol.Record{Time: millis, Key: []byte(entries[n].Group), Value: value}
+		if err := j.builder.Add(&rec); err != nil {
+			if n > 0 && errors.Is(err, protocol.ErrBatchFull) {
+				break
+			}
+			return 0, fmt.Errorf("entry of group %s: %w", entries[n].Group, err)
+		}
+		n++
+	}
+	metaqLen := j.builder.MetaqLen()
+	b := j.builder.Encode(protocol.CompressionNone, protocol.Producer{ID: protocol.NoProducer})
+	protocol.StampBatch(b, protocol.Stamp{
+		Base: j.store.Next(), Position: j.store.NextPosition(), Epoch: j.store.LastEpoch(),
+		Unsynced: int(j.store.Next() - j.synced), MaxTime: max(millis, j.store.LastTime()), MetaqLen: metaqLen,
+	})
+	if err := j.store.Append(b); err != nil {
+		return 0, fmt.Errorf("append: %w", err)
+	}
+	j.logged += int64(len(b))
+	return n, nil
+}
+
+// snapshot writes all images anew and lets go of what came before them.
+func (g *groups) snapshot(ctx actor.Context) {
+	j := &g.journal
+	var entries []groupEntry
+	for _, name := range slices.Sorted(maps.Keys(j.images)) {
+		entries = append(entries, j.images[name].snapshot(name))
+	}
+	j.logged = 0
+	if err := j.write(entries, g.now().UnixMilli()); err != nil {
+		if errors.Is(err, protocol.ErrDiskFull) {
+			j.logged = j.store.Size() // part of it may be there: all counts as needed
+			return
+		}
+		g.writeFailed(ctx, nil, err)
+		return
+	}
+	j.last = j.logged
+	// Segment headers are not counted: keep a little more than the snapshot.
+	const slack = 64 << 10
+	dispose, err := j.store.Expire(g.now(), Retention{Bytes: j.logged + slack})
+	if err != nil {
+		g.log.Error("cannot let go of the groups' log before the snapshot", "error", err)
+		return
+	}
+	g.log.Debug("groups' log has a snapshot", "groups", len(entries), "bytes", j.logged, "log_start", int64(j.store.Start()))
+	if dispose != nil {
+		g.workers.run(func() {
+			if err := dispose(); err != nil {
+				g.log.Error("cannot remove old segments of the groups' log", "error", err)
+			}
+		})
+	}
+}
+
+// close closes the log, if it is open.
+func (j *groupLog) close(log *slog.Logger) {
+	if j.store == nil {
+		return
+	}
+	if err := j.store.Close(); err != nil {
+		log.Error("cannot close the groups' log cleanly, the next start recovers it", "error", err)
+	}
+	j.store = nil
+}

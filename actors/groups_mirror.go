@@ -1,0 +1,172 @@
+package actors
+
+import (
+	"context"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// How the groups actor uses the registry: it claims groups, and mirrors their
+// offsets. Without a Coordination both are nothing.
+
+// registryTimeout bounds one claim or mirror.
+const registryTimeout = 30 * time.Second
+
+// claim says whether the group is this broker's. When that is not known yet it is
+// claimed, and claimed is called with the result.
+func (g *groups) claim(ctx actor.Context, name string) bool {
+	if g.deps.Coordination == nil || g.claims[name] > 0 {
+		return true
+	}
+	if _, waits := g.claiming[name]; waits {
+		return false
+	}
+	g.claiming[name] = nil
+	known := protocol.Epoch(0)
+	if image := g.journal.images[name]; image != nil {
+		known = image.epoch
+	}
+	self, registry := ctx.Self(), g.deps.Coordination
+	g.workers.run(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), registryTimeout)
+		defer cancel()
+		m := groupClaimed{group: name}
+		m.epoch, m.err = registry.ClaimGroup(ctx, name)
+		// The log is the truth when nobody claimed the group since it was ours. Else
+		// the mirror is: it may lag behind what another coordinator had committed,
+		// but it never skips a message.
+		if m.foreign = m.epoch != known+1; m.err == nil && m.foreign {
+			m.offsets, m.err = registry.GroupOffsets(ctx, name)
+		}
+		g.system.Root.Send(self, m)
+	})
+	return false
+}
+
+// claimed takes the result of a claim.
+func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
+	if m.err != nil || g.stopping || g.refusal != nil {
+		refusal := errGone
+		if m.err != nil {
+			g.log.Warn("cannot claim group", "group", m.group, "error", m.err)
+			refusal = protocol.ErrUnavailable.With("group %s is not coordinated here: %v: try again", m.group, m.err)
+		}
+		g.refuseClaimants(ctx, m.group, refusal)
+		return
+	}
+	g.claims[m.group] = m.epoch
+	image := g.journal.images[m.group]
+	// The epoch goes to the log at once, so that the next claim can tell that
+	// nobody else came in between.
+	entry := groupEntry{Group: m.group, Epoch: m.epoch}
+	if m.foreign {
+		// Offsets that the mirror does not have stay: the log's are the only ones.
+		entry.State, entry.Offsets = &groupState{}, m.offsets
+		if image != nil {
+			entry.State.Generation = image.state.Generation + 1
+		}
+	}
+	g.journal.staged = append(g.journal.staged, groupWrite{entry: entry, from: ctx.Self()})
+	g.flush(ctx, true)
+	waiting := g.claiming[m.group]
+	delete(g.claiming, m.group)
+	if g.refusal == nil {
+		g.child(ctx, m.group)
+	}
+	for _, w := range waiting {
+		g.request(ctx, w.request, w.from)
+	}
+}
+
+func (g *groups) refuseClaimants(ctx actor.Context, name string, refusal error) {
+	for _, w := range g.claiming[name] {
+		w.request.Ticket.Release()
+		g.refused(refusal)
+		respond(ctx, w.from, refusal)
+	}
+	delete(g.claiming, name)
+}
+
+// noteMirror remembers what an entry changed, for the next mirror.
+func (g *groups) noteMirror(ctx actor.Context, e *groupEntry) {
+	if g.deps.Coordination == nil || len(e.Offsets) == 0 {
+		return
+	}
+	if g.unmirrored[e.Group] == nil {
+		g.unmirrored[e.Group] = map[protocol.TopicPartition]protocol.Offset{}
+	}
+	for _, p := range e.Offsets {
+		g.unmirrored[e.Group][p.At()] = p.Offset
+	}
+	g.armMirror(ctx)
+}
+
+func (g *groups) armMirror(ctx actor.Context) {
+	if g.timer == nil && !g.mirroring && len(g.unmirrored) > 0 {
+		g.timer = g.later(g.deps.SyncTime, ctx.Self(), mirrorDue{})
+	}
+}
+
+// takeUnmirrored hands out what is to be mirrored.
+func (g *groups) takeUnmirrored() map[string][]protocol.GroupPosition {
+	out := make(map[string][]protocol.GroupPosition, len(g.unmirrored))
+	for name, offsets := range g.unmirrored {
+		out[name] = positions(offsets)
+	}
+	clear(g.unmirrored)
+	return out
+}
+
+// mirror writes what changed, all in one call.
+func (g *groups) mirror(ctx actor.Context) {
+	if g.mirroring || len(g.unmirrored) == 0 {
+		return
+	}
+	g.mirroring = true
+	offsets := g.takeUnmirrored()
+	self, registry := ctx.Self(), g.deps.Coordination
+	g.workers.run(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), registryTimeout)
+		defer cancel()
+		g.system.Root.Send(self, mirrorDone{offsets, registry.MirrorOffsets(ctx, offsets)})
+	})
+}
+
+// mirrored takes the result; what failed comes again, unless it is older than
+// what is to be mirrored by now.
+func (g *groups) mirrored(ctx actor.Context, m mirrorDone) {
+	g.mirroring = false
+	g.metrics.mirrors.Inc()
+	if m.err != nil {
+		g.log.Warn("cannot mirror offsets, trying again", "error", m.err)
+		for name, offsets := range m.offsets {
+			if g.unmirrored[name] == nil {
+				g.unmirrored[name] = map[protocol.TopicPartition]protocol.Offset{}
+			}
+			for _, p := range offsets {
+				if _, newer := g.unmirrored[name][p.At()]; !newer {
+					g.unmirrored[name][p.At()] = p.Offset
+				}
+			}
+		}
+	}
+	g.armMirror(ctx)
+}
+
+// lastMirror writes what is left when the groups stop.
+func (g *groups) lastMirror() {
+	if g.deps.Coordination == nil || len(g.unmirrored) == 0 {
+		return
+	}
+	offsets := g.takeUnmirrored()
+	g.workers.run(func() {
+		ctx, cancel := context.WithTimeout(context.Background(), registryTimeout)
+		defer cancel()
+		if err := g.deps.Coordination.MirrorOffsets(ctx, offsets); err != nil {
+			g.log.Warn("cannot mirror the last offsets", "error", err)
+		}
+	})
+}

@@ -1,0 +1,367 @@
+package actors
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// groupsDisk is a fake log of the groups whose batches expire one by one.
+type groupsDisk struct {
+	*fakeLog
+}
+
+// Expire drops the oldest batches as the real log drops segments.
+func (d *groupsDisk) Expire(_ time.Time, r Retention) (func() error, error) {
+	total := d.Size()
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.expires++
+	for len(d.batches) > 1 && total-int64(len(d.batches[0].bytes)) >= r.Bytes {
+		total -= int64(len(d.batches[0].bytes))
+		d.batches, d.start, d.synced = d.batches[1:], d.batches[0].header.Next(), d.synced-1
+	}
+	return nil, nil
+}
+
+// groupsWorld is a broker's groups with one topic of four partitions, which
+// reach from offset 10 to 110.
+type groupsWorld struct {
+	t      *testing.T
+	system *actor.ActorSystem
+	disk   *groupsDisk
+	deps   GroupsDeps
+	groups *Groups
+	routes *Routes
+}
+
+func newGroupsWorld(t *testing.T, change func(*GroupsDeps)) *groupsWorld {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	w := &groupsWorld{t: t, system: NewActorSystem(log), disk: &groupsDisk{&fakeLog{}}}
+	t.Cleanup(w.system.Shutdown)
+	leader := w.system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
+		if _, ok := ctx.Message().(*Offsets); ok {
+			ctx.Respond(protocol.OffsetsReply{LogStart: 10, EndOffset: 110, Offset: 60})
+		}
+	}))
+	t.Cleanup(func() { _ = w.system.Root.PoisonFuture(leader).Wait() })
+	topic := &TopicRoute{Name: "t", All: partitionIDs(4), Leaders: []*actor.PID{leader, leader, leader, leader}}
+	w.routes = &Routes{Topics: map[string]*TopicRoute{"t": topic}}
+	w.deps = GroupsDeps{
+		System: w.system, BrokerID: 7, Logger: log,
+		OpenLog: func() (Log, error) { return w.disk, w.disk.open() },
+	}
+	if change != nil {
+		change(&w.deps)
+	}
+	w.start()
+	t.Cleanup(w.stop)
+	return w
+}
+
+func (w *groupsWorld) start() {
+	w.t.Helper()
+	g, err := StartGroups(w.deps)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	g.Publish(w.routes)
+	w.groups = g
+}
+
+func (w *groupsWorld) stop() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	if err := w.groups.Stop(ctx); err != nil {
+		w.t.Error(err)
+	}
+}
+
+func (w *groupsWorld) once(group string, request any) any {
+	w.t.Helper()
+	var message any = &GroupRequest{Group: group, Request: request}
+	if group == "" {
+		message = request
+	}
+	answer, err := w.system.Root.RequestFuture(w.groups.PID(), message, 10*time.Second).Result()
+	if err != nil {
+		w.t.Fatalf("%T: %v", request, err)
+	}
+	return answer
+}
+
+// ask makes a request, again while the answer is that it is not available now.
+func (w *groupsWorld) ask(group string, request any) any {
+	w.t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		answer := w.once(group, request)
+		if err, ok := answer.(error); !ok || !errors.Is(err, protocol.ErrUnavailable) || time.Now().After(deadline) {
+			return answer
+		}
+	}
+}
+
+func (w *groupsWorld) join(group, member string, change func(*protocol.GroupJoin)) protocol.GroupView {
+	w.t.Helper()
+	r := protocol.GroupJoin{Member: member, Topics: []string{"t"}}
+	if change != nil {
+		change(&r)
+	}
+	if err := r.Check(); err != nil {
+		w.t.Fatal(err)
+	}
+	return want[protocol.GroupView](w, w.ask(group, r))
+}
+
+func want[T any](w *groupsWorld, answer any) T {
+	w.t.Helper()
+	v, ok := answer.(T)
+	if !ok {
+		w.t.Fatalf("answer is %v, not a %T", answer, v)
+	}
+	return v
+}
+
+func (w *groupsWorld) refused(answer any, want *protocol.Error) {
+	w.t.Helper()
+	if err, ok := answer.(error); !ok || !errors.Is(err, want) {
+		w.t.Errorf("answer is %v, want %v", answer, want)
+	}
+}
+
+func commitOf(v protocol.GroupView, n int, offset protocol.Offset) protocol.GroupCommit {
+	return protocol.GroupCommit{Member: v.Member, Generation: v.Generation, Offsets: []protocol.GroupPosition{
+		{Topic: "t", Partition: protocol.PartitionID{N: n}, Offset: offset},
+	}}
+}
+
+func TestGroupsSurviveARestart(t *testing.T) {
+	w := newGroupsWorld(t, nil)
+	x := w.join("g", "x", nil)
+	if len(x.Assigned) != 4 || x.Assigned[0].Offset != 10 {
+		t.Fatalf("joined with %+v", x.Assigned)
+	}
+	want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 2, 42)))
+	w.stop()
+	w.start()
+	beat := want[protocol.GroupView](w, w.ask("g", protocol.GroupHeartbeat{Member: "x", Generation: x.Generation}))
+	if beat.Generation != x.Generation || len(beat.Assigned) != 4 || beat.Assigned[2].Offset != 42 || beat.Revision <= x.Revision {
+		t.Errorf("after the restart: %+v, before: %+v", beat, x)
+	}
+	list := want[protocol.GroupList](w, w.ask("", ListGroups{}))
+	if len(list.Groups) != 1 || list.Groups[0].Members != 1 || list.Groups[0].Topics[0] != "t" {
+		t.Errorf("list is %+v", list)
+	}
+}
+
+func TestGroupInfoHasTheExactLag(t *testing.T) {
+	w := newGroupsWorld(t, nil)
+	x := w.join("g", "x", func(r *protocol.GroupJoin) { r.Start.At = protocol.StartLatest })
+	want[protocol.GroupOffsets](w, w.ask("h", protocol.GroupReset{Topic: "t", To: protocol.GroupPlace{At: protocol.StartOffset, Offset: 100}}))
+	info := want[protocol.GroupInfo](w, w.ask("g", GroupDescribe{}))
+	if info.Lag != 0 || info.Coordinator != 7 || info.State != protocol.GroupStable || info.Members[0].Partitions != 4 {
+		t.Errorf("info is %+v", info)
+	}
+	info = want[protocol.GroupInfo](w, w.ask("h", GroupDescribe{}))
+	if info.Lag != 40 || info.State != protocol.GroupEmpty || *info.Partitions[0].Lag != 10 {
+		t.Errorf("info is %+v", info)
+	}
+	w.refused(w.ask("g", protocol.GroupDelete{}), protocol.ErrConflict)
+	want[protocol.Done](w, w.ask("g", protocol.GroupDelete{Force: true}))
+	w.refused(w.ask("g", commitOf(x, 0, 11)), protocol.ErrNoMember)
+	w.refused(w.ask("none", GroupDescribe{}), protocol.ErrNoGroup)
+	w.refused(w.ask("none", protocol.GroupHeartbeat{Member: "x"}), protocol.ErrNoMember)
+	w.refused(w.ask("h", protocol.GroupReset{Topic: "nope", To: protocol.GroupPlace{At: protocol.StartLatest}}), protocol.ErrNoTopic)
+}
+
+func TestAFailedSyncAnswersAndRecovers(t *testing.T) {
+	w := newGroupsWorld(t, nil)
+	x := w.join("g", "x", nil)
+	w.disk.update(func(l *fakeLog) { l.syncErr = errDisk })
+	w.refused(w.once("g", commitOf(x, 0, 50)), protocol.ErrUnavailable)
+	reply := want[protocol.GroupOffsets](w, w.ask("g", GroupCommitted{}))
+	if reply.Offsets[0].Offset != 10 {
+		t.Errorf("offset is %d: the commit was refused", reply.Offsets[0].Offset)
+	}
+	reply = want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, 50)))
+	if reply.Offsets[0].Offset != 50 {
+		t.Errorf("commit gave %d", reply.Offsets[0].Offset)
+	}
+}
+
+func TestAFullDiskLosesNoGroup(t *testing.T) {
+	w := newGroupsWorld(t, nil)
+	x := w.join("g", "x", nil)
+	w.disk.update(func(l *fakeLog) { l.appendErr = protocol.ErrDiskFull })
+	w.refused(w.once("g", commitOf(x, 0, 50)), protocol.ErrDiskFull)
+	want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, 50)))
+}
+
+func TestCommitsThatComeDuringASyncShareTheNext(t *testing.T) {
+	w := newGroupsWorld(t, nil)
+	const groups = 20
+	views := make([]protocol.GroupView, groups)
+	for i := range views {
+		views[i] = w.join(fmt.Sprintf("g%d", i), "x", nil)
+	}
+	syncing, hold := make(chan struct{}), make(chan struct{})
+	enter := sync.OnceFunc(func() { close(syncing) })
+	var syncs int
+	w.disk.update(func(l *fakeLog) { syncs, l.beforeSync = l.syncs, func() { enter(); <-hold } })
+	var answers []*actor.Future
+	for i := range views {
+		// To the group itself: its parent is busy with the first commit's sync.
+		pid := w.system.NewLocalPID(fmt.Sprintf("%s/g%d-%d", GroupsActor, i, i+1))
+		request := &GroupRequest{Request: commitOf(views[i], 0, 50)}
+		answers = append(answers, w.system.Root.RequestFuture(pid, request, 10*time.Second))
+		if i == 0 {
+			<-syncing
+		}
+		// The group has sent the entry once it answers what comes after it.
+		if _, err := w.system.Root.RequestFuture(pid, &GroupRequest{Request: GroupCommitted{}}, 10*time.Second).Result(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	close(hold)
+	for _, f := range answers {
+		a, err := f.Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		want[protocol.GroupOffsets](w, a)
+	}
+	w.disk.update(func(l *fakeLog) { syncs = l.syncs - syncs })
+	if syncs != 2 {
+		t.Errorf("%d syncs for %d commits, of which one came before the others", syncs, groups)
+	}
+}
+
+func TestTheGroupsLogStaysSmall(t *testing.T) {
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.SnapshotBytes = 100 << 10 })
+	x := w.join("g", "x", nil)
+	other := w.join("other", "y", nil)
+	want[protocol.GroupOffsets](w, w.ask("other", commitOf(other, 3, 77)))
+	for i := range 2000 {
+		want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, protocol.Offset(11+i))))
+	}
+	var expires int
+	w.disk.update(func(l *fakeLog) { expires = l.expires })
+	if size := w.disk.Size(); expires == 0 || size > 300<<10 {
+		t.Errorf("the log has %d bytes, %d times something expired", size, expires)
+	}
+	w.stop()
+	w.start()
+	if r := want[protocol.GroupOffsets](w, w.ask("g", GroupCommitted{})); r.Offsets[0].Offset != 2010 {
+		t.Errorf("offsets are %+v", r)
+	}
+	if r := want[protocol.GroupOffsets](w, w.ask("other", GroupCommitted{})); r.Offsets[3].Offset != 77 {
+		t.Errorf("offsets of the other group are %+v", r)
+	}
+}
+
+func TestAnEmptyGroupGivesUpItsActor(t *testing.T) {
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Idle = time.Millisecond })
+	w.join("g", "x", nil)
+	want[protocol.Done](w, w.ask("g", protocol.GroupLeave{Member: "x"}))
+	gone := func() bool {
+		_, there := w.system.ProcessRegistry.GetLocal(GroupsActor + "/g-1")
+		return !there
+	}
+	for deadline := time.Now().Add(10 * time.Second); !gone(); {
+		if time.Now().After(deadline) {
+			t.Fatal("the group's actor is still there")
+		}
+	}
+	if r := want[protocol.GroupOffsets](w, w.ask("g", GroupCommitted{})); len(r.Offsets) != 4 {
+		t.Errorf("offsets are %+v", r)
+	}
+}
+
+// fakeCoordination keeps claims and mirror in memory.
+type fakeCoordination struct {
+	mu      sync.Mutex // guards what follows
+	epochs  map[string]protocol.Epoch
+	offsets map[string]map[protocol.TopicPartition]protocol.Offset
+	calls   int
+	fail    error // of the next mirror
+}
+
+func (c *fakeCoordination) ClaimGroup(_ context.Context, group string) (protocol.Epoch, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.epochs[group]++
+	return c.epochs[group], nil
+}
+
+func (c *fakeCoordination) GroupOffsets(_ context.Context, group string) ([]protocol.GroupPosition, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return positions(c.offsets[group]), nil
+}
+
+func (c *fakeCoordination) MirrorOffsets(_ context.Context, changed map[string][]protocol.GroupPosition) error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.calls++
+	if err := take(&c.fail); err != nil {
+		return err
+	}
+	for group, offsets := range changed {
+		if c.offsets[group] == nil {
+			c.offsets[group] = map[protocol.TopicPartition]protocol.Offset{}
+		}
+		for _, o := range offsets {
+			c.offsets[group][o.At()] = o.Offset
+		}
+	}
+	return nil
+}
+
+func TestOffsetsAreMirroredAndTakenOver(t *testing.T) {
+	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]protocol.Offset{}, fail: errDisk}
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Coordination, d.SyncTime = c, 50*time.Millisecond })
+	x := w.join("g", "x", nil)
+	for i := range 100 {
+		want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, protocol.Offset(11+i))))
+	}
+	at := protocol.TopicPartition{Topic: "t"}
+	mirrored := func() (protocol.Offset, int) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.offsets["g"][at], c.calls
+	}
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		offset, calls := mirrored()
+		if offset == 110 && calls < 50 {
+			break
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("mirror has %d after %d calls", offset, calls)
+		}
+	}
+	w.stop()
+	// Claimed by nobody else: the log is the truth, and the member is still there.
+	w.start()
+	want[protocol.GroupView](w, w.ask("g", protocol.GroupHeartbeat{Member: "x", Generation: x.Generation}))
+	w.stop()
+	// Another broker had it and reset an offset: the mirror is the truth.
+	c.mu.Lock()
+	c.epochs["g"]++
+	c.offsets["g"][at] = 30
+	c.mu.Unlock()
+	w.start()
+	w.refused(w.ask("g", protocol.GroupHeartbeat{Member: "x", Generation: x.Generation}), protocol.ErrNoMember)
+	if r := want[protocol.GroupOffsets](w, w.ask("g", GroupCommitted{})); r.Offsets[0].Offset != 30 || r.Generation <= x.Generation {
+		t.Errorf("offsets are %+v", r)
+	}
+}
