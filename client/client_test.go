@@ -113,13 +113,14 @@ func TestConnectHonoursCtx(t *testing.T) {
 func TestConnectWaitsForAServer(t *testing.T) {
 	s := startServer(t, newFakeBroker())
 	s.stop()
+	address := fmt.Sprintf("127.0.0.1:%d", s.port)
 	type made struct {
 		c   *Client
 		err error
 	}
 	got := make(chan made)
 	go func() {
-		c, err := Connect(t.Context(), WithServers(fmt.Sprintf("127.0.0.1:%d", s.port)), WithWait())
+		c, err := Connect(t.Context(), WithServers(address), WithWait())
 		got <- made{c, err}
 	}()
 	if err := s.start(); err != nil {
@@ -230,13 +231,13 @@ func TestServerRestart(t *testing.T) {
 	// The answers to the next batches are swallowed, so that one is in flight when
 	// the server goes.
 	arrived := make(chan struct{}, 100)
-	s.mute = func(subject string) bool {
+	s.swallow(func(subject string) bool {
 		if strings.HasPrefix(subject, "metaq.batch.") {
 			arrived <- struct{}{}
 			return true
 		}
 		return false
-	}
+	})
 	for i := 1; i < 100; i++ {
 		send(i)
 	}
@@ -245,7 +246,7 @@ func TestServerRestart(t *testing.T) {
 	for i := 100; i < 200; i++ {
 		send(i)
 	}
-	s.mute = nil
+	s.swallow(nil)
 	if err := s.start(); err != nil {
 		t.Fatal(err)
 	}
@@ -266,7 +267,7 @@ func TestRequestsWithoutAConnection(t *testing.T) {
 	b := newFakeBroker()
 	b.create("orders", 1)
 	s := startServer(t, b)
-	nc, err := nats.Connect(s.url(), nats.MaxReconnects(-1)) // keeps what it cannot send
+	nc, err := nats.Connect(s.url(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond)) // keeps what it cannot send
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -290,9 +291,39 @@ func TestRequestsWithoutAConnection(t *testing.T) {
 			t.Errorf("%s, connected again: %v", name, err)
 		}
 	}
-	c := connect(t, WithServers(s.url()))
-	c.Close()
-	if _, err := c.Admin().TopicInfo(t.Context(), "orders"); !errors.Is(err, ErrClosed) {
-		t.Errorf("of a closed client: %v", err)
+}
+
+// TestClosedClient: what is in flight ends, and says that it is unknown.
+func TestClosedClient(t *testing.T) {
+	b := newFakeBroker()
+	b.create("orders", 1)
+	s := startServer(t, b)
+	nc, err := nats.Connect(s.url())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer nc.Close()
+	for name, opt := range map[string]Option{"own connection": WithServers(s.url()), "given connection": WithNATS(nc)} {
+		c := connect(t, opt)
+		p := mustProducer(t, c)
+		if _, err := p.Send(t.Context(), Record{Topic: "orders"}); err != nil {
+			t.Fatal(err)
+		}
+		arrived := make(chan struct{})
+		s.swallow(func(string) bool { close(arrived); return true })
+		var got collected
+		if err := p.SendAsync(t.Context(), Record{Topic: "orders"}, got.done); err != nil {
+			t.Fatal(err)
+		}
+		<-arrived
+		s.swallow(nil)
+		c.Close()
+		mustClose(t, p)
+		if err := got.failed(); !errors.Is(err, ErrOutcomeUnknown) || !strings.Contains(fmt.Sprint(err), "is closed") {
+			t.Errorf("%s, in flight: %v", name, err)
+		}
+		if _, err := c.Admin().TopicInfo(t.Context(), "orders"); !errors.Is(err, ErrClosed) {
+			t.Errorf("%s, closed: %v", name, err)
+		}
 	}
 }

@@ -84,7 +84,7 @@ func requestError(ctx context.Context, err error, subject, servers string) error
 		return fmt.Errorf("%w on %s at %s", ErrNoBroker, subject, servers)
 	case errors.Is(err, nats.ErrReconnectBufExceeded):
 		return fmt.Errorf("%w on %s: not connected to %s", ErrNoBroker, subject, servers)
-	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining):
+	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining), errors.Is(context.Cause(ctx), ErrClosed):
 		return fmt.Errorf("request %s: connection to %s is %w", subject, servers, ErrClosed)
 	case errors.Is(err, nats.ErrDisconnected), errors.Is(context.Cause(ctx), errConnLost):
 		return fmt.Errorf("request %s at %s: %w", subject, servers, errConnLost)

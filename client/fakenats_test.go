@@ -24,7 +24,9 @@ type fakeServer struct {
 	work   sync.WaitGroup
 	ctx    context.Context
 	cancel context.CancelFunc
-	mute   func(subject string) bool // swallow the answer; nil is never
+
+	mu   sync.Mutex
+	mute func(subject string) bool // guarded by mu; swallow the answer? nil is never
 }
 
 // startServer starts a server on a port of its own; start and stop may be called
@@ -65,7 +67,10 @@ func (s *fakeServer) start() (err error) {
 
 func (s *fakeServer) serve(m *nats.Msg) {
 	answer, err := s.b.handle(s.ctx, m.Subject, m.Data)
-	if s.mute != nil && s.mute(m.Subject) {
+	s.mu.Lock()
+	mute := s.mute
+	s.mu.Unlock()
+	if mute != nil && mute(m.Subject) {
 		return
 	}
 	out := &nats.Msg{Subject: m.Reply, Data: answer}
@@ -83,4 +88,11 @@ func (s *fakeServer) stop() {
 	s.work.Wait()
 	s.server.Shutdown()
 	s.server.WaitForShutdown()
+}
+
+// swallow sets mute.
+func (s *fakeServer) swallow(mute func(subject string) bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mute = mute
 }

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync"
 
@@ -56,14 +57,14 @@ func (l *natsLink) watch() {
 	}
 }
 
-// close ends watch. The connection stays open.
+// close ends watch, and all requests with ErrClosed. The connection stays open.
 func (l *natsLink) close() {
 	l.nc.RemoveStatusListener(l.status)
 	<-l.done
 	l.mu.Lock()
-	cut := l.cut
+	cut := l.cut // the last one, since watch has ended
 	l.mu.Unlock()
-	cut(errConnLost)
+	cut(ErrClosed)
 }
 
 func (l *natsLink) request(ctx context.Context, subject string, data []byte) ([]byte, error) {
@@ -79,8 +80,11 @@ func (l *natsLink) request(ctx context.Context, subject string, data []byte) ([]
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
-	stop := context.AfterFunc(lost, func() { cancel(errConnLost) })
+	stop := context.AfterFunc(lost, func() { cancel(context.Cause(lost)) })
 	defer stop()
+	if errors.Is(context.Cause(lost), ErrClosed) {
+		return nil, requestError(lost, ErrClosed, subject, l.servers())
+	}
 	msg, err := l.nc.RequestWithContext(ctx, subject, data)
 	if err != nil {
 		return nil, requestError(ctx, err, subject, l.servers())
