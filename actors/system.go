@@ -162,6 +162,8 @@ func (s *System) deadLetter(e any) {
 		ticket = m.Ticket
 	case Offsets:
 		ticket = m.Ticket
+	case *GroupRequest:
+		ticket = m.Ticket
 	case *GetResult:
 		m.Release() // nobody waits for it any more
 		return

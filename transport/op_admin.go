@@ -56,6 +56,9 @@ var adminEndpoints = []adminEndpoint{
 	{"topic", "ls", actors.TopicsActor, `{}: list the topics`, func(b []byte) (any, error) {
 		return actors.ListTopics{}, decodeControl(b, &struct{}{})
 	}},
+	{"group", "ls", actors.GroupsActor, `{}: list the consumer groups of the broker that answers`, func(b []byte) (any, error) {
+		return actors.ListGroups{}, decodeControl(b, &struct{}{})
+	}},
 	{"broker", "info", actors.BrokerActor, `{}: describe the broker that answers`, func(b []byte) (any, error) {
 		return actors.DescribeBroker{}, decodeControl(b, &struct{}{})
 	}},

@@ -105,7 +105,7 @@ func TestTheServiceIsDiscovered(t *testing.T) {
 	}
 	want := []string{
 		"metaq.admin.topic.create", "metaq.admin.topic.set", "metaq.admin.topic.info", "metaq.admin.topic.delete",
-		"metaq.admin.topic.ls", "metaq.admin.broker.info", "metaq.admin.cluster.info",
+		"metaq.admin.topic.ls", "metaq.admin.group.ls", "metaq.admin.broker.info", "metaq.admin.cluster.info",
 	}
 	if d := cmp.Diff(want, subjects); d != "" || info.Version != "1.2.3" {
 		t.Errorf("version %s, subjects %s", info.Version, d)

@@ -31,6 +31,9 @@ func (g *Gateway) subscribe() error {
 		}
 		g.subs = append(g.subs, sub)
 	}
+	if err := g.subscribeGroups(); err != nil {
+		return err
+	}
 	return g.nc.Flush() // the server knows them: from here on nobody is told "no responders"
 }
 

@@ -262,6 +262,10 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 	if err != nil {
 		return err
 	}
+	groups, err := b.startGroups(system, dirs, metrics)
+	if err != nil {
+		return err
+	}
 	running, err := actors.Start(ctx, actors.Deps{
 		System: system, BrokerID: c.BrokerID,
 		Describe: func() protocol.BrokerInfo {
@@ -272,13 +276,16 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 		},
 		Registry: reg, CloseRegistry: closeRegistry,
 		Logs:    &logs{dirs: dirs, log: b.log, now: b.opts.Now},
-		Gateway: gateway,
+		Gateway: &groupsGateway{Gateway: gateway, groups: groups},
 		Topics:  configuredTopics(b.cfg), Source: b.opts.Source,
 		Resolve: func(topic string, t protocol.TopicConfig) (actors.Settings, error) {
 			return resolve(b.cfg, time.Local, topic, t)
 		},
-		Publish: gateway.Publish,
-		Logger:  b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now,
+		Publish: func(r *actors.Routes) {
+			gateway.Publish(r)
+			groups.Publish(r)
+		},
+		Logger: b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now,
 		Options: actors.Options{
 			AutoCreate: c.AutoCreateTopics, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
 		},

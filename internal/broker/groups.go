@@ -1,0 +1,60 @@
+package broker
+
+import (
+	"context"
+	"errors"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/prometheus/client_golang/prometheus"
+
+	"metaq/actors"
+	"metaq/persistence"
+)
+
+// groupsLogName is the directory of the groups' log in the main data directory.
+// It is not the name of a partition's.
+const groupsLogName = "groups"
+
+// groupsSegment is the size of the segments of the groups' log in bytes: small, so
+// that a snapshot soon lets the older ones go.
+const groupsSegment = 1 << 20
+
+// startGroups starts the consumer groups.
+func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics *prometheus.Registry) (*actors.Groups, error) {
+	groups, err := actors.StartGroups(actors.GroupsDeps{
+		System: system, BrokerID: b.cfg.System.BrokerID,
+		OpenLog: func() (actors.Log, error) {
+			l, rec, err := persistence.Open(persistence.Options{
+				FS: dirs.fs, Dir: dirs.fs.PathJoin(dirs.main, groupsLogName),
+				SegmentSize: groupsSegment, Now: b.opts.Now, Logger: b.log,
+			})
+			if err != nil {
+				return nil, marked(err)
+			}
+			if rec.TornFile != "" {
+				b.log.Warn("torn tail of the groups' log was cut: commits that were never acknowledged",
+					"file", rec.TornFile, "at", rec.TornAt, "bytes", rec.TornBytes)
+			}
+			return &partitionLog{l}, nil
+		},
+		SyncTime: b.cfg.ZooKeeper.SyncTime,
+		Logger:   b.log, Metrics: metrics, Now: b.opts.Now,
+	})
+	if err != nil {
+		return nil, err
+	}
+	b.onClose(groups.Stop)
+	return groups, nil
+}
+
+// groupsGateway stops the groups between the end of requests and the end of
+// answers.
+type groupsGateway struct {
+	actors.Gateway
+	groups *actors.Groups
+}
+
+// Drain implements actors.Gateway.
+func (g *groupsGateway) Drain(ctx context.Context) error {
+	return errors.Join(g.Gateway.Drain(ctx), g.groups.Stop(ctx))
+}

@@ -1,0 +1,113 @@
+package transport
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"metaq/actors"
+	"metaq/protocol"
+)
+
+// Groups: <prefix>.group.<group>.<verb>, JSON; see docs/groups.md.
+//
+//	limits    maxControlSize of request (commit: maxCommitSize); groupsInFlight,
+//	          those that wait included; the answer at most one NATS payload
+//	400       name not allowed; unknown verb; not the JSON expected; a value out
+//	          of range
+//	429       too many in flight: back off
+//	404, 409, 503 from the group
+//	ignored   without a reply subject
+//
+// Requests do not pass through the dispatcher: nobody counts on their order
+// among puts and gets, and they do not hold those up.
+
+// maxCommitSize is the largest commit or heartbeat, in bytes: it may name each
+// partition of many topics.
+const maxCommitSize = 1 << 20
+
+// groupsInFlight bounds requests to groups. Each member has one that waits.
+var groupsInFlight = Limits{Requests: 65_536, Bytes: 64 << 20}
+
+// subscribeGroups takes the requests of all groups.
+func (g *Gateway) subscribeGroups() error {
+	account := newAccount(newBudget(groupsInFlight), groupsInFlight)
+	subject := g.prefix + "group.*.*"
+	sub, err := g.nc.Subscribe(subject, func(m *nats.Msg) { g.group(account, m) })
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	g.subs = append(g.subs, sub)
+	return nil
+}
+
+// group sends one request on to the groups actor.
+func (g *Gateway) group(account *account, m *nats.Msg) {
+	if m.Reply == "" {
+		g.metrics.noReply.Inc()
+		return
+	}
+	if g.ignoreReply(m) {
+		return
+	}
+	rest := m.Subject[len(g.prefix)+len("group."):]
+	name, verb, _ := strings.Cut(rest, ".")
+	request, err := groupRequest(name, verb, m.Data)
+	if err == nil {
+		err = account.admit(len(m.Data))
+	}
+	if err != nil {
+		g.refuse(m, err)
+		return
+	}
+	g.send(g.system.NewLocalPID(actors.GroupsActor), &actors.GroupRequest{
+		Group: name, Request: request, Ticket: actors.Ticket{From: account, Bytes: len(m.Data)},
+	}, m)
+}
+
+// groupRequest decodes and checks a request.
+func groupRequest(name, verb string, body []byte) (any, error) {
+	if err := protocol.CheckName("group", name); err != nil {
+		return nil, protocol.ErrBadName.With("%v", err)
+	}
+	if len(body) > maxCommitSize {
+		return nil, protocol.ErrTooLarge.With("request has %d bytes, the limit is %d", len(body), maxCommitSize)
+	}
+	switch verb {
+	case protocol.GroupVerbJoin:
+		var r protocol.GroupJoin
+		err := decodeControl(body, &r)
+		if err == nil {
+			err = r.Check()
+		}
+		return r, err
+	case protocol.GroupVerbHeartbeat:
+		return decodeGroup[protocol.GroupHeartbeat](body)
+	case protocol.GroupVerbLeave:
+		return decodeGroup[protocol.GroupLeave](body)
+	case protocol.GroupVerbCommit:
+		return decodeGroup[protocol.GroupCommit](body)
+	case protocol.GroupVerbReset:
+		var r protocol.GroupReset
+		err := protocol.DecodeRequest(body, &r)
+		if err == nil {
+			err = r.Check()
+		}
+		return r, err
+	case protocol.GroupVerbDelete:
+		return decodeGroup[protocol.GroupDelete](body)
+	case protocol.GroupVerbInfo:
+		return decodeGroup[actors.GroupDescribe](body)
+	case protocol.GroupVerbOffsets:
+		return decodeGroup[actors.GroupCommitted](body)
+	default:
+		return nil, protocol.ErrBadName.With("a group has no verb %.40q; use join, heartbeat, leave, commit, offsets, reset, info or delete", verb)
+	}
+}
+
+func decodeGroup[T any](body []byte) (any, error) {
+	var r T
+	err := protocol.DecodeRequest(body, &r)
+	return r, err
+}

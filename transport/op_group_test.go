@@ -1,0 +1,60 @@
+package transport
+
+import (
+	"errors"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"metaq/actors"
+	"metaq/protocol"
+)
+
+func TestGroupRequestsAreDecodedAndChecked(t *testing.T) {
+	joined := protocol.GroupJoin{
+		Topics: []string{"a", "b"}, SessionMs: protocol.DefaultSessionMs, ReleaseMs: protocol.DefaultReleaseMs,
+	}
+	for _, tt := range []struct {
+		name, verb, body string
+		want             any
+		refused          *protocol.Error
+	}{
+		{"join", "join", `{"topics":["b","a"]}`, joined, nil},
+		{"heartbeat", "heartbeat", `{"member":"m","generation":3}`, protocol.GroupHeartbeat{Member: "m", Generation: 3}, nil},
+		{"leave", "leave", `{"member":"m"}`, protocol.GroupLeave{Member: "m"}, nil},
+		{"commit", "commit", `{"member":"m","offsets":[{"topic":"t","partition":"0-1","offset":5}]}`, protocol.GroupCommit{
+			Member: "m", Offsets: []protocol.GroupPosition{{Topic: "t", Partition: protocol.PartitionID{N: 1}, Offset: 5}},
+		}, nil},
+		{"reset", "reset", `{"topic":"t","to":{"at":"latest"}}`, protocol.GroupReset{Topic: "t", To: protocol.GroupPlace{At: "latest"}}, nil},
+		{"info without a body", "info", ``, actors.GroupDescribe{}, nil},
+		{"offsets", "offsets", `{}`, actors.GroupCommitted{}, nil},
+		{"delete", "delete", `{"force":true}`, protocol.GroupDelete{Force: true}, nil},
+		{"unknown verb", "jion", `{}`, nil, protocol.ErrBadName},
+		{"unknown field", "commit", `{"members":"m"}`, nil, protocol.ErrBadRequest},
+		{"no topics", "join", `{}`, nil, protocol.ErrBadRequest},
+		{"reset to nowhere", "reset", `{"topic":"t"}`, nil, protocol.ErrBadRequest},
+		{"bad partition", "commit", `{"offsets":[{"topic":"t","partition":"3"}]}`, nil, protocol.ErrBadRequest},
+	} {
+		t.Run(tt.name, func(t *testing.T) {
+			got, err := groupRequest("g", tt.verb, []byte(tt.body))
+			if tt.refused != nil {
+				if !errors.Is(err, tt.refused) {
+					t.Errorf("error is %v, want %v", err, tt.refused)
+				}
+				return
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if diff := cmp.Diff(tt.want, got); diff != "" {
+				t.Error(diff)
+			}
+		})
+	}
+	if _, err := groupRequest("a b", "info", nil); !errors.Is(err, protocol.ErrBadName) {
+		t.Errorf("bad name: %v", err)
+	}
+	if _, err := groupRequest("g", "commit", make([]byte, maxCommitSize+1)); !errors.Is(err, protocol.ErrTooLarge) {
+		t.Errorf("large body: %v", err)
+	}
+}
