@@ -33,11 +33,14 @@ type receiver interface {
 
 // spawn starts a named actor as a child of parent. It is the only place that
 // touches the library's way of doing so: every actor is made by a function, so
-// that a restart begins with a fresh value, and every panic is logged with its
-// stack, once, and turned into answers.
+// that a restart begins with a fresh value, every panic is logged with its
+// stack, once, and turned into answers, and what a stopped actor leaves in its
+// mailbox becomes dead letters, which System answers.
 func spawn(parent actor.SpawnerContext, name string, log *slog.Logger, produce func() receiver, opts ...actor.PropsOption) (*actor.PID, error) {
+	l := &life{system: parent.ActorSystem()}
+	opts = append(opts, actor.WithMailbox(func() actor.Mailbox { return &mailbox{actor.Unbounded()(), l} }))
 	props := actor.PropsFromProducer(func() actor.Actor {
-		return &guard{inner: produce(), log: log}
+		return &guard{inner: produce(), log: log, life: l}
 	}, opts...)
 	pid, err := parent.SpawnNamed(props, name)
 	if err != nil {
@@ -50,6 +53,7 @@ func spawn(parent actor.SpawnerContext, name string, log *slog.Logger, produce f
 type guard struct {
 	inner receiver
 	log   *slog.Logger
+	life  *life
 }
 
 // Receive runs the inner actor.
@@ -59,6 +63,9 @@ func (g *guard) Receive(ctx actor.Context) {
 			g.failed(ctx, r)
 		}
 	}()
+	if _, ok := ctx.Message().(*actor.Stopped); ok {
+		g.life.over, g.life.pid = true, ctx.Self()
+	}
 	g.inner.Receive(ctx)
 }
 
@@ -72,4 +79,38 @@ func (g *guard) failed(ctx actor.Context, reason any) {
 	default:
 		panic(reason)
 	}
+}
+
+// life says whether an actor has stopped. It is used where the actor runs only.
+type life struct {
+	system *actor.ActorSystem
+	over   bool
+	pid    *actor.PID
+}
+
+// mailbox is the library's, with another invoker.
+type mailbox struct {
+	actor.Mailbox
+	life *life
+}
+
+// RegisterHandlers puts the invoker between the mailbox and the actor.
+func (m *mailbox) RegisterHandlers(i actor.MessageInvoker, d actor.Dispatcher) {
+	m.Mailbox.RegisterHandlers(&invoker{i, m.life}, d)
+}
+
+// invoker makes dead letters of the messages that are left when the actor has
+// stopped: the library drops them without a word.
+type invoker struct {
+	actor.MessageInvoker
+	life *life
+}
+
+// InvokeUserMessage hands one message to the actor.
+func (i *invoker) InvokeUserMessage(m any) {
+	if i.life.over {
+		i.life.system.DeadLetter.SendUserMessage(i.life.pid, m)
+		return
+	}
+	i.MessageInvoker.InvokeUserMessage(m)
 }

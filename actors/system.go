@@ -167,6 +167,13 @@ func (s *System) deadLetter(e any) {
 	case *GetResult:
 		m.Release() // nobody waits for it any more
 		return
+	case *opened:
+		if m.log != nil { // for a partition that was stopped with a parent that crashed
+			if err := m.log.Close(); err != nil {
+				s.env.log.Warn("log did not close cleanly and will be recovered", "error", err)
+			}
+		}
+		return
 	case CreateTopic, SetTopic, DeleteTopic, ListTopics, DescribeTopic, AutoCreate, DescribeBroker, DescribeCluster, Describe:
 	default:
 		isRequest = false

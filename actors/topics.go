@@ -285,10 +285,15 @@ func (t *topics) created(ctx actor.Context, m created) {
 	if m.err == nil {
 		m.err = errStopping
 	}
-	for _, asker := range m.entry.askers {
-		t.env.refuse(ctx, asker, m.err)
-	}
+	t.refuseAskers(ctx, m.entry, m.err)
 	t.endNext(ctx)
+}
+
+func (t *topics) refuseAskers(ctx actor.Context, e *topicEntry, err error) {
+	for _, asker := range e.askers {
+		t.env.refuse(ctx, asker, err)
+	}
+	e.askers = nil
 }
 
 // autoCreate answers when the topic is there.
@@ -404,6 +409,7 @@ func (t *topics) stopped(ctx actor.Context, e *topicEntry) {
 	if e.phase != topicDeleting {
 		delete(t.core.byName, e.topic.Name)
 		dropAll(e)
+		t.refuseAskers(ctx, e, errStopping)
 		t.endNext(ctx)
 		return
 	}
@@ -512,5 +518,13 @@ func (t *topics) endNext(ctx actor.Context) {
 	}
 }
 
-// crashed has nobody to answer: the broker stops with the error.
-func (t *topics) crashed(actor.Context, error) {}
+// crashed answers those who wait; the broker stops with the error.
+func (t *topics) crashed(ctx actor.Context, err error) {
+	for _, e := range t.core.byName {
+		t.refuseAskers(ctx, e, protocol.ErrUnavailable.With("%v: try again", err))
+	}
+	switch ctx.Message().(type) {
+	case CreateTopic, SetTopic, DeleteTopic, ListTopics, DescribeTopic, AutoCreate:
+		t.env.refuse(ctx, ctx.Sender(), protocol.ErrUnavailable.With("%v: try again", err))
+	}
+}
