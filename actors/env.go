@@ -41,13 +41,6 @@ func (o Options) backoff(n int) time.Duration {
 	return min(o.Retry<<min(n-1, 20), o.MaxRetry)
 }
 
-// event calls f if there is one.
-func event(f func(Event), e Event) {
-	if f != nil {
-		f(e)
-	}
-}
-
 // workers runs slow work outside the actors, a bounded number at a time. What
 // was given to it is finished before Wait returns.
 type workers struct {

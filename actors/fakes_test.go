@@ -671,7 +671,13 @@ func offsetOf(t testing.TB, answer any) protocol.Offset {
 	return ack.Offset
 }
 
-func requireError(t testing.TB, answer any, want error) *protocol.Error {
+func requireError(t testing.TB, answer any, want error) {
+	t.Helper()
+	_ = refusal(t, answer, want)
+}
+
+// refusal returns the error that a request was refused with.
+func refusal(t testing.TB, answer any, want error) *protocol.Error {
 	t.Helper()
 	err, ok := answer.(error)
 	if !ok || !errors.Is(err, want) {

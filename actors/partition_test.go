@@ -138,7 +138,7 @@ func TestAFailedLogIsOpenedAgain(t *testing.T) {
 			r, l := startOne(t)
 			offsetOf(t, r.put("a"))
 			l.update(fault)
-			if err := requireError(t, r.put("lost"), protocol.ErrPartition); err.Class() != protocol.Retry {
+			if err := refusal(t, r.put("lost"), protocol.ErrPartition); err.Class() != protocol.Retry {
 				t.Fatalf("class of %v", err)
 			}
 			r.wait("the partition serves again", func() bool {
@@ -224,7 +224,7 @@ func TestDamageStopsOnePartitionOnly(t *testing.T) {
 		r.start(d)
 		offsetOf(t, r.putTo("t", 1, "b"))
 		r.disk.log(t, "t-0-1").update(func(l *fakeLog) { l.readErr = damage })
-		err := requireError(t, r.get("t", 1, protocol.GetRequest{}), protocol.ErrPartition)
+		err := refusal(t, r.get("t", 1, protocol.GetRequest{}), protocol.ErrPartition)
 		if !strings.Contains(err.Description, "t-0-1/00.log at 4711") {
 			t.Fatal(err)
 		}
@@ -251,7 +251,7 @@ func TestOpeningIsTriedAgain(t *testing.T) {
 		r.disk.setFail("t-0-0", errDisk)
 		d.Options.Retry, d.Options.MaxRetry = time.Second, 4*time.Second
 		r.start(d) // it is ready although one partition is not
-		err := requireError(t, r.put("a"), protocol.ErrPartition)
+		err := refusal(t, r.put("a"), protocol.ErrPartition)
 		if !strings.Contains(err.Description, errDisk.Error()) {
 			t.Fatal(err)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"runtime"
 	"strings"
 	"sync"
 	"testing"
@@ -229,5 +230,40 @@ metaq_refusals_total{code="503"} 1
 	if err := testutil.GatherAndCompare(metrics, strings.NewReader(expected),
 		"metaq_messages_in_total", "metaq_messages_out_total", "metaq_refusals_total"); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// An idle partition costs no goroutine and less than 20 KiB.
+func TestAnIdlePartitionCostsLittle(t *testing.T) {
+	const n = 2000
+	measure := func() (bytes int64, goroutines int) {
+		var m runtime.MemStats
+		runtime.GC()
+		runtime.ReadMemStats(&m)
+		return int64(m.HeapAlloc), runtime.NumGoroutine()
+	}
+	r, d := newRig(t)
+	r.start(d)
+	bytes, goroutines := measure()
+	r.admin(CreateTopic{protocol.TopicCreate{Topic: "t", Partitions: n}})
+	for i := range n {
+		offsetOf(t, r.putTo("t", i, "x"))
+		values(t, r.get("t", i, protocol.GetRequest{}))
+	}
+	r.env.tell(r.env.system.NewLocalPID(TopicsActor), sweepDue{}) // sees them touched
+	r.env.tell(r.env.system.NewLocalPID(TopicsActor), sweepDue{})
+	r.wait("all are parked", func() bool {
+		parked := 0
+		for i := range n {
+			r.disk.log(t, fmt.Sprintf("t-0-%d", i)).update(func(l *fakeLog) { parked += l.parks })
+		}
+		return parked == n
+	})
+	r.wait("their goroutines have gone", func() bool { return runtime.NumGoroutine() <= goroutines+5 })
+	after, _ := measure()
+	per := (after - bytes) / n
+	t.Logf("%d bytes for each idle partition", per)
+	if per > 20<<10 {
+		t.Fatalf("%d bytes for each idle partition, want less than 20 KiB", per)
 	}
 }

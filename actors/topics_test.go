@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"context"
 	"errors"
 	"strings"
 	"testing"
@@ -84,7 +83,7 @@ func TestRequestsAboutTopicsThatAreRefused(t *testing.T) {
 		{"create by putting", AutoCreate{"n"}, protocol.ErrNoTopic, `"n"`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
-			err := requireError(t, r.admin(tc.ask), tc.want)
+			err := refusal(t, r.admin(tc.ask), tc.want)
 			if !strings.Contains(err.Description, tc.text) {
 				t.Fatalf("%q does not say %q", err.Description, tc.text)
 			}
@@ -140,15 +139,30 @@ func TestConfiguredTopicsAndThoseOfTheRegistry(t *testing.T) {
 		err        string
 	}{
 		{"more partitions", Topic{Name: "t", Partitions: 2}, Topic{Name: "t", Partitions: 5}, ""},
-		{"fewer partitions", Topic{Name: "t", Partitions: 5}, Topic{Name: "t", Partitions: 2},
-			"topic t has 5 partitions in the registry (local) but 2 in server.ini: partitions cannot become fewer, write 5 there"},
-		{"one of them says", Topic{Name: "t", Partitions: 1},
-			Topic{Name: "t", Partitions: 1, Config: protocol.TopicConfig{DeletePolicy: ptr("delete,1")}}, ""},
-		{"both say the same", Topic{Name: "t", Partitions: 1, Config: protocol.TopicConfig{RetentionBytes: ptr(int64(5))}},
-			Topic{Name: "t", Partitions: 1, Config: protocol.TopicConfig{RetentionBytes: ptr(int64(5))}}, ""},
-		{"they differ", Topic{Name: "t", Partitions: 1, Config: protocol.TopicConfig{RetentionBytes: ptr(int64(5))}},
+		{
+			"fewer partitions",
+			Topic{Name: "t", Partitions: 5},
+			Topic{Name: "t", Partitions: 2},
+			"topic t has 5 partitions in the registry (local) but 2 in server.ini: partitions cannot become fewer, write 5 there",
+		},
+		{
+			"one of them says",
+			Topic{Name: "t", Partitions: 1},
+			Topic{Name: "t", Partitions: 1, Config: protocol.TopicConfig{DeletePolicy: ptr("delete,1")}},
+			"",
+		},
+		{
+			"both say the same",
+			Topic{Name: "t", Partitions: 1, Config: protocol.TopicConfig{RetentionBytes: ptr(int64(5))}},
+			Topic{Name: "t", Partitions: 1, Config: protocol.TopicConfig{RetentionBytes: ptr(int64(5))}},
+			"",
+		},
+		{
+			"they differ",
+			Topic{Name: "t", Partitions: 1, Config: protocol.TopicConfig{RetentionBytes: ptr(int64(5))}},
 			Topic{Name: "t", Partitions: 1, Config: protocol.TopicConfig{RetentionBytes: ptr(int64(6))}},
-			"topic t has retention_bytes 5 in the registry (local) but 6 in server.ini: make them the same, or take it out of server.ini"},
+			"topic t has retention_bytes 5 in the registry (local) but 6 in server.ini: make them the same, or take it out of server.ini",
+		},
 		{"a name that is none", Topic{Name: "t", Partitions: 1}, Topic{Name: "a.b", Partitions: 1}, `server.ini: topic name "a.b" is not allowed`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -227,7 +241,7 @@ func TestManyTopicsStopWhileTheyAreChanged(t *testing.T) {
 			r.send(r.env.system.NewLocalPID(TopicsActor), DeleteTopic{strings.Repeat("x", i+1)})
 		}
 	}
-	if err := r.Stop(context.Background()); err != nil {
+	if err := r.Stop(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	for range 20 + 7 {
