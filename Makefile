@@ -4,7 +4,8 @@
 BIN := bin/metaq
 PKG := ./...
 
-# Settings, for example: make fuzz FUZZTIME=1m, make crash SEEDS=100000
+# Settings, for example: make fuzz FUZZTIME=1m, make crash SEEDS=100000, make bench
+# QUICK=1, make micro BENCH=Append
 FUZZTIME ?= 10s
 SEEDS    ?= 20000
 BENCH    ?= .
@@ -15,7 +16,7 @@ export CGO_ENABLED ?= 0
 race: export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test unit race fuzz crash lint fmt golden docs bench ci services vet cross
+.PHONY: help build demo run test unit race fuzz crash lint fmt golden docs bench ci micro services vet cross
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -56,13 +57,18 @@ golden: ## rewrite the golden files; read the diff before committing it
 docs: golden ## rewrite the generated documents and check all of them against the code
 	go test -count=1 ./internal/arch
 
-bench: ## benchmarks matching BENCH, COUNT runs each, for benchstat
-	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG)
+bench: build ## measure the broker beside its peers; QUICK=1 takes a minute, see docs/performance.md
+	go build -trimpath -o bin/bench ./test/bench
+	bin/bench $(if $(QUICK),-quick) $(if $(PROFILE),-profile) $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(DURATION),-duration $(DURATION)) \
+		-rows '$(ROWS)' -systems '$(SYSTEMS)' -peers '$(PEERS)' -dir '$(DIR)' -doc '$(DOC)'
 
 ci: ## what CI runs
 	@.ci/run
 
 # Parts of `test` that are seldom wanted alone.
+
+micro: # the functions' own benchmarks matching BENCH, COUNT runs each, for benchstat
+	go test -run '^$$' -bench '$(BENCH)' -benchmem -count $(COUNT) $(PKG)
 
 services:
 	@scripts/services.sh
