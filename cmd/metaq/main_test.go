@@ -2,6 +2,7 @@ package main
 
 import (
 	"net"
+	"os"
 	"os/exec"
 	"strconv"
 	"testing"
@@ -14,8 +15,15 @@ import (
 // TestMain puts this test binary into PATH as `metaq`, so that the tests run the
 // real program in processes of its own.
 func TestMain(m *testing.M) {
+	if err := os.Setenv("GORACE", gorace); err != nil {
+		panic(err)
+	}
 	testscript.Main(m, map[string]func(){"metaq": main})
 }
+
+// gorace keeps each process from sleeping for a second at its end, as it does
+// when the race detector is built in.
+const gorace = "atexit_sleep_ms=0"
 
 // metaqPath is the path of the program under test.
 func metaqPath(t testing.TB) string {

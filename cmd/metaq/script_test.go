@@ -38,6 +38,7 @@ func TestScripts(t *testing.T) {
 			env.Values[brokerKey{}] = new(running)
 			// A command that forgets its server must not reach somebody's broker.
 			env.Setenv("METAQ_SERVER", "nats://127.0.0.1:1")
+			env.Setenv("GORACE", gorace)
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
