@@ -116,7 +116,7 @@ func plan() []row {
 	for _, c := range []struct{ size, backlog int }{{128, 1_000_000}, {1024, 300_000}} {
 		add(row{
 			Name: fmt.Sprintf("consume-%d", c.size), Kind: kindConsume, Client: clientNative, Size: c.size, Backlog: c.backlog,
-			Title: fmt.Sprintf("Consume a stored backlog of %s messages of %s, in whole passes", group(float64(c.backlog)), sizeText(c.size)),
+			Title: fmt.Sprintf("Consume a stored backlog, %s, in whole passes", sizeText(c.size)),
 		}, []string{sysMetaq, sysJS, sysKafka})
 	}
 	add(row{

@@ -172,7 +172,11 @@ func (res *results) writeRow(b *strings.Builder, r *rowResult) {
 	if m.less {
 		better = "less is better"
 	}
-	fmt.Fprintf(b, "\n### %s\n\n`%s`: %s, %s.\n\n", r.Title, r.Name, m.name, better)
+	fmt.Fprintf(b, "\n### %s\n\n`%s`: %s, %s.", r.Title, r.Name, m.name, better)
+	if r.Backlog > 0 {
+		fmt.Fprintf(b, " %s messages are stored before.", group(float64(r.Backlog)))
+	}
+	b.WriteString("\n\n")
 	columns := extraColumns(r)
 	fmt.Fprintf(b, "| system | an acknowledgement means | %s, %s | least to most | metaq is better by |", m.name, m.unit)
 	for _, c := range columns {
