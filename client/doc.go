@@ -1,11 +1,12 @@
-// Package client is the public Go client of MetaQ: Producer, Reader and Admin
-// over one NATS connection.
+// Package client is the public Go client of MetaQ: Producer, Reader, Consumer and
+// Admin over one NATS connection.
 //
 //	c, err := client.Connect(ctx, client.WithServers("nats://127.0.0.1:4222"))
 //	p, err := c.NewProducer()
 //	res, err := p.Send(ctx, client.Record{Topic: "orders", Key: key, Value: value})
 //	r, err := c.NewReader(ctx, "orders", client.StartAt(client.Earliest()))
 //	rec, err := r.Next(ctx)
+//	g, err := c.NewConsumer(ctx, "billing", []string{"orders"}, handle)
 //
 // It owns batching, partitioning, retries and prefetching. It never decides what
 // is stored: a record counts as stored when its Result says so.
@@ -13,9 +14,12 @@
 // Goroutines: a Client has one that watches its connection; a Producer has one
 // that refreshes topics, and one for each partition that has records to hand
 // over; a Reader has one for each partition that it reads, and one that looks for
-// new partitions. Each ends, and is joined, in the Close of its owner. Close
+// new partitions; a Consumer has one that beats, one for a
+// commit under way, and one for each partition that is being processed, with a
+// Reader for each. Each ends, and is joined, in the Close of its owner. Close
 // producers and readers before their Client.
 //
 // Start at Producer.SendAsync (producer.go), then partition (accumulator.go) and
-// deliver (sender.go); for reading at Reader.Next (reader.go), then fetcher.go.
+// deliver (sender.go); for reading at Reader.Next (reader.go), then fetcher.go; for
+// groups at Client.NewConsumer (consumer.go), then group_member.go.
 package client

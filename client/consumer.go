@@ -1,0 +1,434 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// Consumer is a member of a group: it processes the partitions that the group
+// assigns to it. It is an actor with one child for each partition. Its methods may
+// be called from any goroutine, but not Close from a handler.
+//
+// Every record is processed at least once: a record counts as processed when its
+// handler has returned nil, and only then a commit goes past it. After a crash, or
+// when a session was lost, records since the last commit come again.
+type Consumer struct {
+	c      *Client
+	group  string
+	o      consumerOptions
+	log    *slog.Logger
+	system *actor.ActorSystem
+	pid    *actor.PID
+	m      *membership
+	dlq    *deadLetters
+
+	ctx    context.Context // of the handlers and of beating
+	cancel context.CancelFunc
+	work   sync.WaitGroup // the membership and commits
+
+	once sync.Once
+	over chan struct{} // closed when the consumer has ended
+	err  error         // why; to be read after over
+
+	mu    sync.Mutex
+	cause error // guarded by mu: what ended the consumer by itself
+}
+
+// NewConsumer joins group and processes its topics with handle, until Close. It
+// returns when the group has taken it in, or refused it, or when ctx ends.
+func (c *Client) NewConsumer(ctx context.Context, group string, topics []string, handle Handler, opts ...ConsumerOption) (*Consumer, error) {
+	o, err := newConsumerOptions(group, topics, handle, opts)
+	if err != nil {
+		return nil, fmt.Errorf("new consumer: %w", err)
+	}
+	con := &Consumer{c: c, group: group, o: o, log: c.log.With("group", group), over: make(chan struct{})}
+	con.ctx, con.cancel = context.WithCancel(context.Background())
+	con.dlq = &deadLetters{c: c, group: group, known: map[string]bool{}}
+	con.m = newMembership(c, group, o.join)
+	con.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
+		return slog.New(slog.DiscardHandler)
+	}))
+	// A child that panics is not made again from nothing: its parent begins anew
+	// from what is committed.
+	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
+	root := &consumerActor{con: con, parts: map[protocol.TopicPartition]*consumed{}, committed: map[protocol.TopicPartition]Offset{}}
+	con.pid = con.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return root }, actor.WithSupervisor(stop)))
+	con.m.changed = func(v protocol.GroupView) { con.tell(v) }
+	con.m.lost = con.lost
+	if err := con.m.enter(ctx); err != nil {
+		con.cancel()
+		con.tell(closeConsumer{})
+		<-con.over
+		return nil, fmt.Errorf("new consumer: %w", err)
+	}
+	con.work.Go(func() {
+		if err := con.m.run(con.ctx); err != nil {
+			con.fail(err)
+		}
+	})
+	return con, nil
+}
+
+func (con *Consumer) tell(m any) { con.system.Root.Send(con.pid, m) }
+
+// lost ends all work on partitions and returns when it has ended.
+func (con *Consumer) lost(ctx context.Context) {
+	done := make(chan struct{})
+	con.tell(dropAll{done})
+	select {
+	case <-done:
+	case <-con.over:
+	case <-ctx.Done():
+	}
+}
+
+// fail ends the consumer because of err.
+func (con *Consumer) fail(err error) {
+	con.mu.Lock()
+	if con.cause == nil {
+		con.cause = err
+	}
+	con.mu.Unlock()
+	con.log.Error("consumer ends", "err", err)
+	con.tell(closeConsumer{})
+}
+
+// Close stops taking records, waits for the handlers that run, commits, and
+// leaves the group. When ctx ends first, the handlers' contexts end. It may be
+// called again.
+func (con *Consumer) Close(ctx context.Context) error {
+	con.tell(closeConsumer{})
+	select {
+	case <-con.over:
+	case <-ctx.Done():
+		con.cancel()
+		<-con.over
+	}
+	return con.err
+}
+
+// Done is closed when the consumer has ended: by Close, or by itself because of
+// Err.
+func (con *Consumer) Done() <-chan struct{} { return con.over }
+
+// Err is why the consumer has ended by itself, or nil.
+func (con *Consumer) Err() error {
+	con.mu.Lock()
+	defer con.mu.Unlock()
+	return con.cause
+}
+
+// Member is the consumer's present name in the group.
+func (con *Consumer) Member() string {
+	con.m.mu.Lock()
+	defer con.m.mu.Unlock()
+	return con.m.view.Member
+}
+
+// Assigned are the partitions that the consumer works on now, sorted.
+func (con *Consumer) Assigned() []protocol.TopicPartition {
+	reply := make(chan []protocol.TopicPartition, 1)
+	con.tell(whatAssigned{reply})
+	select {
+	case list := <-reply:
+		return list
+	case <-con.over:
+		return nil
+	}
+}
+
+// Commit makes records, and all before them in their partitions, count as
+// processed, and returns when that is durable. It is for ManualCommit, but may be
+// used without. ErrFenced or nothing committed means that a partition is not the
+// consumer's any more.
+func (con *Consumer) Commit(ctx context.Context, recs ...Record) error {
+	next := map[protocol.TopicPartition]Offset{}
+	for i := range recs {
+		p := protocol.TopicPartition{Topic: recs[i].Topic, Partition: recs[i].Partition}
+		next[p] = max(next[p], recs[i].Offset+1)
+	}
+	var positions []protocol.GroupPosition
+	for p, at := range next {
+		positions = append(positions, protocol.GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: at})
+	}
+	done, err := con.m.commit(ctx, positions)
+	if err != nil {
+		return fmt.Errorf("commit: %w", err)
+	}
+	con.tell(commitDone{positions: done})
+	if len(done) < len(positions) {
+		return fmt.Errorf("commit: %w", protocol.ErrFenced.With("%d of %d partitions are not this consumer's any more", len(positions)-len(done), len(positions)))
+	}
+	return nil
+}
+
+// Pause stops taking records of the partitions, or of all when none is named,
+// until Resume. They stay the consumer's. A partition that comes later is not
+// paused.
+func (con *Consumer) Pause(ps ...protocol.TopicPartition) { con.tell(control{ps, pausePart{true}}) }
+
+// Resume ends Pause.
+func (con *Consumer) Resume(ps ...protocol.TopicPartition) { con.tell(control{ps, pausePart{false}}) }
+
+// Seek goes on at s in a partition. It does not change what is committed until
+// something after it is; the committed offset never goes back: see Admin.GroupReset.
+func (con *Consumer) Seek(p protocol.TopicPartition, s Start) {
+	con.tell(control{[]protocol.TopicPartition{p}, seekPart{s}})
+}
+
+// Messages to the consumer's actor, besides protocol.GroupView.
+type (
+	dropAll       struct{ done chan struct{} } // the session is lost
+	closeConsumer struct{}
+	commitDue     struct{}
+	commitDone    struct {
+		positions []protocol.GroupPosition
+		err       error
+		auto      bool
+	}
+	whatAssigned struct {
+		reply chan []protocol.TopicPartition
+	}
+	control struct {
+		parts []protocol.TopicPartition // none: all
+		m     any
+	}
+)
+
+// consumerActor owns the children.
+type consumerActor struct {
+	con        *Consumer
+	view       protocol.GroupView
+	parts      map[protocol.TopicPartition]*consumed
+	committed  map[protocol.TopicPartition]Offset
+	unsaved    map[protocol.TopicPartition]Offset // of partitions that have ended, to be committed and released
+	committing bool
+	dropping   []chan struct{}
+	closing    bool
+	timer      *time.Timer
+}
+
+// Receive is the actor.
+func (a *consumerActor) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case *actor.Started:
+		a.unsaved = map[protocol.TopicPartition]Offset{}
+		a.arm(ctx)
+	case protocol.GroupView:
+		a.view = m
+		a.reconcile(ctx)
+	case *actor.Terminated:
+		a.ended(ctx, m.Who)
+	case dropAll:
+		a.drop(ctx, m)
+	case commitDue:
+		if !a.closing {
+			a.commit(ctx)
+			a.arm(ctx)
+		}
+	case commitDone:
+		a.commitDone(ctx, m)
+	case whatAssigned:
+		m.reply <- slices.SortedFunc(keysOf(a.parts), protocol.TopicPartition.Compare)
+	case control:
+		for p, c := range a.parts {
+			if len(m.parts) == 0 || slices.Contains(m.parts, p) {
+				ctx.Send(c.pid, m.m)
+				c.interrupt()
+			}
+		}
+	case closeConsumer:
+		a.close(ctx)
+	}
+}
+
+func (a *consumerActor) arm(ctx actor.Context) {
+	self, system := ctx.Self(), a.con.system
+	a.timer = time.AfterFunc(a.con.o.commit, func() { system.Root.Send(self, commitDue{}) })
+}
+
+// reconcile starts and ends children so that they are what the view says.
+func (a *consumerActor) reconcile(ctx actor.Context) {
+	if a.closing || len(a.dropping) > 0 {
+		return
+	}
+	want := map[protocol.TopicPartition]bool{}
+	var come []protocol.TopicPartition
+	for i := range a.view.Assigned {
+		p := &a.view.Assigned[i]
+		want[p.At()] = true
+		if _, unsaved := a.unsaved[p.At()]; a.parts[p.At()] == nil && !unsaved {
+			come = append(come, p.At())
+			a.begin(ctx, p)
+		}
+	}
+	if len(come) > 0 {
+		a.con.o.onAssign(come)
+		for _, p := range come {
+			ctx.Send(a.parts[p].pid, proceed{})
+		}
+	}
+	for p, c := range a.parts {
+		if !want[p] {
+			c.end(ctx, true)
+		}
+	}
+	for _, p := range a.view.Release {
+		if _, unsaved := a.unsaved[p]; a.parts[p] == nil && !unsaved {
+			a.con.m.release(p)
+		}
+	}
+}
+
+func (a *consumerActor) begin(ctx actor.Context, p *protocol.GroupPosition) {
+	c := newConsumed(a.con, p.At(), p.Offset)
+	a.committed[p.At()] = p.Offset
+	c.pid = ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return c }))
+	a.parts[p.At()] = c
+}
+
+// ended takes a child's end. What it has processed is committed, before the
+// partition is released.
+func (a *consumerActor) ended(ctx actor.Context, who *actor.PID) {
+	for p, c := range a.parts {
+		if !c.pid.Equal(who) {
+			continue
+		}
+		delete(a.parts, p)
+		a.con.o.onRevoke([]protocol.TopicPartition{p})
+		if at := c.processed(); len(a.dropping) == 0 && !a.con.o.manual && at > a.committed[p] {
+			a.unsaved[p] = at
+		}
+		if !c.ending {
+			a.con.o.onError(fmt.Errorf("%s: its actor panicked, it is processed again from the last commit", p))
+		}
+	}
+	if len(a.parts) == 0 {
+		for _, done := range a.dropping {
+			close(done)
+		}
+		a.dropping = nil
+	}
+	a.commit(ctx)
+	a.reconcile(ctx)
+	a.finish(ctx)
+}
+
+// drop ends all work; nothing of it is committed, since it is not ours to commit.
+func (a *consumerActor) drop(ctx actor.Context, m dropAll) {
+	clear(a.unsaved)
+	a.view = protocol.GroupView{} // what comes next says what is ours
+	if len(a.parts) == 0 {
+		close(m.done)
+		return
+	}
+	a.dropping = append(a.dropping, m.done)
+	for _, c := range a.parts {
+		c.end(ctx, true)
+	}
+}
+
+// commit sends what was processed since the last commit.
+func (a *consumerActor) commit(ctx actor.Context) {
+	if a.committing || len(a.dropping) > 0 {
+		return
+	}
+	var positions []protocol.GroupPosition
+	add := func(p protocol.TopicPartition, at Offset) {
+		positions = append(positions, protocol.GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: at})
+	}
+	for p, at := range a.unsaved {
+		add(p, at)
+	}
+	if !a.con.o.manual {
+		for p, c := range a.parts {
+			if at := c.processed(); at > a.committed[p] {
+				add(p, at)
+			}
+		}
+	}
+	if len(positions) == 0 {
+		return
+	}
+	a.committing = true
+	self, con := ctx.Self(), a.con
+	con.work.Go(func() {
+		// Not bounded by the consumer's context: the last commit comes after its end.
+		bounded, cancel := context.WithTimeout(context.Background(), max(requestTimeout, con.m.session()))
+		defer cancel()
+		_, err := con.m.commit(bounded, positions)
+		con.system.Root.Send(self, commitDone{positions, err, true})
+	})
+}
+
+// commitDone takes the result. A partition that has ended is released whatever it
+// is: what was not committed comes again to its next owner.
+func (a *consumerActor) commitDone(ctx actor.Context, m commitDone) {
+	for _, p := range m.positions {
+		if m.err == nil {
+			a.committed[p.At()] = max(a.committed[p.At()], p.Offset)
+		}
+		if at, ended := a.unsaved[p.At()]; m.auto && ended && at <= p.Offset {
+			delete(a.unsaved, p.At())
+		}
+	}
+	if m.auto {
+		a.committing = false
+	}
+	if m.err != nil && !errors.Is(m.err, protocol.ErrNoMember) {
+		a.con.o.onError(fmt.Errorf("commit of group %s: %w", a.con.group, m.err))
+	}
+	if len(a.unsaved) > 0 {
+		a.commit(ctx)
+	}
+	a.reconcile(ctx)
+	a.finish(ctx)
+}
+
+// close ends the children after the records in hand.
+func (a *consumerActor) close(ctx actor.Context) {
+	if a.closing {
+		return
+	}
+	a.closing = true
+	a.timer.Stop()
+	for _, c := range a.parts {
+		c.end(ctx, false)
+	}
+	a.finish(ctx)
+}
+
+// finish ends the consumer once nothing is left to do.
+func (a *consumerActor) finish(ctx actor.Context) {
+	if !a.closing || len(a.parts) > 0 || len(a.unsaved) > 0 || a.committing {
+		return
+	}
+	con := a.con
+	ctx.Stop(ctx.Self())
+	con.once.Do(func() { go con.end() })
+}
+
+// end leaves the group and joins what runs.
+func (con *Consumer) end() {
+	con.cancel()
+	con.work.Wait()
+	bounded, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	defer cancel()
+	if con.Member() != "" {
+		if err := con.m.leave(bounded); err != nil {
+			con.err = fmt.Errorf("leave group %s: its partitions wait for the session's end: %w", con.group, err)
+		}
+	}
+	con.err = errors.Join(con.err, con.dlq.close(bounded))
+	con.system.Shutdown()
+	close(con.over)
+}

@@ -1,0 +1,308 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"iter"
+	"maps"
+	"runtime/debug"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+func keysOf[V any](m map[protocol.TopicPartition]V) iter.Seq[protocol.TopicPartition] {
+	return maps.Keys(m)
+}
+
+// Messages to a partition's actor.
+type (
+	proceed   struct{} // process what comes next
+	retryDue  struct{ generation int }
+	pausePart struct{ paused bool }
+	seekPart  struct{ to Start }
+)
+
+// consumed is the actor of one partition of a Consumer. It processes one record,
+// or one batch, for each message to itself, so that what else it is told comes in
+// between.
+type consumed struct {
+	con  *Consumer
+	at   protocol.TopicPartition
+	from Offset
+	pid  *actor.PID // owned by the parent, as is ending
+
+	ending bool
+	ctx    context.Context // of the handler
+	cancel context.CancelFunc
+	next   atomic.Int64 // offset of the next record to process
+
+	mu       sync.Mutex // guards what follows
+	wait     context.CancelFunc
+	pending  bool // an interrupt came while nothing waited
+	stopping bool // no further record
+
+	reader     *Reader
+	buf        []Record
+	paused     bool
+	rolling    bool  // a proceed is on its way
+	attempts   int   // failures of the record in hand
+	dead       error // why it is given up, while it cannot be put away
+	resting    bool  // until the retry
+	generation int   // of the retry
+}
+
+func newConsumed(con *Consumer, at protocol.TopicPartition, from Offset) *consumed {
+	c := &consumed{con: con, at: at, from: from}
+	c.ctx, c.cancel = context.WithCancel(con.ctx)
+	c.next.Store(int64(from))
+	return c
+}
+
+// processed is the offset that may be committed.
+func (c *consumed) processed() Offset { return Offset(c.next.Load()) }
+
+// end ends the actor after the record in hand, whose context ends when cut.
+func (c *consumed) end(ctx actor.Context, cut bool) {
+	c.mu.Lock()
+	c.stopping = true
+	c.mu.Unlock()
+	if cut {
+		c.cancel()
+	}
+	c.interrupt()
+	if !c.ending {
+		c.ending = true
+		ctx.Poison(c.pid)
+	}
+}
+
+// interrupt ends the wait for records, so that the actor looks at its messages.
+func (c *consumed) interrupt() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.wait != nil {
+		c.wait()
+	} else {
+		c.pending = true
+	}
+}
+
+func (c *consumed) stopped() bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.stopping
+}
+
+// Receive is the actor.
+func (c *consumed) Receive(ctx actor.Context) {
+	switch m := ctx.Message().(type) {
+	case proceed:
+		c.rolling = false
+		c.step(ctx)
+	case retryDue:
+		if m.generation == c.generation {
+			c.resting = false
+			c.roll(ctx)
+		}
+	case pausePart:
+		c.paused = m.paused
+		c.roll(ctx)
+	case seekPart:
+		c.seek(ctx, m.to)
+	case *actor.Stopping:
+		c.cancel()
+		if c.reader != nil {
+			c.reader.Close()
+		}
+	}
+}
+
+// roll sends the message that processes the next record, unless it is on its way.
+func (c *consumed) roll(ctx actor.Context) {
+	if c.rolling || c.paused || c.resting || c.stopped() {
+		return
+	}
+	c.rolling = true
+	ctx.Send(ctx.Self(), proceed{})
+}
+
+func (c *consumed) seek(ctx actor.Context, to Start) {
+	if !c.open() {
+		c.roll(ctx)
+		return
+	}
+	if err := c.reader.Seek(c.at.Partition, to); err != nil {
+		c.con.o.onError(err)
+		return
+	}
+	c.buf, c.attempts, c.dead, c.resting = nil, 0, nil, false
+	c.generation++
+	c.roll(ctx)
+}
+
+// open makes the reader; false when that did not work.
+func (c *consumed) open() bool {
+	if c.reader != nil {
+		return true
+	}
+	r, err := c.con.c.NewReader(c.ctx, c.at.Topic, ReadPartitions(c.at.Partition),
+		StartAtOffsets(map[PartitionID]Offset{c.at.Partition: c.from}),
+		WhenOutOfRange(c.con.o.outOfRange), WithPrefetch(c.con.o.prefetch))
+	if err != nil {
+		if c.ctx.Err() == nil {
+			c.con.o.onError(err)
+		}
+		return false
+	}
+	c.reader = r
+	return true
+}
+
+// step processes the next record or batch.
+func (c *consumed) step(ctx actor.Context) {
+	if c.paused || c.resting || c.stopped() {
+		return
+	}
+	if !c.con.m.inSession() {
+		// The partition may be another's by now. Whether it is, the next answer tells.
+		c.rest(ctx, backoffFirst)
+		return
+	}
+	if !c.open() {
+		c.rest(ctx, backoffMost)
+		return
+	}
+	if len(c.buf) == 0 {
+		recs, err := c.fetch()
+		if err != nil {
+			c.con.o.onError(err)
+			return // until a seek
+		}
+		c.buf = recs
+	}
+	if len(c.buf) > 0 && !c.stopped() {
+		c.process(ctx)
+	}
+	c.roll(ctx)
+}
+
+// fetch waits for records. It returns none when it was interrupted.
+func (c *consumed) fetch() ([]Record, error) {
+	c.mu.Lock()
+	wait, cancel := context.WithCancel(c.ctx)
+	defer cancel()
+	if c.pending || c.stopping {
+		c.pending = false
+		c.mu.Unlock()
+		return nil, nil
+	}
+	c.wait = cancel
+	c.mu.Unlock()
+	recs, err := c.reader.NextBatch(wait)
+	c.mu.Lock()
+	c.wait = nil
+	c.mu.Unlock()
+	if wait.Err() != nil && len(recs) == 0 {
+		return nil, nil
+	}
+	return recs, err
+}
+
+// process gives the handler what is next, and takes its verdict.
+func (c *consumed) process(ctx actor.Context) {
+	if c.dead != nil {
+		c.bury(ctx, c.dead)
+		return
+	}
+	n, err := 1, error(nil)
+	if c.con.o.batch != nil {
+		n = min(len(c.buf), c.con.o.batchMost)
+		err = c.guarded(func() error { return c.con.o.batch(c.ctx, c.buf[:n]) })
+		var b *BatchError
+		if errors.As(err, &b) && b.Index >= 0 && b.Index < n {
+			c.passed(b.Index)
+			err = b.Err
+		}
+	} else {
+		err = c.guarded(func() error { return c.con.o.handle(c.ctx, c.buf[0]) })
+	}
+	if err == nil {
+		c.passed(n)
+		return
+	}
+	if c.ctx.Err() != nil {
+		return // taken away: whoever has it next begins with this record
+	}
+	c.failed(ctx, err)
+}
+
+// guarded makes a handler's panic a failure like any other.
+func (c *consumed) guarded(handle func() error) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			c.con.log.Error("handler panicked", "topic", c.at.Topic, "partition", c.at.Partition.String(),
+				"reason", fmt.Sprint(r), "stack", string(debug.Stack()))
+			err = fmt.Errorf("handler panicked: %v", r)
+		}
+	}()
+	return handle()
+}
+
+// passed moves the position past n records.
+func (c *consumed) passed(n int) {
+	if n == 0 {
+		return
+	}
+	c.next.Store(int64(c.buf[n-1].Offset) + 1)
+	c.buf = c.buf[n:]
+	c.attempts, c.dead = 0, nil
+}
+
+// failed tries the first record again later, or gets rid of it.
+func (c *consumed) failed(ctx actor.Context, err error) {
+	c.attempts++
+	o := &c.con.o
+	if c.attempts <= o.retries {
+		c.rest(ctx, min(o.backoff<<min(c.attempts-1, 20), o.backoffMax))
+		return
+	}
+	c.bury(ctx, err)
+}
+
+// bury gets rid of the first record.
+func (c *consumed) bury(ctx actor.Context, err error) {
+	o, rec := &c.con.o, c.buf[0]
+	switch o.failure {
+	case DeadLetter:
+		if lost := c.con.dlq.send(c.ctx, rec, c.attempts, err); lost != nil {
+			// The record must not get lost: its partition waits.
+			c.dead = err
+			if c.ctx.Err() == nil {
+				o.onError(lost)
+				c.rest(ctx, o.backoffMax)
+			}
+			return
+		}
+	case Drop:
+		c.con.log.Warn("record dropped", "topic", rec.Topic, "partition", rec.Partition.String(), "offset", int64(rec.Offset), "err", err)
+	case StopConsumer:
+		c.resting = true
+		c.con.fail(&HandlerError{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Attempts: c.attempts, Err: err})
+		return
+	}
+	c.passed(1)
+}
+
+// rest waits before the record in hand is tried again.
+func (c *consumed) rest(ctx actor.Context, d time.Duration) {
+	c.resting = true
+	c.generation++
+	self, system, generation := ctx.Self(), c.con.system, c.generation
+	time.AfterFunc(d, func() { system.Root.Send(self, retryDue{generation}) })
+}

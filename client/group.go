@@ -1,0 +1,97 @@
+package client
+
+import (
+	"context"
+	"fmt"
+
+	"metaq/protocol"
+)
+
+// Strategies that divide the partitions of a group.
+const (
+	StrategySticky     = protocol.StrategySticky
+	StrategyRange      = protocol.StrategyRange
+	StrategyConsistent = protocol.StrategyConsistent
+)
+
+// Refusals of a group that callers look for.
+var (
+	ErrNoGroup  error = protocol.ErrNoGroup
+	ErrNoMember error = protocol.ErrNoMember
+	ErrFenced   error = protocol.ErrFenced
+	ErrConflict error = protocol.ErrConflict // the group has members
+)
+
+// place is the form of a Start in requests.
+func (s Start) place() protocol.GroupPlace {
+	switch s.kind {
+	case startLatest:
+		return protocol.GroupPlace{At: protocol.StartLatest}
+	case startOffset:
+		return protocol.GroupPlace{At: protocol.StartOffset, Offset: s.offset}
+	case startTime:
+		at := s.at.UTC()
+		return protocol.GroupPlace{At: protocol.StartTime, Time: &at}
+	default:
+		return protocol.GroupPlace{At: protocol.StartEarliest}
+	}
+}
+
+func checkGroup(name string) error {
+	if err := protocol.CheckName("group", name); err != nil {
+		return protocol.ErrBadName.With("%v", err)
+	}
+	return nil
+}
+
+// callGroup makes one request to a group's coordinator.
+func (c *Client) callGroup(ctx context.Context, group, verb string, req, reply any) error {
+	if err := checkGroup(group); err != nil {
+		return err
+	}
+	if err := c.call(ctx, c.subjects.Group(group, verb), req, reply); err != nil {
+		return fmt.Errorf("group %s %s: %w", verb, group, err)
+	}
+	return nil
+}
+
+// GroupList returns the groups that the answering broker coordinates, sorted by
+// name.
+func (a *Admin) GroupList(ctx context.Context) ([]protocol.GroupSummary, error) {
+	var list protocol.GroupList
+	if err := a.c.call(ctx, a.c.subjects.Admin("group", "ls"), struct{}{}, &list); err != nil {
+		return nil, fmt.Errorf("group ls: %w", err)
+	}
+	return list.Groups, nil
+}
+
+// GroupInfo describes a group, with the lag of each partition in messages.
+func (a *Admin) GroupInfo(ctx context.Context, group string) (protocol.GroupInfo, error) {
+	var info protocol.GroupInfo
+	err := a.c.callGroup(ctx, group, protocol.GroupVerbInfo, struct{}{}, &info)
+	return info, err
+}
+
+// GroupOffsets returns the committed offsets of a group.
+func (a *Admin) GroupOffsets(ctx context.Context, group string) ([]protocol.GroupPosition, error) {
+	var reply protocol.GroupOffsets
+	err := a.c.callGroup(ctx, group, protocol.GroupVerbOffsets, struct{}{}, &reply)
+	return reply.Offsets, err
+}
+
+// GroupReset moves a group's committed offsets in one topic and returns the new
+// ones; without partitions it moves all. ErrConflict while the group has members,
+// unless force is set, which puts them out of the group. It may make a group.
+func (a *Admin) GroupReset(ctx context.Context, group, topic string, to Start, force bool, partitions ...PartitionID) ([]protocol.GroupPosition, error) {
+	var reply protocol.GroupOffsets
+	err := a.c.callGroup(ctx, group, protocol.GroupVerbReset,
+		protocol.GroupReset{Topic: topic, Partitions: partitions, To: to.place(), Force: force}, &reply)
+	return reply.Offsets, err
+}
+
+// GroupDelete forgets a group and its offsets. ErrConflict while it has members,
+// unless force is set.
+func (a *Admin) GroupDelete(ctx context.Context, group string, force bool) error {
+	var done protocol.Done
+	return a.c.callGroup(ctx, group, protocol.GroupVerbDelete, protocol.GroupDelete{Force: force}, &done)
+}
