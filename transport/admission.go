@@ -56,16 +56,36 @@ func newAccount(all *budget, own Limits) *account {
 // admit returns nil when a request of n bytes may go on; Release gives it back.
 func (a *account) admit(n int) error {
 	if !a.own.take(int64(n)) {
-		return protocol.ErrBusy.With("the partition has %d requests with %d bytes in flight: back off and try again",
-			a.own.requests.Load(), a.own.bytes.Load())
+		return partitionBusy
 	}
 	if !a.all.take(int64(n)) {
 		a.own.release(int64(n))
-		return protocol.ErrBusy.With("the broker has %d requests with %d bytes in flight: back off and try again",
-			a.all.requests.Load(), a.all.bytes.Load())
+		return brokerBusy
 	}
 	return nil
 }
+
+// The refusals of a flood are encoded once: refusing has to be much cheaper than
+// accepting.
+var (
+	partitionBusy = encodedOnce(protocol.ErrBusy.With("the partition has too many requests in flight: back off and try again"))
+	overrun       = encodedOnce(protocol.ErrBusy.With("the broker is overrun: back off and try again"))
+	brokerBusy    = encodedOnce(protocol.ErrBusy.With("the broker has too many requests in flight: back off and try again"))
+)
+
+// encodedError is a refusal with its wire form.
+type encodedError struct {
+	err  *protocol.Error
+	wire []byte
+}
+
+func encodedOnce(e *protocol.Error) error { return &encodedError{e, protocol.EncodeError(e)} }
+
+// Error gives the text.
+func (e *encodedError) Error() string { return e.err.Error() }
+
+// Unwrap gives the error to errors.Is.
+func (e *encodedError) Unwrap() error { return e.err }
 
 // Release gives back what admit took. It is called from any goroutine.
 func (a *account) Release(n int) {

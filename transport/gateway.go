@@ -47,6 +47,7 @@ type Gateway struct {
 	service  stopper
 	payload  atomic.Int64 // largest NATS message; 0 before Start
 	incoming chan *nats.Msg
+	gate     *gate
 	created  chan creation
 	drained  chan struct{} // closed when no more messages come
 	gaveUp   chan struct{} // closed when nobody waits for creations any more
@@ -89,6 +90,7 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 			waiting: make(map[string]*waitingTopic),
 		},
 	}
+	g.gate = newGate(g.incoming, g.shed)
 	g.metrics = newMetrics(o.Metrics, g)
 	g.routes.Store(&actors.Routes{})
 	g.replies = resolver.Register(system, addressReply, g.answer, g.refuseSystem)
@@ -111,7 +113,7 @@ func (g *Gateway) MaxPayload() int64 { return g.payload.Load() }
 
 // Start connects to NATS and begins to take requests.
 func (g *Gateway) Start(context.Context) error {
-	nc, err := g.opts.Connect(
+	nc, err := g.opts.Connect(g.gate.wrap,
 		nats.Name(g.opts.Name),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250*time.Millisecond),
@@ -221,6 +223,7 @@ func (g *Gateway) finish() {
 
 // receive is the first hop in the broker.
 func (g *Gateway) receive(m *nats.Msg) {
+	g.gate.looked(m)
 	if g.ignoreReply(m) {
 		return
 	}
@@ -240,6 +243,15 @@ func (g *Gateway) receive(m *nats.Msg) {
 	}
 	if err != nil {
 		g.refuse(m, err)
+	}
+}
+
+// shed refuses what there is no time to look at. It is called by the library's
+// reading goroutine.
+func (g *Gateway) shed(m *nats.Msg) {
+	g.metrics.shed.Inc()
+	if !g.ignoreReply(m) {
+		g.refuse(m, overrun)
 	}
 }
 

@@ -19,6 +19,7 @@ type metrics struct {
 	badReply    prometheus.Counter
 	noReply     prometheus.Counter
 	unanswered  prometheus.Counter
+	shed        prometheus.Counter
 	slowSignals prometheus.Counter
 	reconnects  prometheus.Counter
 }
@@ -75,6 +76,10 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		unanswered: auto.NewCounter(prometheus.CounterOpts{
 			Name: "metaq_unanswered_total",
 			Help: "Answers that could not be handed to NATS. A rise means that the connection to NATS is gone.",
+		}),
+		shed: auto.NewCounter(prometheus.CounterOpts{
+			Name: "metaq_gateway_shed_total",
+			Help: "Requests that were refused with 429 before anybody looked at them. A rise means that the broker gets more than its processors can look at.",
 		}),
 		slowSignals: auto.NewCounter(prometheus.CounterOpts{
 			Name: "metaq_gateway_errors_total",

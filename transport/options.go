@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"log/slog"
 
-	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 
 	"metaq/protocol"
@@ -16,7 +15,7 @@ import (
 type Options struct {
 	// Connect opens the gateway's NATS connection with the options given:
 	// Server.Connect for the embedded server, ConnectURL for another one.
-	Connect func(...nats.Option) (*nats.Conn, error)
+	Connect Dial
 	// Name is the connection's name in the NATS server's lists.
 	Name string
 	// Subjects (optional) builds the subjects.
@@ -29,10 +28,9 @@ type Options struct {
 	// that wait included. They have bounds of their own, so that readers that wait
 	// do not keep producers out.
 	Reads, PartitionReads Limits
-	// Backlog is the number of messages that NATS has delivered and the dispatcher
-	// has not looked at. It only has to cover a pause of the process, since what is
-	// not admitted is refused at once; when it is full messages are dropped, which
-	// is counted and logged. Default 65,536.
+	// Backlog is the most messages that NATS has delivered and the dispatcher has
+	// not looked at. Beyond it the oldest are refused. Default 65,536, at least
+	// 8,192.
 	Backlog int
 	// Admin is the number of administration requests in flight. Default 256.
 	Admin int
@@ -82,5 +80,6 @@ func (o *Options) complete() error {
 			*d.field = d.value
 		}
 	}
+	o.Backlog = max(o.Backlog, 2*inOneRead)
 	return errors.Join(errs...)
 }

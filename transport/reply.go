@@ -35,6 +35,8 @@ func appendAnswer(dst []byte, answer any, limit int) ([]byte, error) {
 			return appendBatches(dst, a, limit)
 		}
 		return appendMessages(dst, a, limit)
+	case *encodedError:
+		return append(dst, a.wire...), nil
 	case error:
 		return dst, a
 	case protocol.OffsetsReply, protocol.TopicInfo, protocol.TopicList, protocol.Done,

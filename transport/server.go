@@ -32,6 +32,9 @@ type ServerOptions struct {
 // readyTimeout bounds the server's start, which takes some milliseconds.
 const readyTimeout = 10 * time.Second
 
+// dialTimeout bounds a connection to one server.
+const dialTimeout = 5 * time.Second
+
 // Server is the embedded NATS server. JetStream is off and its subjects are
 // free; there is no monitoring port, no signal handler and no file.
 type Server struct {
@@ -55,8 +58,6 @@ func StartServer(o ServerOptions) (*Server, error) {
 	ns, err := server.NewServer(&server.Options{
 		ServerName: o.Name, Host: o.Host, Port: port,
 		MaxPayload: int32(min(o.MaxPayload, 64<<20)), MaxConn: o.MaxConnections,
-		// What waits for one client. The gateway is a client too, and is cut off when
-		// this much waits for it: two seconds' worth of a flood.
 		MaxPending: maxPending,
 		NoSigs:     true, NoLog: true, DisableJetStreamBanner: true,
 	})
@@ -79,7 +80,11 @@ func StartServer(o ServerOptions) (*Server, error) {
 	return s, nil
 }
 
-// maxPending is in bytes.
+// maxPending is the most bytes that wait for one client; a client for which more
+// waits is cut off. The gateway is such a client, and what waits for it is lost
+// then without an answer. From three quarters on the server slows down those who
+// publish to it, each by 10 ms for 64 KiB, so this is large: it has to hold what
+// a burst brings until they are slow and the gateway has caught up.
 const maxPending = 256 << 20
 
 // startError turns the server's last words into an error that says what to do.
@@ -107,10 +112,10 @@ func isAddrInUse(err error) bool {
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.nats.Addr() }
 
-// Connect connects in process. For the loopback instead, return
-// ConnectURL(s.nats.ClientURL())(opts...).
-func (s *Server) Connect(opts ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect("", append(opts, nats.InProcessServer(s.nats))...)
+// Connect is the Dial of this server, in process. For the loopback instead,
+// return ConnectURL(s.nats.ClientURL())(wrap, opts...).
+func (s *Server) Connect(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
+	return nats.Connect("", append(opts, nats.InProcessServer(gatedServer{s.nats, wrap}))...)
 }
 
 // Stop ends the server and all its connections. It may be called twice.
@@ -121,10 +126,11 @@ func (s *Server) Stop() {
 	})
 }
 
-// ConnectURL returns the Connect of a NATS deployment that is not ours.
-func ConnectURL(urls ...string) func(...nats.Option) (*nats.Conn, error) {
-	return func(opts ...nats.Option) (*nats.Conn, error) {
-		nc, err := nats.Connect(strings.Join(urls, ","), opts...)
+// ConnectURL returns the Dial of a NATS deployment that is not ours.
+func ConnectURL(urls ...string) Dial {
+	return func(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
+		dialer := &gatedDialer{Dialer: net.Dialer{Timeout: dialTimeout}, wrap: wrap}
+		nc, err := nats.Connect(strings.Join(urls, ","), append(opts, nats.SetCustomDialer(dialer))...)
 		if err != nil {
 			return nil, fmt.Errorf("connect to NATS at %s: %w: check [nats] url=", redacted(urls), err)
 		}

@@ -39,7 +39,7 @@ func TestAnAddressThatIsNotOurs(t *testing.T) {
 }
 
 func TestAnExternalServerThatIsNotThere(t *testing.T) {
-	_, err := ConnectURL("nats://user:secret@127.0.0.1:1")()
+	_, err := ConnectURL("nats://user:secret@127.0.0.1:1")(func(c net.Conn) net.Conn { return c })
 	if err == nil || !strings.Contains(err.Error(), "127.0.0.1:1") || strings.Contains(err.Error(), "secret") || !errors.Is(err, nats.ErrNoServers) {
 		t.Errorf("got %v", err)
 	}

@@ -13,7 +13,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
@@ -211,7 +210,7 @@ func (b *Broker) startHTTP(metrics *prometheus.Registry) error {
 // startNATS starts the embedded server, or takes the one that is configured. It
 // comes before the topics, so that a port in use is noticed at once; until the
 // gateway subscribes, clients get "no responders".
-func (b *Broker) startNATS() (func(...nats.Option) (*nats.Conn, error), error) {
+func (b *Broker) startNATS() (transport.Dial, error) {
 	n := b.cfg.NATS
 	if len(n.URL) > 0 {
 		b.url = strings.Join(n.URL, ",")
@@ -244,7 +243,7 @@ func (b *Broker) host() string {
 
 // startActors starts the actor system, with the gateway at its edge.
 func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry, closeRegistry func() error,
-	connect func(...nats.Option) (*nats.Conn, error), metrics *prometheus.Registry,
+	connect transport.Dial, metrics *prometheus.Registry,
 ) error {
 	system := actors.NewActorSystem(b.log)
 	b.onClose(func(context.Context) error { system.Shutdown(); return nil })

@@ -179,6 +179,16 @@ func (c *client) wait(token string) *nats.Msg {
 	return c.got[token][0]
 }
 
+// next returns the next message, or false when none comes.
+func next(answers <-chan *nats.Msg) (*nats.Msg, bool) {
+	select {
+	case m := <-answers:
+		return m, true
+	case <-time.After(patience):
+		return nil, false
+	}
+}
+
 func (c *client) keep(m *nats.Msg) {
 	token := m.Subject[len(c.inbox)+1:]
 	c.got[token] = append(c.got[token], m)

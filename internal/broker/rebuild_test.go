@@ -1,0 +1,82 @@
+package broker
+
+import (
+	"fmt"
+	"log/slog"
+	"testing"
+
+	"metaq/internal/vfs"
+	"metaq/internal/vfs/faultfs"
+	"metaq/protocol"
+)
+
+// TestARebuildThatIsInterruptedGoesOn stops the machine at each step of a start
+// that makes a lost registry again. Whatever is left, the next start must find
+// every topic, and must set nothing aside.
+func TestARebuildThatIsInterruptedGoesOn(t *testing.T) {
+	for step := 1; ; step++ {
+		fs := disk(t, "/data/a-0-0", "/data/a-0-1", "/data/b-0-0", "/data/c-0-2")
+		steps := 0
+		fs.SetHook(func(op faultfs.Op) *faultfs.Fault {
+			if op.Kind.Changes() {
+				if steps++; steps == step {
+					return fs.Stopped(0)
+				}
+			}
+			return nil
+		})
+		first := openTopics(t, fs)
+		after := fs.Crash(50)
+		if err := openTopics(t, after); err != nil {
+			t.Fatalf("after a stop at step %d: %v", step, err)
+		}
+		for _, name := range []string{"/data/a-0-0", "/data/a-0-1", "/data/b-0-0", "/data/c-0-2"} {
+			if _, err := after.Stat(name); err != nil {
+				t.Fatalf("after a stop at step %d: %v", step, err)
+			}
+		}
+		if ok, err := exists(after, "/data/"+rebuildName); ok || err != nil {
+			t.Fatalf("after a stop at step %d the mark is left: %v", step, err)
+		}
+		if first == nil {
+			if step < 5 {
+				t.Fatalf("only %d steps", step)
+			}
+			return
+		}
+	}
+}
+
+// openTopics does what a start does up to the topics, and says what differs from
+// what the directories hold.
+func openTopics(t *testing.T, fs vfs.FS) error {
+	t.Helper()
+	cfg := config(t, map[string]string{"data": "/data"})
+	b := &Broker{cfg: cfg, opts: Options{FS: fs}, log: slog.New(slog.DiscardHandler)}
+	dirs, err := openDataDirs(fs, cfg)
+	if err != nil {
+		return err
+	}
+	defer dirs.Close()
+	reg, closeRegistry, err := b.registry(dirs)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = closeRegistry() }() // the machine may have stopped
+	if err := reg.Register(t.Context(), protocol.BrokerInfo{}); err != nil {
+		return err
+	}
+	defer func() { _ = reg.Leave(t.Context()) }()
+	topics, err := reg.Topics(t.Context())
+	if err != nil {
+		return err
+	}
+	got := map[string]int{}
+	for _, topic := range topics {
+		got[topic.Name] = topic.Partitions
+	}
+	if want := map[string]int{"a": 2, "b": 1, "c": 3}; fmt.Sprint(got) != fmt.Sprint(want) {
+		t.Errorf("topics %v, want %v", got, want)
+	}
+	return nil
+}
