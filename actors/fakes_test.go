@@ -101,7 +101,9 @@ type fakeLog struct {
 
 	appendErr, syncErr, readErr, closeErr, epochErr error // of the next call
 	keepUnsynced                                    bool  // on recovery, as a crash of only the process does
-	panicNext                                       bool
+	panicNext                                       bool  // in Append
+	panicRead                                       bool
+	onStart                                         func() // called once by Start, without the lock
 	beforeSync                                      func() // called without the lock
 }
 
@@ -217,6 +219,10 @@ func (l *fakeLog) SetEpoch(e protocol.Epoch) error {
 func (l *fakeLog) Read(dst []byte, from, limit protocol.Offset, maxBytes int) ([]byte, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
+	if l.panicRead {
+		l.panicRead = false
+		panic("planted")
+	}
 	if err := take(&l.readErr); err != nil {
 		return dst, err
 	}
@@ -276,6 +282,13 @@ func (l *fakeLog) timeLocked() int64 {
 }
 
 func (l *fakeLog) Start() protocol.Offset {
+	l.mu.Lock()
+	f := l.onStart
+	l.onStart = nil
+	l.mu.Unlock()
+	if f != nil {
+		f()
+	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.start

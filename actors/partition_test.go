@@ -180,6 +180,62 @@ func TestACrashAnswersEverybodyAndStartsAgain(t *testing.T) {
 	}
 }
 
+// A crash answers the request in hand and the gets that wait, too.
+func TestACrashWithABatchInHand(t *testing.T) {
+	r, l := startOne(t)
+	offsetOf(t, r.put("a"))
+	waiter := newProbe(r.env.system)
+	r.env.system.Root.RequestWithCustomSender(r.leader("t", 0),
+		&Get{Request: protocol.GetRequest{Offset: ptr(protocol.Offset(1)), WaitMs: 30_000}, Ticket: r.tickets.take()}, waiter.pid)
+	reader := r.env.system.NewLocalPID("broker/topics/t/0-0/reader-1")
+	r.ask(reader, &Offsets{Ticket: r.tickets.take()}) // the get before it is parked now
+	l.update(func(l *fakeLog) { l.panicRead = true })
+	b := encodeBatch(t, protocol.Producer{ID: 7}, 1)
+	h, err := protocol.CheckBatch(b, 0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	requireError(t, r.ask(r.leader("t", 0), &PutBatch{Batch: b, Header: h, Ticket: r.tickets.take()}), protocol.ErrPartition)
+	requireError(t, waiter.next(t), protocol.ErrUnavailable)
+}
+
+// What is in the mailbox of an actor that is stopped is answered.
+func TestNothingIsDroppedByAStop(t *testing.T) {
+	r, l := startOne(t)
+	syncing, goOn := make(chan bool), make(chan bool)
+	l.update(func(l *fakeLog) {
+		l.beforeSync = func() {
+			syncing <- true
+			<-goOn
+		}
+	})
+	r.sendPut("a")
+	<-syncing
+	const n = 10
+	for range n {
+		r.sendPut("never")
+	}
+	r.env.system.Root.Stop(r.leader("t", 0)) // overtakes them
+	goOn <- true
+	l.update(func(l *fakeLog) { l.beforeSync = nil })
+	offsetOf(t, r.probe.next(t))
+	for range n {
+		requireError(t, r.probe.next(t), protocol.ErrUnavailable)
+	}
+}
+
+// A reader that says that it is idle is kept when it was given work meanwhile.
+func TestABusyReaderIsKept(t *testing.T) {
+	r, _ := startOne(t)
+	r.all()
+	r.all()
+	r.env.tell(r.leader("t", 0), readerIdle{gets: 1})
+	r.all()
+	if _, ok := r.env.system.ProcessRegistry.GetLocal("broker/topics/t/0-0/reader-1"); !ok {
+		t.Fatal("the reader was stopped")
+	}
+}
+
 func TestRequestsWhileItOpensAreAnswered(t *testing.T) {
 	r, d := newRig(t, oneTopic)
 	r.disk.blocked = make(chan struct{})

@@ -56,19 +56,45 @@ func TestGetIsBounded(t *testing.T) {
 
 func TestLongPoll(t *testing.T) {
 	t.Run("is woken by the next message", func(t *testing.T) {
-		r, _ := startOne(t)
-		const n = 50
-		for range n {
-			r.send(r.leader("t", 0), &Get{Request: protocol.GetRequest{WaitMs: 30_000}, Ticket: r.tickets.take()})
-		}
-		producer := newProbe(r.env.system)
-		r.env.system.Root.RequestWithCustomSender(r.leader("t", 0), &Put{Record: protocol.Record{Value: []byte("a")}}, producer.pid)
-		for range n {
-			if diff := cmp.Diff([]string{"a"}, values(t, r.probe.next(t))); diff != "" {
-				t.Fatal(diff)
+		synctest.Test(t, func(t *testing.T) {
+			r, d := newRig(t, oneTopic)
+			r.start(d)
+			began := time.Now()
+			const n = 50
+			for range n {
+				r.send(r.leader("t", 0), &Get{Request: protocol.GetRequest{WaitMs: 30_000}, Ticket: r.tickets.take()})
 			}
+			synctest.Wait() // all are parked
+			producer := newProbe(r.env.system)
+			r.env.system.Root.RequestWithCustomSender(r.leader("t", 0), &Put{Record: protocol.Record{Value: []byte("a")}}, producer.pid)
+			for range n {
+				if diff := cmp.Diff([]string{"a"}, values(t, r.probe.next(t))); diff != "" {
+					t.Fatal(diff)
+				}
+			}
+			offsetOf(t, producer.next(t))
+			if waited := time.Since(began); waited != 0 {
+				t.Fatalf("answered after %s, the message came at once", waited)
+			}
+		})
+	})
+	t.Run("misses no message that comes while it parks", func(t *testing.T) {
+		r, l := startOne(t)
+		offsetOf(t, r.put("a"))
+		status := newPartitionStatus(protocol.PartitionID{}, r.env.metrics)
+		status.serve(l, 1, 0)
+		l.update(func(l *fakeLog) { l.onStart = func() { status.commit(1) } })
+		pid, err := spawn(r.env.system.Root, "side", quietLog(), func() receiver { return newReader(r.env, "t", status) })
+		if err != nil {
+			t.Fatal(err)
 		}
-		offsetOf(t, producer.next(t))
+		got := r.ask(pid, &Get{Request: protocol.GetRequest{WaitMs: 5000}, Ticket: r.tickets.take()})
+		if diff := cmp.Diff([]string{"a"}, values(t, got)); diff != "" {
+			t.Fatal(diff)
+		}
+		if err := r.env.system.Root.StopFuture(pid).Wait(); err != nil {
+			t.Fatal(err)
+		}
 	})
 	t.Run("ends when its time is over", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

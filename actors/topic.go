@@ -53,12 +53,14 @@ type topic struct {
 	attempt  int // failed claims
 
 	stopping *protocol.Error
-	toStop   int // next partition to stop
-	stopped  int
+	toStop   int          // next partition to stop
+	pending  int          // partitions told to stop that have not
+	ended    map[int]bool // partitions whose log is closed for good
+	told     bool         // the topics actor that all have ended
 }
 
 func newTopic(e *env, cluster *actor.PID, name string, entry *topicEntry, settings Settings, partitions int) *topic {
-	t := &topic{env: e, name: name, entry: entry, cluster: cluster, settings: settings, log: e.log.With("topic", name)}
+	t := &topic{env: e, name: name, entry: entry, cluster: cluster, settings: settings, log: e.log.With("topic", name), ended: make(map[int]bool)}
 	t.core.grow(partitions)
 	return t
 }
@@ -88,7 +90,7 @@ func (t *topic) Receive(ctx actor.Context) {
 		t.stopping = m.refusal
 		t.stopMore(ctx)
 	case partitionStopped:
-		t.stopped++
+		t.end(m.n)
 		t.stopMore(ctx)
 	case *actor.Terminated:
 		t.lost(ctx, m.Who)
@@ -157,13 +159,24 @@ func (t *topic) change(ctx actor.Context, m changeTopic) {
 
 // stopMore keeps stopWindow partitions stopping until all have stopped.
 func (t *topic) stopMore(ctx actor.Context) {
-	for t.toStop < len(t.pids) && t.toStop-t.stopped < stopWindow {
-		ctx.Send(t.pids[t.toStop], &stopPartition{t.stopping})
-		t.toStop++
+	for ; t.toStop < len(t.pids) && t.pending < stopWindow; t.toStop++ {
+		if !t.ended[t.toStop] {
+			ctx.Send(t.pids[t.toStop], &stopPartition{t.stopping})
+			t.pending++
+		}
 	}
-	if t.stopped == len(t.pids) {
+	if t.toStop == len(t.pids) && t.pending == 0 && !t.told {
+		t.told = true
 		ctx.Send(ctx.Parent(), topicStopped{t.entry})
 	}
+}
+
+// end notes that partition n has stopped or has gone.
+func (t *topic) end(n int) {
+	if !t.ended[n] && n < t.toStop {
+		t.pending--
+	}
+	t.ended[n] = true
 }
 
 // lost handles a partition that has crashed too often to be started again.
@@ -174,8 +187,8 @@ func (t *topic) lost(ctx actor.Context, who *actor.PID) {
 		}
 		refusal := protocol.ErrPartition.With("partition %s of topic %s crashed too often: see the broker's log and restart the broker", t.statuses[n].id, t.name)
 		t.statuses[n].leave(failed, refusal, refusal.Description)
-		if t.stopping != nil && n < t.toStop {
-			t.stopped++
+		t.end(n)
+		if t.stopping != nil {
 			t.stopMore(ctx)
 			return
 		}
