@@ -43,7 +43,12 @@ func startBroker(t testing.TB, dir string, port int) *demo.Broker {
 	if err != nil {
 		t.Fatal(err)
 	}
-	t.Cleanup(b.Kill)
+	t.Cleanup(func() {
+		b.Kill()
+		if t.Failed() {
+			t.Logf("the log of the broker at %s ends with\n%s", b.URL, b.Log())
+		}
+	})
 	return b
 }
 

@@ -124,12 +124,19 @@ func (b *Broker) keep(line string) {
 
 // lastLog returns the last lines of the log, to be put behind an error.
 func (b *Broker) lastLog() string {
-	b.mu.Lock()
-	defer b.mu.Unlock()
-	if len(b.log) == 0 {
+	log := b.Log()
+	if log == "" {
 		return ""
 	}
-	return "; its log ends with\n" + strings.Join(b.log, "\n")
+	return "; its log ends with\n" + log
+}
+
+// Log returns the last lines that the process has written. It may be called from
+// any goroutine.
+func (b *Broker) Log() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return strings.Join(b.log, "\n")
 }
 
 // Kill ends the process at once, as kill -9 does, and returns when it has gone.
