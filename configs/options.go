@@ -38,6 +38,11 @@ type System struct {
 	// `false` in production.
 	UpdateConsumerOffsets bool `ini:"updateConsumerOffsets" default:"false"`
 
+	// Bytes of the disk that messages leave free: below it puts are refused as on a full disk, so
+	// that offsets of consumer groups, topics and a restart still find room. Small values risk
+	// that those fail too; large ones refuse messages early. 0 leaves nothing.
+	DiskReserve int64 `ini:"diskReserve" default:"16MiB" min:"0" max:"1TiB" unit:"bytes"`
+
 	// Bytes of requests that the whole broker holds before it answers 429, back off. Small values
 	// refuse bursts early; large ones need that much memory.
 	MaxInflightBytes int64 `ini:"maxInflightBytes" default:"256MiB" min:"64KiB" max:"1TiB" unit:"bytes"`

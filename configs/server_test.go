@@ -79,7 +79,7 @@ func TestTheSampleFilesLoad(t *testing.T) {
 		want := &Server{
 			System: System{
 				BrokerID: id, MaxTransferSize: 1 << 20, UpdateConsumerOffsets: true,
-				MaxInflightBytes: 256 << 20, MaxInflightMessages: 100000,
+				DiskReserve: 16 << 20, MaxInflightBytes: 256 << 20, MaxInflightMessages: 100000,
 				MaxPartitionInflightBytes: 64 << 20, MaxPartitionInflightMessages: 20000,
 				TopicOptions: TopicOptions{
 					NumPartitions: 5, DataPath: dataPath, UnflushInterval: 10 * time.Second, MaxSegmentSize: 1 << 30,

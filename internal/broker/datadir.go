@@ -37,8 +37,10 @@ type dataDirs struct {
 	of    func(string) string // the data directory of a topic
 	all   []string            // main first
 	token string
-	locks []io.Closer
-	found []partitionDir
+	// reserve is what messages leave free of the disk, in bytes.
+	reserve int64
+	locks   []io.Closer
+	found   []partitionDir
 }
 
 // partitionDir is the directory of one partition.
@@ -69,7 +71,7 @@ func parsePartitionDir(name string) (topic string, id protocol.PartitionID, ok b
 // and lists the partitions that they hold. Close unlocks them.
 func openDataDirs(fsys vfs.FS, cfg *configs.Server) (_ *dataDirs, err error) {
 	d := &dataDirs{
-		fs: fsys, home: cfg.System.BrokerID, main: cfg.System.DataPath,
+		fs: fsys, home: cfg.System.BrokerID, main: cfg.System.DataPath, reserve: cfg.System.DiskReserve,
 		of: func(topic string) string { return cfg.Topic(topic).DataPath },
 	}
 	d.all = []string{d.main}

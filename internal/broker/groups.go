@@ -35,7 +35,7 @@ func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics 
 				b.log.Warn("torn tail of the groups' log was cut: commits that were never acknowledged",
 					"file", rec.TornFile, "at", rec.TornAt, "bytes", rec.TornBytes)
 			}
-			return &partitionLog{l}, nil
+			return &partitionLog{Log: l}, nil
 		},
 		SyncTime: b.cfg.ZooKeeper.SyncTime,
 		Logger:   b.log, Metrics: metrics, Now: b.opts.Now,

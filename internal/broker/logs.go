@@ -33,7 +33,7 @@ func (s *logs) Open(topic string, id protocol.PartitionID, set actors.Settings) 
 		s.log.Warn("torn tail was cut: writes that were never acknowledged as durable",
 			"topic", topic, "partition", id, "file", rec.TornFile, "at", rec.TornAt, "bytes", rec.TornBytes)
 	}
-	return &partitionLog{l}, nil
+	return &partitionLog{Log: l, dirs: s.dirs, dir: s.dirs.path(topic, id)}, nil
 }
 
 // SetAside implements actors.LogStore. The data is out of the way once it has
@@ -55,7 +55,24 @@ func (s *logs) SetAside(topic string, id protocol.PartitionID) error {
 }
 
 // partitionLog is a persistence.Log in the actors' words.
-type partitionLog struct{ *persistence.Log }
+type partitionLog struct {
+	*persistence.Log
+	dirs *dataDirs // nil: it may use the disk to its end
+	dir  string
+}
+
+// Append implements actors.Log. It refuses messages a little before the disk is
+// full: committed offsets, topics and a restart need room, too.
+func (l *partitionLog) Append(batches []byte) error {
+	if l.dirs != nil && l.dirs.reserve > 0 {
+		// A few microseconds, beside a sync. Where nobody knows, the write will tell.
+		u, err := l.dirs.fs.GetDiskUsage(l.dir)
+		if err == nil && u.TotalBytes > 0 && u.AvailBytes < uint64(l.dirs.reserve)+uint64(len(batches)) {
+			return fmt.Errorf("append to %s: %w: %d bytes are free and diskReserve=%d", l.dir, protocol.ErrDiskFull, u.AvailBytes, l.dirs.reserve)
+		}
+	}
+	return l.Log.Append(batches)
+}
 
 // Read implements actors.Log.
 func (l *partitionLog) Read(dst []byte, from, limit protocol.Offset, maxBytes int) ([]byte, error) {

@@ -8,6 +8,7 @@ import (
 
 	"metaq/actors"
 	"metaq/cluster"
+	"metaq/internal/vfs"
 	"metaq/protocol"
 )
 
@@ -62,7 +63,11 @@ func (r *registry) Leave(ctx context.Context) error {
 	if m == nil {
 		return nil
 	}
-	if err := m.Leave(ctx); err != nil {
+	err := m.Leave(ctx)
+	if r.local && vfs.IsDiskFull(err) {
+		return nil // nobody else reads a local registry, and what is ephemeral in it ends with us
+	}
+	if err != nil {
 		return fmt.Errorf("leave the registry: %w", err)
 	}
 	return nil

@@ -10,6 +10,7 @@ import (
 
 	"metaq/client"
 	"metaq/protocol"
+	"metaq/test/process"
 )
 
 // ledger is what a producer was told of each of its records.
@@ -77,8 +78,8 @@ func (l *ledger) check(ctx context.Context, t *testing.T, c *client.Client, topi
 func TestKilledBroker(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	b := startProcess(t)
-	c := connect(t, b.url)
+	b := process.Start(t, nil)
+	c := connect(t, b.URL)
 	if _, err := c.Admin().CreateTopic(ctx, protocol.TopicCreate{Topic: "orders", Partitions: 3}); err != nil {
 		t.Fatal(err)
 	}
@@ -94,8 +95,8 @@ func TestKilledBroker(t *testing.T) {
 			t.Fatal(err)
 		}
 		if i%each == each/2 {
-			b.kill()
-			b.start()
+			b.Kill()
+			b.Start()
 		}
 	}
 	if err := p.Close(ctx); err != nil {
@@ -109,8 +110,8 @@ func TestKilledBroker(t *testing.T) {
 func TestStoppedBroker(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	b := startProcess(t)
-	c := connect(t, b.url)
+	b := process.Start(t, nil)
+	c := connect(t, b.URL)
 	p, err := c.NewProducer(client.WithBuffer(1<<20, 1000), client.RefuseWhenFull())
 	if err != nil {
 		t.Fatal(err)
@@ -125,7 +126,7 @@ func TestStoppedBroker(t *testing.T) {
 	if err := p.Flush(ctx); err != nil {
 		t.Fatal(err)
 	}
-	b.stop()
+	b.Stop()
 	total := 1
 	for ; ; total++ {
 		if err := send(total); errors.Is(err, client.ErrBufferFull) {
@@ -137,7 +138,7 @@ func TestStoppedBroker(t *testing.T) {
 	if total != 1001 {
 		t.Errorf("%d records were taken, the buffer holds 1000", total-1)
 	}
-	b.start()
+	b.Start()
 	if err := p.Close(ctx); err != nil {
 		t.Fatal(err)
 	}
@@ -148,8 +149,8 @@ func TestStoppedBroker(t *testing.T) {
 func TestReaderFollowsARestart(t *testing.T) {
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	b := startProcess(t)
-	c := connect(t, b.url)
+	b := process.Start(t, nil)
+	c := connect(t, b.URL)
 	p, err := c.NewProducer(client.WithCompression(client.CompressionZstd))
 	if err != nil {
 		t.Fatal(err)
@@ -177,8 +178,8 @@ func TestReaderFollowsARestart(t *testing.T) {
 			t.Fatalf("record %d came when %d was due", n, i)
 		}
 		if i == 4 {
-			b.kill()
-			b.start()
+			b.Kill()
+			b.Start()
 		}
 		begun := time.Now()
 		send(i + 1)

@@ -1,0 +1,190 @@
+// Package process runs brokers in processes of their own for tests, so that they
+// can be killed, paused and told to stop as an operator would. The test binary
+// itself is the broker: it starts in seconds with the race detector in it, and
+// nothing has to be built first.
+package process
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"os"
+	"os/exec"
+	"os/signal"
+	"strings"
+	"syscall"
+	"testing"
+
+	"go.uber.org/goleak"
+
+	"metaq/configs"
+	"metaq/internal/broker"
+)
+
+// role is the environment variable that makes the test binary a broker. It holds
+// the broker's flags as JSON.
+const role = "METAQ_TEST_BROKER"
+
+// Main is the TestMain of packages that use this one. It ends the process.
+func Main(m *testing.M) {
+	flags, isBroker := os.LookupEnv(role)
+	if !isBroker {
+		goleak.VerifyTestMain(m)
+		return
+	}
+	if err := serve(flags); err != nil {
+		fmt.Fprintln(os.Stderr, "broker:", err)
+		os.Exit(1)
+	}
+}
+
+// serve is the broker process. It says READY and its URL, and stops in order on
+// SIGTERM, on an interrupt, or with its parent.
+func serve(encoded string) error {
+	flags := map[string]string{}
+	if err := json.Unmarshal([]byte(encoded), &flags); err != nil {
+		return err
+	}
+	cfg, err := configs.Load(configs.LoadOptions{Flags: flags})
+	if err != nil {
+		return err
+	}
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	defer stop()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
+	b, err := broker.Start(ctx, cfg, broker.Options{Version: "test", Logger: log})
+	if err != nil {
+		return err
+	}
+	fmt.Println("READY", b.URL())
+	go func() { // ends with the process
+		_, _ = bufio.NewReader(os.Stdin).ReadByte()
+		cancel()
+	}()
+	<-ctx.Done()
+	return b.Stop(context.WithoutCancel(ctx))
+}
+
+// Broker is a broker in a process of its own. Its methods are for one goroutine.
+type Broker struct {
+	URL string // for clients; the same after every start
+	Dir string // its data
+
+	t     testing.TB
+	flags map[string]string
+	cmd   *exec.Cmd
+	in    interface{ Close() error }
+}
+
+// Start starts a broker with an empty data directory on a free loopback port.
+// more are flags of `metaq broker` and other keys of its configuration, without
+// dashes. The broker is stopped, and must stop well, when the test ends.
+func Start(t testing.TB, more map[string]string) *Broker {
+	t.Helper()
+	b := &Broker{t: t, Dir: t.TempDir()}
+	b.flags = map[string]string{"data": b.Dir, "nats-host": "127.0.0.1", "nats-port": freePort(t)}
+	for k, v := range more {
+		b.flags[k] = v
+	}
+	b.Dir = b.flags["data"]
+	b.Start()
+	t.Cleanup(b.Stop)
+	return b
+}
+
+func freePort(t testing.TB) string {
+	t.Helper()
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	_, port, err := net.SplitHostPort(l.Addr().String())
+	if err = errors.Join(err, l.Close()); err != nil {
+		t.Fatal(err)
+	}
+	return port
+}
+
+// Start starts the broker again on its data and its port, and returns when it is
+// ready.
+func (b *Broker) Start() {
+	b.t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	encoded, err := json.Marshal(b.flags)
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.cmd = exec.Command(self)
+	b.cmd.Env = append(os.Environ(), role+"="+string(encoded))
+	b.cmd.Stderr = b.t.Output()
+	in, err := b.cmd.StdinPipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	b.in = in
+	out, err := b.cmd.StdoutPipe()
+	if err != nil {
+		b.t.Fatal(err)
+	}
+	if err := b.cmd.Start(); err != nil {
+		b.t.Fatal(err)
+	}
+	line, err := bufio.NewReader(out).ReadString('\n')
+	url, ready := strings.CutPrefix(strings.TrimSpace(line), "READY ")
+	if err != nil || !ready {
+		b.t.Fatalf("the broker said %q, %v", line, err)
+	}
+	b.URL = url
+}
+
+// Running says whether the process has not been waited for yet.
+func (b *Broker) Running() bool { return b.cmd.ProcessState == nil }
+
+// Pid is the process id.
+func (b *Broker) Pid() int { return b.cmd.Process.Pid }
+
+// Kill ends the process as kill -9 does.
+func (b *Broker) Kill() {
+	b.t.Helper()
+	if err := b.cmd.Process.Kill(); err != nil {
+		b.t.Error(err)
+	}
+	_ = b.cmd.Wait() // says that it was killed
+}
+
+// Signal sends s.
+func (b *Broker) Signal(s os.Signal) {
+	b.t.Helper()
+	if err := b.cmd.Process.Signal(s); err != nil {
+		b.t.Error(err)
+	}
+}
+
+// Wait waits for the process, which must end well.
+func (b *Broker) Wait() {
+	b.t.Helper()
+	if err := b.cmd.Wait(); err != nil {
+		b.t.Errorf("the broker ended with %v", err)
+	}
+}
+
+// Stop ends the process in order, if it runs.
+func (b *Broker) Stop() {
+	b.t.Helper()
+	if !b.Running() {
+		return
+	}
+	if err := b.in.Close(); err != nil {
+		b.t.Error(err)
+	}
+	b.Wait()
+}
