@@ -79,22 +79,27 @@ func TestLongPoll(t *testing.T) {
 		})
 	})
 	t.Run("misses no message that comes while it parks", func(t *testing.T) {
-		r, l := startOne(t)
-		offsetOf(t, r.put("a"))
-		status := newPartitionStatus(protocol.PartitionID{}, r.env.metrics)
-		status.serve(l, 1, 0)
-		l.update(func(l *fakeLog) { l.onStart = func() { status.commit(1) } })
-		pid, err := spawn(r.env.system.Root, "side", quietLog(), func() receiver { return newReader(r.env, "t", status) })
-		if err != nil {
-			t.Fatal(err)
-		}
-		got := r.ask(pid, &Get{Request: protocol.GetRequest{WaitMs: 5000}, Ticket: r.tickets.take()})
-		if diff := cmp.Diff([]string{"a"}, values(t, got)); diff != "" {
-			t.Fatal(diff)
-		}
-		if err := r.env.system.Root.StopFuture(pid).Wait(); err != nil {
-			t.Fatal(err)
-		}
+		synctest.Test(t, func(t *testing.T) {
+			r, d := newRig(t, oneTopic)
+			r.start(d)
+			offsetOf(t, r.put("a"))
+			l := r.disk.log(t, "t-0-0")
+			status := newPartitionStatus(protocol.PartitionID{}, r.env.metrics)
+			status.serve(l, 1, 0)
+			l.update(func(l *fakeLog) { l.onStart = func() { status.commit(1) } })
+			pid, err := spawn(r.env.system.Root, "side", quietLog(), func() receiver { return newReader(r.env, "t", status) })
+			if err != nil {
+				t.Fatal(err)
+			}
+			began := time.Now()
+			got := r.ask(pid, &Get{Request: protocol.GetRequest{WaitMs: 5000}, Ticket: r.tickets.take()})
+			if diff := cmp.Diff([]string{"a"}, values(t, got)); diff != "" || time.Since(began) != 0 {
+				t.Fatalf("after %s: %s", time.Since(began), diff)
+			}
+			if err := r.env.system.Root.StopFuture(pid).Wait(); err != nil {
+				t.Fatal(err)
+			}
+		})
 	})
 	t.Run("ends when its time is over", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
