@@ -20,6 +20,7 @@ var checks = map[string]func(string) (string, error){
 	"zkroot":   checkZkRoot,
 	"natsurl":  checkNatsURL,
 	"subject":  checkSubject,
+	"filter":   checkFilter,
 }
 
 func checkHost(text string) (string, error) {
@@ -82,6 +83,12 @@ func checkNatsURL(text string) (string, error) {
 		return "", wrong
 	}
 	return text, nil
+}
+
+// checkFilter judges the form; that no filter reaches into the broker's own
+// subjects is judged once their prefix is known.
+func checkFilter(text string) (string, error) {
+	return text, protocol.Subjects{}.CheckFilter(text)
 }
 
 // checkSubject wants names with dots between them, outside NATS's own subjects.

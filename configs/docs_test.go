@@ -38,6 +38,7 @@ func TestDocumentationFollowsTheOptions(t *testing.T) {
 	for name, table := range map[string]string{
 		"{{system}}":    optionTable(t, comments, optionsOf("system", &s.System), func(o option) bool { return !inert(o) && !topic[o.key] }),
 		"{{topic}}":     optionTable(t, comments, optionsOf("system", &s.System), func(o option) bool { return !inert(o) && topic[o.key] }),
+		"{{listen}}":    optionTable(t, comments, optionsOf("topic=", &ListenOptions{}), func(option) bool { return true }),
 		"{{inert}}":     inertTable(t, comments, optionsOf("system", &s.System), topic),
 		"{{zookeeper}}": optionTable(t, comments, optionsOf("zookeeper", &s.ZooKeeper), func(option) bool { return true }),
 		"{{nats}}":      optionTable(t, comments, optionsOf("nats", &s.NATS), func(option) bool { return true }),
@@ -174,6 +175,7 @@ func TestTagsOfOptionsAreWellFormed(t *testing.T) {
 		"unit": true, "check": true, "env": true, "flag": true, "inert": true,
 	}
 	list := append((&Server{}).options(), optionsOf("", &ClientOptions{})...)
+	list = append(list, optionsOf("topic=", &ListenOptions{})...)
 	byKey := map[string]option{}
 	for _, o := range list {
 		byKey[o.section+"\n"+o.key] = o

@@ -128,17 +128,35 @@ type TopicOptions struct {
 	AcceptPublish bool `ini:"acceptPublish" default:"true"`
 	// Serve readers. With `false` gets are refused; messages are stored.
 	AcceptSubscribe bool `ini:"acceptSubscribe" default:"true"`
-	// How long a repeated `Nats-Msg-Id` is recognised. Long windows need more memory; `0` turns it
+	// How long a repeated `Nats-Msg-Id` is recognised, in a partition; a message with one and
+	// without a key goes to the partition of its id. Long windows need more memory; `0` turns it
 	// off.
-	DuplicateWindow time.Duration `ini:"duplicateWindow" default:"2m" min:"0" max:"168h" unit:"ms" inert:"has no effect yet: repeated messages are not recognised"`
+	DuplicateWindow time.Duration `ini:"duplicateWindow" default:"2m" min:"0" max:"168h" unit:"ms"`
+	// Message ids that a partition remembers in its window, about 80 bytes each; beyond it the
+	// oldest are forgotten first. Small values bound the memory and may store a repeated message
+	// twice; large ones hold the window under load.
+	MaxMessageIDs int `ini:"maxMessageIds" default:"1000000" min:"1" max:"100000000"`
 	// MetaQ's realtime statistics.
 	Stat bool `ini:"stat" default:"false" inert:"has no effect: statistics are always on, see [metrics] listen"`
+}
+
+// ListenOptions is what only a topic's own section may set.
+type ListenOptions struct {
+	// Subjects that existing publishers use, with commas between them and with NATS wildcards:
+	// `orders.>,billing.*`. The topic stores what is published there, with the subject in the
+	// header `Metaq-Subject`, and acknowledges when there is a reply subject. No two topics may
+	// take in the same subject.
+	Subjects []string `ini:"subjects" check:"filter"`
+	// Which token of the subject, from 1, is the key of a message without a header `Metaq-Key`:
+	// with 2 messages of `orders.eu.new` have the key `eu`. `0`: none.
+	KeyToken int `ini:"keyToken" default:"0" min:"0" max:"64"`
 }
 
 // Topic is one section [topic=NAME].
 type Topic struct {
 	Name string // A-Z a-z 0-9 _ -, 1 to 128
 	TopicOptions
+	ListenOptions
 
 	// Filters maps a consumer group to the class that filters its messages in
 	// MetaQ's broker (group.NAME=CLASS). It has no effect yet.

@@ -30,7 +30,10 @@ func (s *Server) options() []option {
 	)
 }
 
-func (t *Topic) options() []option { return optionsOf(topicPrefix+t.Name, &t.TopicOptions) }
+func (t *Topic) options() []option {
+	section := topicPrefix + t.Name
+	return append(optionsOf(section, &t.TopicOptions), optionsOf(section, &t.ListenOptions)...)
+}
 
 // Load gives the configuration of a broker, or all its Mistakes at once. Without
 // a path it is a broker that runs alone and needs nothing else.

@@ -85,7 +85,7 @@ func TestTheSampleFilesLoad(t *testing.T) {
 					NumPartitions: 5, DataPath: dataPath, UnflushInterval: 10 * time.Second, MaxSegmentSize: 1 << 30,
 					MaxSegmentAge: 24 * time.Hour, MaxMessageSize: 1 << 20, DeletePolicy: DeletePolicy{Action: ActionDelete, Age: 168 * time.Hour},
 					DeleteWhen: Schedule{text: "0 0 6,18 * * ?"}, AcceptPublish: true, AcceptSubscribe: true,
-					DuplicateWindow: 2 * time.Minute, Stat: true,
+					DuplicateWindow: 2 * time.Minute, MaxMessageIDs: 1_000_000, Stat: true,
 				},
 				ServerPort: serverPort, DashboardHTTPPort: 8120, DataLogPath: dataPath, MaxCheckpoints: 3,
 				CheckpointInterval: time.Hour, MaxTxTimeoutTimerCapacity: 30000, MaxTxTimeout: time.Minute, FlushTxLogAtCommit: 1,
@@ -203,7 +203,7 @@ zk.zkConnect=a:2181
 url=nats://n1:4222
 port=4222
 [topic=t]
-duplicateWindow=5m
+stat=true
 filterClassNames=x
 group.g=com.example.F
 `)
@@ -213,7 +213,7 @@ group.g=com.example.F
 		path + ":6: appClassPath has no effect yet: there are no filters in the broker",
 		path + ":7: section [slave] has no effect, as in MetaQ",
 		path + ":14: port has no effect: [nats] url is set, so there is no embedded server",
-		path + ":16: duplicateWindow has no effect yet: repeated messages are not recognised",
+		path + ":16: stat has no effect: statistics are always on, see [metrics] listen",
 		path + ":17: filterClassNames has no effect, as in MetaQ",
 		path + ":18: group.g has no effect yet: there are no filters in the broker",
 		"METAQ_CHECKPOINT_INTERVAL: checkpointInterval has no effect yet: there are no transactions",

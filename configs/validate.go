@@ -42,6 +42,7 @@ func (s *Server) validateValues(mistakes *Mistakes) {
 			}
 		}
 	}
+	s.checkListening(mistakes)
 	ports := map[string]option{}
 	for _, o := range list {
 		s.checkBounds(o, mistakes)
@@ -59,6 +60,29 @@ func (s *Server) validateValues(mistakes *Mistakes) {
 	if s.NATS.Port == s.NATS.ClusterPort && s.NATS.Port != 0 && len(s.NATS.URL) == 0 {
 		mistakes.add(s.either(ports["clusterPort"].id(), ports["port"].id()),
 			"port and clusterPort are both %d; give each its own", s.NATS.Port)
+	}
+}
+
+// checkListening adds a mistake for each two topics that take in the same subject.
+func (s *Server) checkListening(mistakes *Mistakes) {
+	type place struct{ topic, filter string }
+	var seen []place
+	for i := range s.Topics {
+		t := &s.Topics[i]
+		at := s.origins[topicPrefix+t.Name+"\nsubjects"]
+		for _, filter := range t.Subjects {
+			if err := (protocol.Subjects{Prefix: s.NATS.Prefix}).CheckFilter(filter); err != nil {
+				mistakes.add(at, "subjects: %s", err)
+				continue
+			}
+			for _, other := range seen {
+				if protocol.FiltersOverlap(filter, other.filter) {
+					mistakes.add(at, "subjects: %s of topic %s and %s of topic %s take in the same subject; a message can go to one topic only",
+						filter, t.Name, other.filter, other.topic)
+				}
+			}
+			seen = append(seen, place{t.Name, filter})
+		}
 	}
 }
 

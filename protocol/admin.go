@@ -14,8 +14,15 @@ type TopicConfig struct {
 	MaxSegmentSize   *int64  `json:"max_segment_size,omitempty"`  // bytes
 	UnflushThreshold *int    `json:"unflush_threshold,omitempty"` // messages; 0 = acknowledge after fsync
 	UnflushInterval  *int64  `json:"unflush_interval,omitempty"`  // milliseconds
-	AcceptPublish    *bool   `json:"accept_publish,omitempty"`    // false refuses puts
-	AcceptSubscribe  *bool   `json:"accept_subscribe,omitempty"`  // false refuses gets
+	// Subjects are those of existing publishers that the topic listens to, with
+	// wildcards; KeyToken is the token of the subject, from 1, that is the key of a
+	// message that brings none; 0 = none is.
+	Subjects *[]string `json:"subjects,omitempty"`
+	KeyToken *int      `json:"key_token,omitempty"`
+
+	DuplicateWindow *int64 `json:"duplicate_window,omitempty"` // milliseconds; 0 = repeated ids are not recognised
+	AcceptPublish   *bool  `json:"accept_publish,omitempty"`   // false refuses puts
+	AcceptSubscribe *bool  `json:"accept_subscribe,omitempty"` // false refuses gets
 }
 
 // TopicCreate asks for a topic: metaq.admin.topic.create.
@@ -96,6 +103,12 @@ type ClusterInfo struct {
 	Brokers    []BrokerInfo      `json:"brokers"`
 	Failed     []FailedPartition `json:"failed"`     // partitions that have stopped, with the reason
 	Leaderless []FailedPartition `json:"leaderless"` // partitions whose leader does not answer
+}
+
+// NodeState is how one broker answers another that asks how it is.
+type NodeState struct {
+	Broker BrokerInfo        `json:"broker"`
+	Failed []FailedPartition `json:"failed"` // of its own partitions
 }
 
 // FailedPartition names a partition that does not serve and says why.

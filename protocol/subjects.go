@@ -9,6 +9,16 @@ const DefaultPrefix = "metaq"
 const (
 	HeaderKey       = "Metaq-Key"       // the record's key; chooses the partition
 	HeaderAttribute = "Metaq-Attribute" // MetaQ's message attribute; counts in MetaQ positions
+	HeaderSubject   = "Metaq-Subject"   // of a topic that listens: the subject that the message was published to
+)
+
+// JetStream's publish headers that the broker carries out. It keeps them with the
+// message.
+const (
+	HeaderMsgID        = "Nats-Msg-Id"
+	HeaderExpectStream = "Nats-Expected-Stream"
+	HeaderExpectSeq    = "Nats-Expected-Last-Sequence"
+	HeaderExpectMsgID  = "Nats-Expected-Last-Msg-Id"
 )
 
 // Operations on topics and partitions: the second token of a subject.
