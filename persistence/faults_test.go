@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"errors"
 	"fmt"
 	"syscall"
 	"testing"
@@ -59,12 +60,12 @@ func playAll() (runs int, err error) {
 			for _, failure := range []error{syscall.EIO, syscall.ENOSPC, faultfs.ErrCrashed} {
 				runs++
 				_, err := play(seed, percent, func(w *world) {
-					if w.failAt, w.failure = at, failure; failure == faultfs.ErrCrashed {
+					if w.failAt, w.failure = at, failure; errors.Is(failure, faultfs.ErrCrashed) {
 						w.failAt, w.crashAt = 0, at
 					}
 				})
 				if err != nil {
-					return runs, fmt.Errorf("operation %d of %d fails with %v, %d%% survive: %w", at, total, failure, percent, err)
+					return runs, fmt.Errorf("operation %d of %d fails with %q, %d%% survive: %w", at, total, failure.Error(), percent, err)
 				}
 			}
 		}

@@ -81,7 +81,9 @@ func (l *Log) NextPosition() protocol.Position { return protocol.Position(l.posi
 // that retention has dropped; 0 when there never was one.
 func (l *Log) LastTime() int64 { return l.time.Load() }
 
-// LastEpoch is the highest epoch that the log has accepted.
+// LastEpoch is the highest epoch that the log has accepted. One that Open found
+// is durable only after the next SetEpoch or Append, since the owner before may
+// have failed in the middle of its SetEpoch.
 func (l *Log) LastEpoch() protocol.Epoch { return protocol.Epoch(l.highest.Load()) }
 
 // Size is the number of bytes that the log's batches and segment headers take.

@@ -68,7 +68,8 @@ func newScanner(f io.ReaderAt, path string, at, end int64, c chain) *scanner {
 	if !ok {
 		buf = new([]byte)
 	}
-	return &scanner{file: f, path: path, at: at, end: end, chain: c, buf: buf}
+	// A truncation may have moved the end below a place that a reader remembers.
+	return &scanner{file: f, path: path, at: at, end: max(at, end), chain: c, buf: buf}
 }
 
 func (s *scanner) close() {

@@ -37,7 +37,7 @@ func (r *recovery) scanTail(s *segment, m mark) (tail, error) {
 	}
 	defer f.Close() //nolint:errcheck // it was opened for reading
 	size := s.end.Load()
-	sc := newScanner(f, s.path, segmentHeaderSize, size, s.segmentHeader.chain())
+	sc := newScanner(f, s.path, segmentHeaderSize, size, s.chain())
 	defer sc.close()
 	var t tail
 	if err := r.startOf(sc, s, m, &t); err != nil {

@@ -198,7 +198,7 @@ func (r *recovery) findCut(s *segment, offset protocol.Offset) (int64, error) {
 		return 0, fmt.Errorf("open segment: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // it was opened for reading
-	sc := newScanner(f, s.path, segmentHeaderSize, s.end.Load(), s.segmentHeader.chain())
+	sc := newScanner(f, s.path, segmentHeaderSize, s.end.Load(), s.chain())
 	defer sc.close()
 	if _, err := sc.seek(offset); err != nil && (sc.chain.next != offset || !errors.Is(err, errBlank) && !errors.As(err, new(*badBytes))) {
 		return 0, sc.damage(err)

@@ -10,7 +10,7 @@ for dir in $(grep -rlE --include='*_test.go' '^func Fuzz' . | xargs -rn1 dirname
 	targets=$(go test -list '^Fuzz' "$dir" | grep '^Fuzz')
 	for target in $targets; do
 		printf '%s %s for %s\n' "$dir" "$target" "$time"
-		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" "$dir"
+		go test -run '^$' -fuzz "^$target\$" -fuzztime "$time" -fuzzminimizetime 10x "$dir"
 		count=$((count + 1))
 	done
 done

@@ -26,7 +26,7 @@ func (f *file) Close() error {
 	if f.node == nil {
 		return pathError("close", f.path, fs.ErrClosed)
 	}
-	f.node.refs--
+	f.fs.handles--
 	f.node = nil
 	return nil
 }

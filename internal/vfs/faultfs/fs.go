@@ -67,14 +67,15 @@ type Fault struct {
 
 // FS implements vfs.FS.
 type FS struct {
-	mu    sync.Mutex // guards everything below and all nodes
-	root  *node
-	rng   *rand.Rand
-	hook  func(Op) *Fault
-	dead  bool
-	limit int64 // bytes that all files may have; 0 means no limit
-	used  int64
-	locks map[string]bool
+	mu      sync.Mutex // guards everything below and all nodes
+	root    *node
+	rng     *rand.Rand
+	hook    func(Op) *Fault
+	dead    bool
+	limit   int64 // bytes that all files may have; 0 means no limit
+	used    int64
+	handles int // that are open
+	locks   map[string]bool
 }
 
 var _ vfs.FS = (*FS)(nil)
@@ -108,6 +109,13 @@ func (y *FS) Used() int64 {
 	return y.used
 }
 
+// Handles is the number of open files and directories, locks included.
+func (y *FS) Handles() int {
+	y.mu.Lock()
+	defer y.mu.Unlock()
+	return y.handles
+}
+
 // Stopped returns a hook's answer that stops the machine in the middle of the
 // operation: of a write, the first keep bytes reach the cache. Every later
 // operation returns ErrCrashed.
@@ -126,7 +134,6 @@ func (y *FS) Stop() {
 // node is a file or a directory.
 type node struct {
 	isDir bool
-	refs  int // open handles
 
 	// Of a directory: what is there, what a crash leaves, and what is between.
 	names   map[string]*node
@@ -249,7 +256,7 @@ func (y *FS) open(op Kind, name string, create, anew bool) (vfs.File, error) {
 		n = &node{}
 		dir.move(move{to: last, node: n})
 	}
-	n.refs++
+	y.handles++
 	return &file{fs: y, node: n, path: name}, nil
 }
 

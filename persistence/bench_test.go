@@ -1,0 +1,105 @@
+package persistence
+
+import (
+	"fmt"
+	"path/filepath"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"metaq/protocol"
+)
+
+// BenchmarkOpenManyPartitions opens 10,000 partitions after an unclean stop, as a
+// broker does at its start, so many at once, and reports the time for all.
+func BenchmarkOpenManyPartitions(b *testing.B) {
+	const n = 10_000
+	dir := b.TempDir()
+	options := func(i int) Options {
+		return Options{Dir: filepath.Join(dir, DirName("t", protocol.PartitionID{N: i}))}
+	}
+	for i := range n {
+		l, _, err := Open(options(i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		put(b, l, epochTime, strings.Repeat("x", 1000))
+		l.letGo() // as a crash does: nothing is noted
+	}
+	for _, workers := range []int{1, 16} {
+		b.Run(fmt.Sprint(workers), func(b *testing.B) {
+			for b.Loop() {
+				began := time.Now()
+				var next atomic.Int64
+				var wg sync.WaitGroup
+				for range workers {
+					wg.Go(func() {
+						for i := next.Add(1); i <= n; i = next.Add(1) {
+							l, _, err := Open(options(int(i - 1)))
+							if err != nil || l.Next() != 1 {
+								b.Error(err)
+							}
+						}
+					})
+				}
+				wg.Wait()
+				b.ReportMetric(time.Since(began).Seconds(), "s/10000")
+			}
+		})
+	}
+}
+
+// BenchmarkAppendSync appends and syncs groups of records of 1 KB, as group commit
+// does for so many producers.
+func BenchmarkAppendSync(b *testing.B) {
+	for _, group := range []int{1, 16, 256} {
+		b.Run(fmt.Sprint(group), func(b *testing.B) {
+			l, _ := openLog(b, Options{Dir: b.TempDir()})
+			values := make([]string, group)
+			for i := range values {
+				values[i] = strings.Repeat("x", 1000)
+			}
+			b.SetBytes(int64(group) * 1000)
+			for b.Loop() {
+				put(b, l, epochTime, values...)
+			}
+			b.ReportMetric(float64(group)*float64(b.N)/b.Elapsed().Seconds(), "records/s")
+		})
+	}
+}
+
+// BenchmarkRead reads a log in order, 1 MB at a time.
+func BenchmarkRead(b *testing.B) {
+	l, _ := openLog(b, Options{Dir: b.TempDir()})
+	for range 64 {
+		var values []string
+		for range 1000 {
+			values = append(values, strings.Repeat("x", 1000))
+		}
+		if err := l.Append(stamped(b, l, epochTime, values...)); err != nil {
+			b.Fatal(err)
+		}
+	}
+	var buf []byte
+	at := protocol.Offset(0)
+	for b.Loop() {
+		out, err := l.Read(buf[:0], at, l.Next(), 1<<20)
+		if err != nil {
+			b.Fatal(err)
+		}
+		buf = out
+		b.SetBytes(int64(len(out)))
+		for len(out) > 0 {
+			h, err := protocol.ParseBatchHeader(out)
+			if err != nil {
+				b.Fatal(err)
+			}
+			at, out = h.Next(), out[h.Length:]
+		}
+		if at == l.Next() {
+			at = 0
+		}
+	}
+}
