@@ -132,14 +132,14 @@ func ConnectURL(urls ...string) Dial {
 		dialer := &gatedDialer{Dialer: net.Dialer{Timeout: dialTimeout}, wrap: wrap}
 		nc, err := nats.Connect(strings.Join(urls, ","), append(opts, nats.SetCustomDialer(dialer))...)
 		if err != nil {
-			return nil, fmt.Errorf("connect to NATS at %s: %w: check [nats] url=", redacted(urls), err)
+			return nil, fmt.Errorf("connect to NATS at %s: %w: check [nats] url=", Redacted(urls), err)
 		}
 		return nc, nil
 	}
 }
 
-// redacted hides passwords.
-func redacted(urls []string) string {
+// Redacted joins URLs, with their passwords hidden.
+func Redacted(urls []string) string {
 	out := make([]string, len(urls))
 	for i, u := range urls {
 		if p, err := url.Parse(u); err == nil {
@@ -147,5 +147,5 @@ func redacted(urls []string) string {
 		}
 		out[i] = u
 	}
-	return strings.Join(out, ", ")
+	return strings.Join(out, ",")
 }

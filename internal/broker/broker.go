@@ -213,7 +213,7 @@ func (b *Broker) startHTTP(metrics *prometheus.Registry) error {
 func (b *Broker) startNATS() (transport.Dial, error) {
 	n := b.cfg.NATS
 	if len(n.URL) > 0 {
-		b.url = strings.Join(n.URL, ",")
+		b.url = transport.Redacted(n.URL)
 		return transport.ConnectURL(n.URL...), nil
 	}
 	server, err := transport.StartServer(transport.ServerOptions{
