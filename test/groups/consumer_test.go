@@ -1,0 +1,309 @@
+package groups
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"sync"
+	"testing"
+	"time"
+
+	"metaq/client"
+	"metaq/protocol"
+)
+
+// book notes what the consumers of one group process.
+type book struct {
+	mu     sync.Mutex // guards what follows
+	seen   map[int]int
+	last   map[string]client.Offset // by member and partition
+	broken error
+}
+
+func newBook() *book { return &book{seen: map[int]int{}, last: map[string]client.Offset{}} }
+
+// handler returns a handler that checks the order within one run of a partition.
+func (b *book) handler(name string) client.Handler {
+	return func(_ context.Context, r client.Record) error {
+		n, err := strconv.Atoi(string(r.Value))
+		if err != nil {
+			return err
+		}
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		key := name + r.Topic + r.Partition.String()
+		if last, known := b.last[key]; known && r.Offset > last+1 {
+			b.broken = fmt.Errorf("%s went from offset %d to %d of %s", name, last, r.Offset, r.Partition)
+		}
+		b.last[key] = r.Offset
+		b.seen[n]++
+		return nil
+	}
+}
+
+// forget is for partitions that go: they may come back further on.
+func (b *book) forget(name string) client.ConsumerOption {
+	return client.OnPartitions(func([]protocol.TopicPartition) {}, func(ps []protocol.TopicPartition) {
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		for _, p := range ps {
+			delete(b.last, name+p.Topic+p.Partition.String())
+		}
+	})
+}
+
+func (b *book) count() (distinct, all int, broken error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	for _, n := range b.seen {
+		all += n
+	}
+	return len(b.seen), all, b.broken
+}
+
+// await polls until done.
+func await(t testing.TB, what string, done func() bool) {
+	t.Helper()
+	tick := time.NewTicker(10 * time.Millisecond)
+	defer tick.Stop()
+	for deadline := time.Now().Add(patience); !done(); <-tick.C {
+		if time.Now().After(deadline) {
+			t.Fatalf("waited %v for: %s", patience, what)
+		}
+	}
+}
+
+func consume(t testing.TB, c *client.Client, h client.Handler, opts ...client.ConsumerOption) *client.Consumer {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	opts = append([]client.ConsumerOption{
+		client.WithSession(3 * time.Second), client.OnError(func(err error) { t.Log("consumer:", err) }),
+	}, opts...)
+	con, err := c.NewConsumer(ctx, "g", []string{"orders"}, h, opts...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { closeConsumer(t, con) })
+	return con
+}
+
+func closeConsumer(t testing.TB, con *client.Consumer) {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
+	defer cancel()
+	if err := con.Close(ctx); err != nil {
+		t.Error(err)
+	}
+}
+
+func produce(t testing.TB, c *client.Client, from, n int) {
+	t.Helper()
+	p, err := c.NewProducer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var failed sync.Map
+	for i := from; i < from+n; i++ {
+		rec := client.Record{Topic: "orders", Value: []byte(strconv.Itoa(i)), Key: []byte(strconv.Itoa(i % 17))}
+		if err := p.SendAsync(t.Context(), rec, func(_ client.Result, err error) {
+			if err != nil {
+				failed.Store(i, err)
+			}
+		}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	failed.Range(func(k, v any) bool { t.Errorf("record %v: %v", k, v); return true })
+}
+
+func lag(t testing.TB, c *client.Client) int64 {
+	t.Helper()
+	info, err := c.Admin().GroupInfo(t.Context(), "g")
+	if err != nil {
+		t.Log(err)
+		return -1
+	}
+	return info.Lag
+}
+
+func TestAGroupSharesPartitionsAndHandsThemOver(t *testing.T) {
+	c := connect(t, newWorld(t).url)
+	b := newBook()
+	produce(t, c, 0, 1000)
+	one := consume(t, c, b.handler("one"), b.forget("one"))
+	two := consume(t, c, b.handler("two"), b.forget("two"))
+	await(t, "two partitions each", func() bool { return len(one.Assigned()) == 2 && len(two.Assigned()) == 2 })
+	produce(t, c, 1000, 1000)
+	await(t, "all records", func() bool { n, _, _ := b.count(); return n == 2000 })
+	closeConsumer(t, one)
+	await(t, "all partitions at the second", func() bool { return len(two.Assigned()) == 4 })
+	produce(t, c, 2000, 1000)
+	await(t, "no lag", func() bool { return lag(t, c) == 0 })
+	distinct, all, broken := b.count()
+	if distinct != 3000 || all != 3000 || broken != nil {
+		t.Errorf("%d distinct, %d in all, %v: an orderly hand-over repeats nothing", distinct, all, broken)
+	}
+}
+
+func TestAGroupGoesOnAfterABrokerWasRestarted(t *testing.T) {
+	w := newWorld(t)
+	c := connect(t, w.url)
+	b := newBook()
+	one := consume(t, c, b.handler("one"), b.forget("one"))
+	consume(t, c, b.handler("two"), b.forget("two"))
+	produce(t, c, 0, 1000)
+	await(t, "the first records", func() bool { n, _, _ := b.count(); return n > 100 })
+	w.restart()
+	produce(t, c, 1000, 1000)
+	await(t, "all records", func() bool { n, _, _ := b.count(); return n == 2000 })
+	await(t, "no lag", func() bool { return lag(t, c) == 0 })
+	if _, all, broken := b.count(); broken != nil {
+		t.Errorf("%v (%d in all)", broken, all)
+	}
+	if one.Err() != nil {
+		t.Error(one.Err())
+	}
+}
+
+func TestAFailingRecordGoesToTheDeadLetters(t *testing.T) {
+	c := connect(t, newWorld(t).url)
+	b := newBook()
+	good := b.handler("one")
+	consume(t, c, func(ctx context.Context, r client.Record) error {
+		switch string(r.Value) {
+		case "13":
+			return errors.New("unlucky")
+		case "17":
+			panic("prime")
+		}
+		return good(ctx, r)
+	}, b.forget("one"), client.WithRetries(2, time.Millisecond, time.Millisecond))
+	produce(t, c, 0, 100)
+	await(t, "the good ones", func() bool { n, _, _ := b.count(); return n == 98 })
+	await(t, "no lag", func() bool { return lag(t, c) == 0 })
+	r, err := c.NewReader(t.Context(), client.DeadLetterTopic("orders", "g"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var values []string
+	for range 2 {
+		rec, err := r.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		values = append(values, string(rec.Value))
+		for _, want := range []client.Header{
+			{Name: client.HeaderDeadAttempts, Value: "3"}, {Name: client.HeaderDeadTopic, Value: "orders"}, {Name: client.HeaderDeadGroup, Value: "g"},
+		} {
+			if !slices.Contains(rec.Headers, want) {
+				t.Errorf("headers are %v, %v is missing", rec.Headers, want)
+			}
+		}
+	}
+	slices.Sort(values)
+	if !slices.Equal(values, []string{"13", "17"}) {
+		t.Errorf("dead letters are %v", values)
+	}
+}
+
+func TestAConsumerPausesSeeksAndCommitsByHand(t *testing.T) {
+	c := connect(t, newWorld(t).url)
+	produce(t, c, 0, 100)
+	var mu sync.Mutex
+	var got []client.Record
+	records := func() []client.Record {
+		mu.Lock()
+		defer mu.Unlock()
+		return slices.Clone(got)
+	}
+	con := consume(t, c, nil, client.ManualCommit(), client.WithBatchHandler(func(_ context.Context, recs []client.Record) error {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, recs...)
+		return nil
+	}, 7))
+	await(t, "all records", func() bool { return len(records()) == 100 })
+	if l := lag(t, c); l != 100 {
+		t.Errorf("lag is %d before a commit", l)
+	}
+	con.Pause()
+	for _, p := range con.Assigned() {
+		con.Seek(p, client.Earliest())
+	}
+	con.Resume()
+	await(t, "all records again", func() bool { return len(records()) == 200 })
+	if err := con.Commit(t.Context(), records()...); err != nil {
+		t.Fatal(err)
+	}
+	if l := lag(t, c); l != 0 {
+		t.Errorf("lag is %d after the commit", l)
+	}
+	if _, err := c.Admin().GroupReset(t.Context(), "g", "orders", client.Earliest(), false); !errors.Is(err, client.ErrConflict) {
+		t.Errorf("reset of a group with members: %v", err)
+	}
+	closeConsumer(t, con)
+	if _, err := c.Admin().GroupReset(t.Context(), "g", "orders", client.Earliest(), false); err != nil {
+		t.Fatal(err)
+	}
+	if l := lag(t, c); l != 100 {
+		t.Errorf("lag is %d after the reset", l)
+	}
+	if err := c.Admin().GroupDelete(t.Context(), "g", false); err != nil {
+		t.Fatal(err)
+	}
+	if list, err := c.Admin().GroupList(t.Context()); err != nil || len(list) != 0 {
+		t.Errorf("groups are %v, %v", list, err)
+	}
+}
+
+func TestAConsumerMayStopAtAFailure(t *testing.T) {
+	c := connect(t, newWorld(t).url)
+	produce(t, c, 0, 10)
+	con := consume(t, c, func(context.Context, client.Record) error { return errors.New("no") },
+		client.WithRetries(0, time.Millisecond, time.Millisecond), client.OnFailure(client.StopConsumer))
+	select {
+	case <-con.Done():
+	case <-time.After(patience):
+		t.Fatal("it goes on")
+	}
+	var e *client.HandlerError
+	if !errors.As(con.Err(), &e) || e.Attempts != 1 {
+		t.Errorf("error is %v", con.Err())
+	}
+	if l := lag(t, c); l != 10 {
+		t.Errorf("lag is %d: nothing was processed", l)
+	}
+}
+
+func TestANewMessageReachesAnIdleConsumerAtOnce(t *testing.T) {
+	c := connect(t, newWorld(t).url)
+	produce(t, c, 0, 4)
+	arrived := make(chan time.Time, 1)
+	con := consume(t, c, func(context.Context, client.Record) error { arrived <- time.Now(); return nil }, client.ConsumeFrom(client.Latest()))
+	await(t, "partitions", func() bool { return len(con.Assigned()) == 4 })
+	p, err := c.NewProducer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = p.Close(context.WithoutCancel(t.Context())) }()
+	var took []time.Duration
+	for range 21 {
+		begun := time.Now()
+		if _, err := p.Send(t.Context(), client.Record{Topic: "orders", Value: []byte("x")}); err != nil {
+			t.Fatal(err)
+		}
+		took = append(took, (<-arrived).Sub(begun))
+	}
+	slices.Sort(took)
+	t.Logf("median %v, most %v", took[10], took[20])
+	if took[10] > 50*time.Millisecond {
+		t.Errorf("median is %v", took[10])
+	}
+}
