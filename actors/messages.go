@@ -42,6 +42,7 @@ type GetResult struct {
 	Batches     []byte
 	MaxMessages int
 	Format      string
+	Filter      *protocol.Filter // or nil; for FormatJSON
 	Release     func()
 }
 

@@ -189,7 +189,7 @@ func (r *reader) answer(ctx actor.Context, f *fetch, g *GetResult) {
 	r.inHand = false
 	f.ticket.Release()
 	g.Topic, g.Partition = r.topic, r.status.id
-	g.MaxMessages, g.Format = f.maxMessages, f.format
+	g.MaxMessages, g.Format, g.Filter = f.maxMessages, f.format, f.filter
 	if f.to == nil {
 		g.Release()
 		return

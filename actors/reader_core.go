@@ -27,6 +27,7 @@ type fetch struct {
 	maxBytes    int
 	maxMessages int
 	format      string
+	filter      *protocol.Filter
 }
 
 // decision is what to do with a fetch.
@@ -45,7 +46,7 @@ func (c *readerCore) newFetch(r *protocol.GetRequest, t Ticket, to *actor.PID, n
 		to: to, ticket: t, since: now, from: -1,
 		deadline:    now.Add(min(time.Duration(r.WaitMs)*time.Millisecond, c.opts.MaxWait)),
 		maxBytes:    r.MaxBytes,
-		maxMessages: r.MaxMessages, format: r.Format,
+		maxMessages: r.MaxMessages, format: r.Format, filter: r.Filter,
 	}
 	if r.Offset != nil {
 		f.from = *r.Offset

@@ -63,6 +63,7 @@ type consumerOptions struct {
 	failure    Failure
 	outOfRange OutOfRange
 	prefetch   int64
+	filter     *protocol.Filter
 	onError    func(error)
 	onAssign   func([]protocol.TopicPartition)
 	onRevoke   func([]protocol.TopicPartition)
@@ -142,6 +143,12 @@ func WithPartitionPrefetch(bytes int64) ConsumerOption {
 	return func(o *consumerOptions) { o.prefetch = bytes }
 }
 
+// WithFilter takes only the records that f selects; the broker leaves out the
+// others. The group's offsets move past them, so all members should filter alike.
+func WithFilter(f protocol.Filter) ConsumerOption {
+	return func(o *consumerOptions) { o.filter = &f }
+}
+
 // OnError is told of problems that no call returns: a partition that cannot be
 // read, a commit that failed. It is called from any goroutine and must not block.
 func OnError(f func(error)) ConsumerOption { return func(o *consumerOptions) { o.onError = f } }
@@ -179,6 +186,11 @@ func newConsumerOptions(group string, topics []string, h Handler, opts []Consume
 	check(o.failure <= StopConsumer, "failure policy %d is not known", o.failure)
 	check(o.outOfRange <= OutOfRangeLatest, "out-of-range policy %d is not known", o.outOfRange)
 	check(o.prefetch > 0, "prefetch of %d bytes is not above 0", o.prefetch)
+	if o.filter != nil {
+		if err := o.filter.Check(); err != nil {
+			errs = append(errs, err)
+		}
+	}
 	if o.failure == DeadLetter {
 		for _, t := range topics {
 			name := DeadLetterTopic(t, group)

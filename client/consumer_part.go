@@ -151,9 +151,14 @@ func (c *consumed) open() bool {
 	if c.reader != nil {
 		return true
 	}
-	r, err := c.con.c.NewReader(c.ctx, c.at.Topic, ReadPartitions(c.at.Partition),
-		StartAtOffsets(map[PartitionID]Offset{c.at.Partition: c.from}),
-		WhenOutOfRange(c.con.o.outOfRange), WithPrefetch(c.con.o.prefetch))
+	opts := []ReaderOption{
+		ReadPartitions(c.at.Partition), StartAtOffsets(map[PartitionID]Offset{c.at.Partition: c.from}),
+		WhenOutOfRange(c.con.o.outOfRange), WithPrefetch(c.con.o.prefetch),
+	}
+	if c.con.o.filter != nil {
+		opts = append(opts, ReadFilter(*c.con.o.filter))
+	}
+	r, err := c.con.c.NewReader(c.ctx, c.at.Topic, opts...)
 	if err != nil {
 		if c.ctx.Err() == nil {
 			c.con.o.onError(err)
@@ -194,9 +199,13 @@ func (c *consumed) step(ctx actor.Context) {
 
 // fetch waits for records. It returns none when it was interrupted.
 func (c *consumed) fetch() ([]Record, error) {
-	c.mu.Lock()
 	wait, cancel := context.WithCancel(c.ctx)
+	if c.con.o.filter != nil {
+		// Look from time to time how far the reader came without finding anything.
+		wait, cancel = context.WithTimeout(c.ctx, c.con.o.commit)
+	}
 	defer cancel()
+	c.mu.Lock()
 	if c.pending || c.stopping {
 		c.pending = false
 		c.mu.Unlock()
@@ -209,6 +218,12 @@ func (c *consumed) fetch() ([]Record, error) {
 	c.wait = nil
 	c.mu.Unlock()
 	if wait.Err() != nil && len(recs) == 0 {
+		// All that the reader handed out is processed, so its position is ours.
+		for _, p := range c.reader.Positions() {
+			if p.Known {
+				c.next.Store(max(c.next.Load(), int64(p.Offset)))
+			}
+		}
 		return nil, nil
 	}
 	return recs, err

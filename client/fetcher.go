@@ -146,6 +146,9 @@ func (f *feed) fetchOnce(ctx context.Context) error {
 	if known {
 		req.Offset = &from
 	}
+	if req.Filter = f.r.o.filter; req.Filter != nil {
+		req.Format = protocol.FormatJSON
+	}
 	begun := time.Now()
 	answer, err := f.request(ctx, &req)
 	var out *protocol.RangeError
@@ -154,6 +157,9 @@ func (f *feed) fetchOnce(ctx context.Context) error {
 	}
 	if err != nil {
 		return err
+	}
+	if req.Filter != nil {
+		return f.takeFiltered(ctx, answer, from, known)
 	}
 	head, batches, err := protocol.ParseFetch(answer)
 	if err != nil {

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"time"
+
+	"metaq/protocol"
 )
 
 // OutOfRange is what a Reader does when the offset that it wants to read is below
@@ -29,6 +31,7 @@ type readerOptions struct {
 	maxWait    time.Duration
 	policy     OutOfRange
 	refresh    time.Duration
+	filter     *protocol.Filter
 }
 
 // ReadPartitions reads these partitions only. Default: all of the topic, also
@@ -55,6 +58,13 @@ func WithPrefetch(bytes int64) ReaderOption { return func(o *readerOptions) { o.
 // an idle partition ask more often.
 func WithMaxWait(d time.Duration) ReaderOption { return func(o *readerOptions) { o.maxWait = d } }
 
+// ReadFilter leaves out, at the broker, the records that f does not select. The
+// position still moves past them. Records then come as JSON, whose headers are
+// sorted by name.
+func ReadFilter(f protocol.Filter) ReaderOption {
+	return func(o *readerOptions) { o.filter = &f }
+}
+
 // WhenOutOfRange sets the policy. Default: OutOfRangeError.
 func WhenOutOfRange(p OutOfRange) ReaderOption { return func(o *readerOptions) { o.policy = p } }
 
@@ -69,6 +79,11 @@ func newReaderOptions(opts []ReaderOption) (readerOptions, error) {
 	}
 	if o.maxWait < time.Millisecond {
 		errs = append(errs, fmt.Errorf("max wait %v is below 1 ms", o.maxWait))
+	}
+	if o.filter != nil {
+		if err := o.filter.Check(); err != nil {
+			errs = append(errs, err)
+		}
 	}
 	if o.policy > OutOfRangeLatest {
 		errs = append(errs, fmt.Errorf("out-of-range policy %d is not known", o.policy))

@@ -24,6 +24,9 @@ type GetRequest struct {
 	MaxMessages int     `json:"max_messages,omitempty"` // default 1000
 	WaitMs      int     `json:"wait_ms,omitempty"`      // default 0; bounded by the broker
 	Format      string  `json:"format,omitempty"`       // default FormatJSON
+	// Filter leaves messages out; next_offset still moves past them. It works with
+	// FormatJSON, since a batch is sent as it is on disk.
+	Filter *Filter `json:"filter,omitempty"`
 }
 
 // GetReply is the answer to a GetRequest in FormatJSON.
@@ -155,6 +158,10 @@ func (r *GetRequest) Check() error {
 		why = fmt.Sprintf("wait_ms %d is negative", r.WaitMs)
 	case r.Format != "" && r.Format != FormatJSON && r.Format != FormatBatch:
 		why = fmt.Sprintf("format %q is not known; use json or batch", clip(r.Format))
+	case r.Filter != nil && r.Format == FormatBatch:
+		why = "a filter works with the format json"
+	case r.Filter != nil:
+		return r.Filter.Check()
 	default:
 		return nil
 	}

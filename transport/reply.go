@@ -141,6 +141,10 @@ func encodeMessages(out *bytes.Buffer, r *actors.GetResult, room int) (progress,
 			if done.messages == r.MaxMessages {
 				return done, nil
 			}
+			if r.Filter != nil && !r.Filter.Match(&rec) {
+				done.next = rec.Offset + 1
+				continue
+			}
 			at := out.Len()
 			if done.messages > 0 {
 				out.WriteByte(',')

@@ -307,3 +307,40 @@ func TestANewMessageReachesAnIdleConsumerAtOnce(t *testing.T) {
 		t.Errorf("median is %v", took[10])
 	}
 }
+
+func TestAFilterLeavesOutAtTheBroker(t *testing.T) {
+	c := connect(t, newWorld(t).url)
+	p, err := c.NewProducer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 100 {
+		kind := "common"
+		if i%10 == 0 {
+			kind = "rare"
+		}
+		rec := client.Record{Topic: "orders", Value: []byte(strconv.Itoa(i)), Headers: []client.Header{{Name: "Kind", Value: kind}}}
+		if _, err := p.Send(t.Context(), rec); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var mu sync.Mutex
+	var got []string
+	prefix := "ra"
+	consume(t, c, func(_ context.Context, r client.Record) error {
+		mu.Lock()
+		defer mu.Unlock()
+		got = append(got, string(r.Value))
+		return nil
+	}, client.WithFilter(protocol.Filter{Header: "Kind", Prefix: &prefix}), client.WithCommitInterval(50*time.Millisecond))
+	await(t, "no lag, though most records were left out", func() bool { return lag(t, c) == 0 })
+	mu.Lock()
+	defer mu.Unlock()
+	slices.Sort(got)
+	if !slices.Equal(got, []string{"0", "10", "20", "30", "40", "50", "60", "70", "80", "90"}) {
+		t.Errorf("got %v", got)
+	}
+}

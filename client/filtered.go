@@ -1,0 +1,69 @@
+package client
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"slices"
+	"strings"
+
+	"metaq/protocol"
+)
+
+// takeFiltered queues what a get with a filter gave. Records may be missing
+// between those that came, and after them.
+func (f *feed) takeFiltered(ctx context.Context, answer []byte, from Offset, known bool) error {
+	var reply protocol.GetReply
+	if err := json.Unmarshal(answer, &reply); err != nil {
+		return fmt.Errorf("%w: answer to %s: %w", ErrCorrupt, f.subject, err)
+	}
+	if !known {
+		from = reply.LogStart
+	}
+	c := &chunk{feed: f, next: reply.NextOffset, bytes: int64(len(answer))}
+	for i := range reply.Messages {
+		r, err := f.recordOf(&reply.Messages[i])
+		if err != nil {
+			return err
+		}
+		c.recs = append(c.recs, r)
+	}
+	err := f.update(ctx, func() {
+		f.setEnds(reply.LogStart, reply.EndOffset)
+		if f.problem = nil; !known {
+			f.setFetch(from)
+		}
+		if reply.NextOffset > from {
+			f.pushLocked(c)
+		}
+	})
+	if err != nil {
+		return err
+	}
+	if reply.NextOffset <= from && from < reply.EndOffset {
+		return protocol.ErrUnavailable.With("answer to %s does not go on, though the log ends at %d", f.subject, reply.EndOffset)
+	}
+	return nil
+}
+
+// recordOf turns a message in JSON into a record.
+func (f *feed) recordOf(m *protocol.Message) (Record, error) {
+	r := Record{Topic: f.r.topic, Partition: f.id, Offset: m.Offset, Time: m.Time}
+	var err error
+	if r.Value, err = m.Payload(); err != nil {
+		return r, fmt.Errorf("%w at offset %d of %s %s: %w", ErrCorrupt, m.Offset, f.r.topic, f.id, err)
+	}
+	key := protocol.Message{Data: m.Key, DataBase64: m.KeyBase64}
+	if m.Key != nil || m.KeyBase64 != nil {
+		if r.Key, err = key.Payload(); err != nil {
+			return r, fmt.Errorf("%w at offset %d of %s %s: key: %w", ErrCorrupt, m.Offset, f.r.topic, f.id, err)
+		}
+	}
+	for name, values := range m.Headers {
+		for _, v := range values {
+			r.Headers = append(r.Headers, Header{Name: name, Value: v})
+		}
+	}
+	slices.SortStableFunc(r.Headers, func(a, b Header) int { return strings.Compare(a.Name, b.Name) })
+	return r, nil
+}
