@@ -90,7 +90,12 @@ func requestError(ctx context.Context, err error, subject, servers string) error
 		return fmt.Errorf("request %s at %s: %w", subject, servers, errConnLost)
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, nats.ErrTimeout):
 		return fmt.Errorf("request %s at %s: %w", subject, servers, errNoAnswer)
-	default:
+	case errors.Is(err, nats.ErrMaxPayload), errors.Is(err, nats.ErrBadSubject), errors.Is(err, nats.ErrInvalidMsg),
+		errors.Is(err, nats.ErrInvalidArg), errors.Is(err, nats.ErrHeadersNotSupported), errors.Is(err, context.Canceled):
 		return fmt.Errorf("request %s at %s: %w", subject, servers, err)
+	default:
+		// What is left is the socket's: NATS hands on "broken pipe", "connection
+		// reset" and the like as the system said it.
+		return fmt.Errorf("request %s at %s: %w (%s)", subject, servers, errConnLost, err.Error())
 	}
 }
