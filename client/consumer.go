@@ -28,7 +28,7 @@ type Consumer struct {
 	log    *slog.Logger
 	system *actor.ActorSystem
 	pid    *actor.PID
-	m      *membership
+	m      source
 	dlq    *deadLetters
 
 	ctx    context.Context // of the handlers and of beating
@@ -43,6 +43,35 @@ type Consumer struct {
 	cause error // guarded by mu: what ended the consumer by itself
 }
 
+// source tells a Consumer what to work on: the group's coordinator does, or, for
+// a broadcast consumer, the list of all partitions. Its methods may be called from
+// any goroutine.
+type source interface {
+	// enter returns when there is a first view, or why there will be none.
+	enter(ctx context.Context) error
+	// run keeps the views coming until ctx ends, or returns why it cannot.
+	run(ctx context.Context) error
+	// commit makes positions durable and returns those that it took.
+	commit(ctx context.Context, positions []protocol.GroupPosition) ([]protocol.GroupPosition, error)
+	// release says that all work on a partition has ended.
+	release(p protocol.TopicPartition)
+	// inSession says whether what was assigned still is, as far as is known.
+	inSession() bool
+	// session is how long that lasts without news.
+	session() time.Duration
+	leave(ctx context.Context) error
+	name() string
+}
+
+// callbacks are what a source calls.
+type callbacks struct {
+	// changed is called with each new view, in order; it must not block.
+	changed func(protocol.GroupView)
+	// lost is called when what was assigned is not any more: the session may be
+	// over. It returns when all work on the partitions has ended.
+	lost func(ctx context.Context)
+}
+
 // NewConsumer joins group and processes its topics with handle, until Close. It
 // returns when the group has taken it in, or refused it, or when ctx ends.
 func (c *Client) NewConsumer(ctx context.Context, group string, topics []string, handle Handler, opts ...ConsumerOption) (*Consumer, error) {
@@ -53,7 +82,12 @@ func (c *Client) NewConsumer(ctx context.Context, group string, topics []string,
 	con := &Consumer{c: c, group: group, o: o, log: c.log.With("group", group), over: make(chan struct{})}
 	con.ctx, con.cancel = context.WithCancel(context.Background())
 	con.dlq = &deadLetters{c: c, group: group, known: map[string]bool{}}
-	con.m = newMembership(c, group, o.join)
+	callbacks := callbacks{changed: func(v protocol.GroupView) { con.tell(v) }, lost: con.lost}
+	if o.store != nil {
+		con.m = newBroadcast(c, o.join, o.store, callbacks)
+	} else {
+		con.m = newMembership(c, group, o.join, callbacks)
+	}
 	con.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}))
@@ -62,8 +96,6 @@ func (c *Client) NewConsumer(ctx context.Context, group string, topics []string,
 	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 	root := &consumerActor{con: con, parts: map[protocol.TopicPartition]*consumed{}, committed: map[protocol.TopicPartition]Offset{}}
 	con.pid = con.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return root }, actor.WithSupervisor(stop)))
-	con.m.changed = func(v protocol.GroupView) { con.tell(v) }
-	con.m.lost = con.lost
 	if err := con.m.enter(ctx); err != nil {
 		con.cancel()
 		con.tell(closeConsumer{})
@@ -128,11 +160,7 @@ func (con *Consumer) Err() error {
 }
 
 // Member is the consumer's present name in the group.
-func (con *Consumer) Member() string {
-	con.m.mu.Lock()
-	defer con.m.mu.Unlock()
-	return con.m.view.Member
-}
+func (con *Consumer) Member() string { return con.m.name() }
 
 // Assigned are the partitions that the consumer works on now, sorted.
 func (con *Consumer) Assigned() []protocol.TopicPartition {
@@ -423,10 +451,8 @@ func (con *Consumer) end() {
 	con.work.Wait()
 	bounded, cancel := context.WithTimeout(context.Background(), requestTimeout)
 	defer cancel()
-	if con.Member() != "" {
-		if err := con.m.leave(bounded); err != nil {
-			con.err = fmt.Errorf("leave group %s: its partitions wait for the session's end: %w", con.group, err)
-		}
+	if err := con.m.leave(bounded); err != nil {
+		con.err = fmt.Errorf("leave group %s: its partitions wait for the session's end: %w", con.group, err)
 	}
 	con.err = errors.Join(con.err, con.dlq.close(bounded))
 	con.system.Shutdown()

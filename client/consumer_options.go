@@ -64,6 +64,7 @@ type consumerOptions struct {
 	outOfRange OutOfRange
 	prefetch   int64
 	filter     *protocol.Filter
+	store      OffsetStore
 	onError    func(error)
 	onAssign   func([]protocol.TopicPartition)
 	onRevoke   func([]protocol.TopicPartition)
@@ -142,6 +143,11 @@ func WhenGroupOutOfRange(p OutOfRange) ConsumerOption {
 func WithPartitionPrefetch(bytes int64) ConsumerOption {
 	return func(o *consumerOptions) { o.prefetch = bytes }
 }
+
+// Broadcast gives the consumer every record of its topics, whoever else consumes
+// them. Its offsets are its own and are kept in s; nobody coordinates it, and the
+// group's name is used for dead letters only.
+func Broadcast(s OffsetStore) ConsumerOption { return func(o *consumerOptions) { o.store = s } }
 
 // WithFilter takes only the records that f selects; the broker leaves out the
 // others. The group's offsets move past them, so all members should filter alike.

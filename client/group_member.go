@@ -18,11 +18,7 @@ type membership struct {
 	c     *Client
 	group string
 	join  protocol.GroupJoin // without Member
-	// changed is called with each new view, in order; it must not block.
-	changed func(protocol.GroupView)
-	// lost is called when what was assigned is not any more: the session may be
-	// over. It returns when all work on the partitions has ended.
-	lost func(ctx context.Context)
+	callbacks
 	kick chan struct{} // has a token when a beat has something to say
 
 	mu       sync.Mutex // guards what follows
@@ -32,9 +28,9 @@ type membership struct {
 	news     chan struct{} // closed and replaced with each answer
 }
 
-func newMembership(c *Client, group string, join protocol.GroupJoin) *membership {
+func newMembership(c *Client, group string, join protocol.GroupJoin, cb callbacks) *membership {
 	return &membership{
-		c: c, group: group, join: join, kick: make(chan struct{}, 1),
+		c: c, group: group, join: join, callbacks: cb, kick: make(chan struct{}, 1),
 		released: map[protocol.TopicPartition]bool{}, news: make(chan struct{}),
 	}
 }
@@ -263,10 +259,20 @@ func (m *membership) leave(ctx context.Context) error {
 	m.mu.Lock()
 	r := protocol.GroupLeave{Member: m.view.Member}
 	m.mu.Unlock()
+	if r.Member == "" {
+		return nil
+	}
 	var done protocol.Done
 	err := m.c.callGroup(ctx, m.group, protocol.GroupVerbLeave, r, &done)
 	if errors.Is(err, protocol.ErrNoMember) {
 		return nil
 	}
 	return err
+}
+
+// name is that of the member, or "" before it has entered.
+func (m *membership) name() string {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.view.Member
 }

@@ -344,3 +344,23 @@ func TestAFilterLeavesOutAtTheBroker(t *testing.T) {
 		t.Errorf("got %v", got)
 	}
 }
+
+func TestABroadcastConsumerGetsAllAndRemembersItself(t *testing.T) {
+	c := connect(t, newWorld(t).url)
+	produce(t, c, 0, 100)
+	dir := t.TempDir()
+	one, two := newBook(), newBook()
+	first := consume(t, c, one.handler("one"), client.Broadcast(client.OffsetFile(dir, "one")))
+	consume(t, c, two.handler("two"), client.Broadcast(client.OffsetFile(dir, "two")))
+	for _, b := range []*book{one, two} {
+		await(t, "all records", func() bool { n, _, _ := b.count(); return n == 100 })
+	}
+	closeConsumer(t, first)
+	produce(t, c, 100, 50)
+	again := newBook()
+	consume(t, c, again.handler("again"), client.Broadcast(client.OffsetFile(dir, "one")))
+	await(t, "the records since", func() bool { n, _, _ := again.count(); return n == 50 })
+	if _, all, broken := again.count(); all != 50 || broken != nil {
+		t.Errorf("%d in all, %v", all, broken)
+	}
+}

@@ -1,0 +1,148 @@
+package client
+
+import (
+	"context"
+	"fmt"
+	"maps"
+	"sync"
+	"time"
+
+	"metaq/protocol"
+)
+
+// OffsetStore keeps the offsets of a broadcast consumer. Load is called once,
+// before the first Save; calls come one at a time.
+type OffsetStore interface {
+	Load() (map[protocol.TopicPartition]Offset, error)
+	// Save replaces what was saved. The map is the store's to keep.
+	Save(map[protocol.TopicPartition]Offset) error
+}
+
+// broadcastRefresh is the time between two looks for new partitions.
+const broadcastRefresh = 30 * time.Second
+
+// broadcast is the source of a consumer that gets everything.
+type broadcast struct {
+	c     *Client
+	join  protocol.GroupJoin
+	store OffsetStore
+	callbacks
+
+	mu      sync.Mutex // guards what follows
+	view    protocol.GroupView
+	offsets map[protocol.TopicPartition]Offset
+}
+
+func newBroadcast(c *Client, join protocol.GroupJoin, store OffsetStore, cb callbacks) *broadcast {
+	return &broadcast{c: c, join: join, store: store, callbacks: cb}
+}
+
+// enter loads the offsets and finds all partitions.
+func (b *broadcast) enter(ctx context.Context) error {
+	offsets, err := b.store.Load()
+	if err != nil {
+		return fmt.Errorf("load offsets: %w", err)
+	}
+	b.mu.Lock()
+	b.offsets = map[protocol.TopicPartition]Offset{}
+	maps.Copy(b.offsets, offsets)
+	b.mu.Unlock()
+	for attempt := 0; ; attempt++ {
+		err := b.refresh(ctx)
+		if err == nil || !retriable(err) {
+			return err
+		}
+		if pause(ctx, backoff(attempt)) != nil {
+			return fmt.Errorf("%w: %w", err, ctx.Err())
+		}
+	}
+}
+
+// run looks for new partitions until ctx ends.
+func (b *broadcast) run(ctx context.Context) error {
+	for pause(ctx, broadcastRefresh) == nil {
+		if err := b.refresh(ctx); err != nil && ctx.Err() == nil {
+			b.c.log.Warn("partitions not refreshed", "err", err)
+		}
+	}
+	return nil
+}
+
+// refresh makes a view of all partitions.
+func (b *broadcast) refresh(ctx context.Context) error {
+	var found []protocol.GroupPosition
+	for _, topic := range b.join.Topics {
+		info, err := b.c.Admin().TopicInfo(ctx, topic)
+		if err != nil {
+			return err
+		}
+		for i := range info.Partitions {
+			p := protocol.GroupPosition{Topic: topic, Partition: info.Partitions[i].Partition}
+			if p.Offset, err = b.start(ctx, p.At()); err != nil {
+				return err
+			}
+			found = append(found, p)
+		}
+	}
+	b.mu.Lock()
+	b.view.Assigned = found
+	b.view.Revision++
+	view := b.view
+	b.mu.Unlock()
+	b.changed(view)
+	return nil
+}
+
+// start is where to begin in a partition. What it finds is remembered, so that
+// the latest does not mean something later the next time.
+func (b *broadcast) start(ctx context.Context, p protocol.TopicPartition) (Offset, error) {
+	b.mu.Lock()
+	at, known := b.offsets[p]
+	b.mu.Unlock()
+	if known {
+		return at, nil
+	}
+	var when time.Time
+	if b.join.Start.At == protocol.StartTime {
+		when = *b.join.Start.Time
+	}
+	reply, err := b.c.Admin().Offsets(ctx, p.Topic, p.Partition, when)
+	if err != nil {
+		return 0, err
+	}
+	switch b.join.Start.At {
+	case protocol.StartLatest, protocol.StartTime:
+		at = reply.Offset
+	case protocol.StartOffset:
+		at = min(max(b.join.Start.Offset, reply.LogStart), reply.EndOffset)
+	default:
+		at = reply.LogStart
+	}
+	_, err = b.commit(ctx, []protocol.GroupPosition{{Topic: p.Topic, Partition: p.Partition, Offset: at}})
+	return at, err
+}
+
+// commit saves positions.
+func (b *broadcast) commit(_ context.Context, positions []protocol.GroupPosition) ([]protocol.GroupPosition, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock() // also keeps the calls of Save apart
+	next := maps.Clone(b.offsets)
+	for _, p := range positions {
+		next[p.At()] = max(next[p.At()], p.Offset)
+	}
+	if err := b.store.Save(maps.Clone(next)); err != nil {
+		return nil, fmt.Errorf("save offsets: %w", err)
+	}
+	b.offsets = next
+	return positions, nil
+}
+
+func (b *broadcast) release(protocol.TopicPartition) {}
+
+func (b *broadcast) inSession() bool { return true }
+
+func (b *broadcast) session() time.Duration { return requestTimeout }
+
+func (b *broadcast) leave(context.Context) error { return nil }
+
+func (b *broadcast) name() string { return b.join.Instance }
