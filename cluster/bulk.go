@@ -18,6 +18,8 @@ func inParallel(ctx context.Context, n int, do func(ctx context.Context, i int) 
 	defer cancel(nil)
 	slots := make(chan struct{}, bulkReads)
 	var wg sync.WaitGroup
+	var once sync.Once
+	var first error // set before wg is done
 	for i := range n {
 		select {
 		case slots <- struct{}{}:
@@ -29,13 +31,17 @@ func inParallel(ctx context.Context, n int, do func(ctx context.Context, i int) 
 		wg.Go(func() {
 			defer func() { <-slots }()
 			if err := do(ctx, i); err != nil {
+				once.Do(func() { first = err })
 				cancel(err)
 			}
 		})
 	}
 	wg.Wait()
-	if ctx.Err() != nil {
-		return context.Cause(ctx)
+	switch {
+	case first != nil: // it says more than the end of the caller's ctx, which may have come before
+		return first
+	case ctx.Err() != nil:
+		return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
 	}
 	return nil
 }
