@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"metaq/protocol"
 )
@@ -32,6 +33,7 @@ type group struct {
 	timer      *time.Timer
 	generation uint64 // of the timer
 	touched    time.Time
+	lag        *time.Timer
 	deleted    bool        // and nothing came since
 	current    *groupAsker // the request in hand, for crashed
 }
@@ -79,6 +81,10 @@ func (g *group) Receive(ctx actor.Context) {
 	case *actor.Started:
 		g.touched = g.all.now()
 		g.perform(ctx, g.core.settle(g.all.now()))
+		g.lag = g.all.later(g.all.deps.LagTime, ctx.Self(), lagDue{})
+	case lagDue:
+		g.lag = g.all.later(g.all.deps.LagTime, ctx.Self(), lagDue{})
+		g.measure(ctx)
 	case *actor.Stopping:
 		g.end(ctx, protocol.ErrUnavailable.With("group %s stops on this broker: try again", g.name))
 	}
@@ -290,8 +296,34 @@ func (g *group) resetPartitions(r protocol.GroupReset) ([]protocol.PartitionID, 
 	return r.Partitions, nil
 }
 
+// measure shows the lag to the metrics.
+func (g *group) measure(ctx actor.Context) {
+	if len(g.core.members) == 0 {
+		g.all.metrics.lag.DeletePartialMatch(prometheus.Labels{"group": g.name})
+		return
+	}
+	g.withEnds(ctx, func(_ actor.Context, info protocol.GroupInfo) {
+		topics := map[string]int64{}
+		for i := range info.Partitions {
+			if p := &info.Partitions[i]; p.Lag != nil {
+				topics[p.Topic] += *p.Lag
+			}
+		}
+		for topic, lag := range topics {
+			g.all.metrics.lag.WithLabelValues(g.name, topic).Set(float64(lag))
+		}
+	})
+}
+
 // describe answers with the group's state and the lag of each partition.
 func (g *group) describe(ctx actor.Context, to *groupAsker) {
+	g.working[to] = true
+	g.withEnds(ctx, func(ctx actor.Context, info protocol.GroupInfo) { g.answer(ctx, groupAnswer{to, info}) })
+}
+
+// withEnds asks for the ends of the group's partitions and calls rest with the
+// whole description.
+func (g *group) withEnds(ctx actor.Context, rest func(actor.Context, protocol.GroupInfo)) {
 	info := g.core.info(g.all.now())
 	info.Coordinator = g.all.deps.BrokerID
 	leaders := make([]*actor.PID, len(info.Partitions))
@@ -300,12 +332,11 @@ func (g *group) describe(ctx actor.Context, to *groupAsker) {
 		leaders[i] = g.leader(protocol.TopicPartition{Topic: p.Topic, Partition: p.Partition})
 	}
 	var got []ends
-	g.working[to] = true
 	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, protocol.OffsetsRequest{}, askTimeout) }, func(ctx actor.Context) {
 		for i := range got {
 			addEnds(&info, &info.Partitions[i], &got[i])
 		}
-		g.answer(ctx, groupAnswer{to, info})
+		rest(ctx, info)
 	})
 }
 
@@ -331,6 +362,10 @@ func (g *group) end(ctx actor.Context, refusal *protocol.Error) {
 		g.timer.Stop()
 		g.timer = nil
 	}
+	if g.lag != nil {
+		g.lag.Stop()
+	}
+	g.all.metrics.lag.DeletePartialMatch(prometheus.Labels{"group": g.name})
 	for _, h := range g.held {
 		for _, a := range h.answers {
 			g.answer(ctx, groupAnswer{a.to, refusal})

@@ -68,6 +68,9 @@ type GroupsDeps struct {
 	Retry, MaxRetry time.Duration
 	// Idle is how long a group without members keeps its actor. Default 1 min.
 	Idle time.Duration
+	// LagTime is the time between two looks at the lag of groups with members, for
+	// the metrics. Default 15 s.
+	LagTime time.Duration
 	// SnapshotBytes is how much is logged between two snapshots, which let older
 	// segments go. Default 1 MiB; at least four times a snapshot's size is used.
 	SnapshotBytes int64
@@ -78,6 +81,7 @@ func (d GroupsDeps) withDefaults() GroupsDeps {
 	def(&d.Retry, 100*time.Millisecond)
 	def(&d.MaxRetry, 30*time.Second)
 	def(&d.Idle, time.Minute)
+	def(&d.LagTime, 15*time.Second)
 	def(&d.SnapshotBytes, 1<<20)
 	if d.Now == nil {
 		d.Now = time.Now
@@ -123,6 +127,7 @@ type (
 		requests uint64
 	}
 	groupTick struct{ generation uint64 }
+	lagDue    struct{}
 	groupThen struct { // the rest of a request, after a worker's part
 		owner *group
 		do    func(actor.Context)

@@ -44,6 +44,7 @@ type groupsMetrics struct {
 	entries  prometheus.Counter
 	refusals *prometheus.CounterVec
 	mirrors  prometheus.Counter
+	lag      *prometheus.GaugeVec
 }
 
 // groupWorkers is how many look-ups, claims and mirrors run at a time.
@@ -73,6 +74,10 @@ func newGroupsMetrics(r prometheus.Registerer) groupsMetrics {
 			Namespace: "metaq", Name: "group_refusals_total",
 			Help: "Requests of group members refused, by code. 409 and 404 rising mean members that lose their sessions.",
 		}, []string{"code"}),
+		lag: f.NewGaugeVec(prometheus.GaugeOpts{
+			Namespace: "metaq", Name: "group_lag_messages",
+			Help: "Messages that a group with members has not committed yet, by topic, as of the last look. A steady rise means that its consumers are too slow, or stuck.",
+		}, []string{"group", "topic"}),
 		mirrors: f.NewCounter(prometheus.CounterOpts{
 			Namespace: "metaq", Name: "group_mirrors_total",
 			Help: "Writes of offsets to the registry: at most one each zk.zkSyncTimeMs.",

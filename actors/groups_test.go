@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"metaq/protocol"
 )
@@ -364,4 +365,35 @@ func TestOffsetsAreMirroredAndTakenOver(t *testing.T) {
 	if r := want[protocol.GroupOffsets](w, w.ask("g", GroupCommitted{})); r.Offsets[0].Offset != 30 || r.Generation <= x.Generation {
 		t.Errorf("offsets are %+v", r)
 	}
+}
+
+func TestTheLagIsMeasured(t *testing.T) {
+	reg := prometheus.NewRegistry()
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Metrics, d.LagTime = reg, time.Millisecond })
+	x := w.join("g", "x", nil)
+	want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, 60)))
+	lag := func() (value float64, shown bool) {
+		all, err := reg.Gather()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range all {
+			if f.GetName() == "metaq_group_lag_messages" {
+				return f.GetMetric()[0].GetGauge().GetValue(), true
+			}
+		}
+		return 0, false
+	}
+	until := func(what string, done func() bool) {
+		t.Helper()
+		for deadline := time.Now().Add(10 * time.Second); !done(); {
+			if time.Now().After(deadline) {
+				v, shown := lag()
+				t.Fatalf("waited for %s; lag is %v, %v", what, v, shown)
+			}
+		}
+	}
+	until("the lag", func() bool { v, _ := lag(); return v == 350 })
+	want[protocol.Done](w, w.ask("g", protocol.GroupLeave{Member: "x"}))
+	until("no lag of an empty group", func() bool { _, shown := lag(); return !shown })
 }
