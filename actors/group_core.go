@@ -157,6 +157,7 @@ func (c *groupCore) part(at protocol.TopicPartition) *groupPart {
 }
 
 func (m *member) session() time.Duration { return time.Duration(m.join.SessionMs) * time.Millisecond }
+
 func (m *member) releaseTime() time.Duration {
 	return time.Duration(m.join.ReleaseMs) * time.Millisecond
 }

@@ -79,7 +79,7 @@ func (d *deadLetters) send(ctx context.Context, r Record, attempts int, reason e
 // prepare makes the producer, and the topic where it is not there.
 func (d *deadLetters) prepare(ctx context.Context, topic string) (*Producer, error) {
 	d.mu.Lock()
-	p, known := d.producer, d.known[topic]
+	known := d.known[topic]
 	d.mu.Unlock()
 	for attempt := 0; !known; attempt++ {
 		_, err := d.c.Admin().CreateTopic(ctx, protocol.TopicCreate{Topic: topic})

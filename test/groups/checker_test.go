@@ -186,7 +186,7 @@ func perform(t testing.TB, length time.Duration, seed uint64, bug bool) []string
 	k := newChecker(c)
 	s := &stage{t: t, w: w, k: k, bug: bug}
 	r := rand.New(rand.NewPCG(seed, 0))
-	ctx, stop := context.WithCancel(context.Background())
+	ctx, stop := context.WithCancel(t.Context())
 	var work sync.WaitGroup
 	work.Go(func() { k.produce(ctx, t) })
 	work.Go(func() {
@@ -213,7 +213,7 @@ func perform(t testing.TB, length time.Duration, seed uint64, bug bool) []string
 	for _, p := range append(s.players, s.gone...) {
 		s.close(p, time.Second)
 	}
-	k.look(context.Background())
+	k.look(t.Context())
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	twice := 0
