@@ -2,7 +2,6 @@ package protocol
 
 import (
 	"bytes"
-
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -29,7 +28,8 @@ func genRecord(t *rapid.T) Record {
 func decodeAll(t interface {
 	Helper()
 	Fatal(args ...any)
-}, b []byte) []Record {
+}, b []byte,
+) []Record {
 	t.Helper()
 	h, err := ParseBatchHeader(b)
 	if err != nil {

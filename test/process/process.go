@@ -58,7 +58,9 @@ func serve(encoded string) error {
 	if err != nil {
 		return err
 	}
-	fmt.Println("READY", b.URL())
+	if _, err := fmt.Fprintln(os.Stdout, "READY", b.URL()); err != nil {
+		return errors.Join(err, b.Stop(ctx))
+	}
 	go func() { // ends with the process
 		_, _ = bufio.NewReader(os.Stdin).ReadByte()
 		cancel()
