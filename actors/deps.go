@@ -105,5 +105,15 @@ type Settings struct {
 	Retention   Retention
 	RetainAt    Schedule // when Retention is applied; nil means never
 	NoPublish   bool     // refuse puts
+	// DuplicateWindow is how long the id of a message is remembered; 0: not at all.
+	// MaxMessageIDs bounds how many a partition remembers; 0 means 1,000,000.
+	DuplicateWindow time.Duration
+	MaxMessageIDs   int
+
+	// Subjects are those that the topic listens to; KeyToken is the token of the
+	// subject, from 1, that is the key of a message that brings none; 0: none is.
+	Subjects []string
+	KeyToken int
+
 	NoSubscribe bool     // refuse gets
 }

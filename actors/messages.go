@@ -12,7 +12,23 @@ import (
 // Put asks for one record to be stored. Answer: protocol.PubAck.
 type Put struct {
 	Record protocol.Record // its bytes belong to the partition from now on
+	Check  *Check          // nil: nothing is asked for beside
 	Ticket Ticket
+}
+
+// Check is what a put may ask for beside its storage: JetStream's publish
+// headers that the partition judges. The zero value of each field asks nothing.
+type Check struct {
+	// ID is the message's id: within the topic's window a second message with it is
+	// answered as the first one was, and not stored.
+	ID string
+	// Stream is the name that the partition must have, as in protocol.StreamName.
+	Stream string
+	// LastSequence is the sequence that the last message must have: its offset + 1,
+	// 0 when there is none.
+	LastSequence *uint64
+	// LastID is the id that the last message must have.
+	LastID string
 }
 
 // PutBatch asks for one encoded batch to be stored. Answer: protocol.PubAck

@@ -75,9 +75,11 @@ type partition struct {
 	since    time.Time // when the first request of the flush came
 
 	reader  *actor.PID
-	gets    uint64 // handed to the reader
-	touched bool   // since the last sweep
-	parked  bool   // the log gave up its files
+	gets    uint64    // handed to the reader
+	touched bool      // since the last sweep
+	reading bool      // a worker reads the message ids
+	held    []heldPut // puts that wait for it, in their order
+	parked  bool      // the log gave up its files
 }
 
 func newPartition(e *env, topic string, parent *actor.PID, status *partitionStatus, settings Settings) *partition {
@@ -97,13 +99,21 @@ func (p *partition) Receive(ctx actor.Context) {
 	case flushNow:
 		p.flush(ctx, false)
 	case *Put:
-		p.put(ctx, &m.Record, m.Ticket)
+		if !p.hold(ctx, m, m.Check) {
+			p.put(ctx, m, ctx.Sender())
+		}
 	case Put:
-		p.put(ctx, &m.Record, m.Ticket)
+		if !p.hold(ctx, &m, m.Check) {
+			p.put(ctx, &m, ctx.Sender())
+		}
 	case *PutBatch:
-		p.putBatch(ctx, m)
+		if !p.hold(ctx, m, nil) {
+			p.putBatch(ctx, m, ctx.Sender())
+		}
 	case PutBatch:
-		p.putBatch(ctx, &m)
+		if !p.hold(ctx, &m, nil) {
+			p.putBatch(ctx, &m, ctx.Sender())
+		}
 	case *Get:
 		p.get(ctx, m.Ticket)
 	case Get:
@@ -118,6 +128,8 @@ func (p *partition) Receive(ctx actor.Context) {
 		if p.core.syncDue(m.generation) {
 			p.sync(ctx)
 		}
+	case *idsRead:
+		p.idsRead(ctx, m)
 	case *opened:
 		p.opened(ctx, m)
 	case grant:
@@ -151,13 +163,17 @@ func (p *partition) Receive(ctx actor.Context) {
 }
 
 // put is the hop "accept" for one message.
-func (p *partition) put(ctx actor.Context, r *protocol.Record, t Ticket) {
-	p.take(ctx, t)
-	p.accepted(ctx, p.core.put(r, t, ctx.Sender()))
+func (p *partition) put(ctx actor.Context, m *Put, to *actor.PID) {
+	p.take(ctx, m.Ticket, to)
+	if m.Check == nil {
+		p.accepted(ctx, p.core.put(&m.Record, m.Ticket, to))
+		return
+	}
+	p.accepted(ctx, p.core.putChecked(&m.Record, m.Check, p.env.now().UnixMilli(), m.Ticket, to))
 }
 
-func (p *partition) putBatch(ctx actor.Context, m *PutBatch) {
-	p.take(ctx, m.Ticket)
+func (p *partition) putBatch(ctx actor.Context, m *PutBatch, to *actor.PID) {
+	p.take(ctx, m.Ticket, to)
 	if p.core.mustLearn(&m.Header) {
 		if err := p.core.learn(logTail(p.store, p.core.written, p.env.opts.ProducerTail)); err != nil {
 			p.inHand = false
@@ -166,12 +182,12 @@ func (p *partition) putBatch(ctx actor.Context, m *PutBatch) {
 			return
 		}
 	}
-	p.accepted(ctx, p.core.putBatch(m.Batch, &m.Header, m.Ticket, ctx.Sender()))
+	p.accepted(ctx, p.core.putBatch(m.Batch, &m.Header, m.Ticket, to))
 }
 
 // take notes the put in hand.
-func (p *partition) take(ctx actor.Context, t Ticket) {
-	p.inHand, p.current = true, waiting{to: ctx.Sender(), ticket: t}
+func (p *partition) take(ctx actor.Context, t Ticket, to *actor.PID) {
+	p.inHand, p.current = true, waiting{to: to, ticket: t}
 	if p.core.noPuts != nil && p.core.state == serving {
 		p.renew(ctx)
 	}
@@ -353,6 +369,7 @@ func (p *partition) crashed(ctx actor.Context, err error) {
 		p.refuse(ctx, &p.current, refusal)
 	}
 	p.answer(ctx, p.core.abandon(reopening, refusal))
+	p.refuseHeld(ctx, refusal)
 }
 
 // readFailed stops the partition when the reader found damage.
@@ -372,6 +389,7 @@ func (p *partition) readFailed(ctx actor.Context, m readFailed) {
 func (p *partition) sweep(ctx actor.Context) {
 	idle := !p.touched
 	p.touched = false
+	p.core.forgetIDs(p.env.now().UnixMilli())
 	if !idle || p.core.state != serving {
 		return
 	}

@@ -66,6 +66,12 @@ type partitionCore struct {
 
 	producers *producers // nil until the first batch of an idempotent producer
 	former    *producers // of the log before it was opened again
+
+	window  time.Duration // of ids; 0: none
+	maxIDs  int
+	ids     *messageIDs // nil until the first put that has an id
+	last    lastID      // of what is staged
+	lastWas lastID      // of what is written
 }
 
 // part is one batch to be: a producer's own, or one that is built from single
@@ -140,6 +146,7 @@ func (c *partitionCore) configure(s Settings) (sync bool) {
 	if c.interval <= 0 {
 		c.interval = time.Second
 	}
+	c.configureIDs(s)
 	return c.state == serving && c.threshold == 0 && c.synced < c.written
 }
 
@@ -153,6 +160,7 @@ func (c *partitionCore) open(log Log, epoch protocol.Epoch) {
 		c.producers.trim(c.next)
 		c.former, c.producers = c.producers, nil
 	}
+	c.ids, c.last, c.lastWas = nil, lastID{}, lastID{}
 	c.become(serving, nil)
 	c.noPuts = nil
 }
@@ -182,6 +190,7 @@ func (c *partitionCore) put(r *protocol.Record, ticket Ticket, to *actor.PID) ve
 	}
 	c.next++
 	c.bytes += b.Size() - before
+	c.last = lastID{known: true}
 	return c.stage(w)
 }
 
@@ -244,6 +253,7 @@ func (c *partitionCore) putBatch(b []byte, h *protocol.BatchHeader, ticket Ticke
 	c.parts = append(c.parts, part{batch: b[:h.Length], base: c.next, metaqLen: h.MetaqLen})
 	c.next += protocol.Offset(h.Count)
 	c.bytes += h.Length
+	c.last = lastID{known: true}
 	return c.stage(w)
 }
 
@@ -320,13 +330,13 @@ func (c *partitionCore) appended(err error) outcome {
 	case err != nil:
 		return c.poison(err)
 	}
-	c.written, c.position, c.lastTime = c.inFlight.next, c.inFlight.position, c.inFlight.time
+	c.written, c.position, c.lastTime, c.lastWas = c.inFlight.next, c.inFlight.position, c.inFlight.time, c.last
 	if c.threshold == 0 {
 		return outcome{sync: true}
 	}
 	// Written is safe enough: the policy says so.
 	c.committed = c.written
-	c.keepProducers()
+	c.keepLearned()
 	out := c.answer(nil)
 	if c.written-c.synced >= protocol.Offset(c.threshold) {
 		out.sync = true
@@ -360,7 +370,7 @@ func (c *partitionCore) syncDone(err error) outcome {
 	if !c.writing {
 		return outcome{} // nobody waits for this sync
 	}
-	c.keepProducers()
+	c.keepLearned()
 	return c.answer(nil)
 }
 
@@ -384,15 +394,22 @@ func (c *partitionCore) abandon(s partitionState, refusal *protocol.Error) outco
 
 // takeBack forgets the offsets of what is staged.
 func (c *partitionCore) takeBack() {
-	c.next = c.written
+	c.next, c.last = c.written, c.lastWas
 	if c.producers != nil {
 		c.producers.rollback()
 	}
+	if c.ids != nil {
+		c.ids.rollback()
+	}
 }
 
-func (c *partitionCore) keepProducers() {
+// keepLearned makes final what was learned from the batches that are safe now.
+func (c *partitionCore) keepLearned() {
 	if c.producers != nil {
 		c.producers.keep()
+	}
+	if c.ids != nil {
+		c.ids.keep()
 	}
 }
 

@@ -144,6 +144,7 @@ func (p *partition) serve(ctx actor.Context) {
 
 // leave shows that the partition does not serve any more.
 func (p *partition) leave(ctx actor.Context, trouble string) {
+	p.refuseHeld(ctx, p.core.refusal)
 	if p.status.leave(p.core.state, p.core.refusal, trouble) && p.reader != nil {
 		ctx.Send(p.reader, wake{})
 	}

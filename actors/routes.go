@@ -23,7 +23,11 @@ type TopicRoute struct {
 	All []protocol.PartitionID
 	// Leaders has a PID for each partition that is led here or whose leader is
 	// known: Leaders[i] leads All[i], nil while nobody does.
-	Leaders         []*actor.PID
+	Leaders []*actor.PID
+	// Subjects are the filters of other subjects whose messages belong to the topic;
+	// KeyToken is as in Settings.
+	Subjects        []string
+	KeyToken        int
 	AcceptPublish   bool
 	AcceptSubscribe bool
 }

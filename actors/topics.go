@@ -104,6 +104,18 @@ func (t *topics) Receive(ctx actor.Context) {
 	case beginTopics:
 		t.begin(ctx)
 	case loaded:
+	case DescribeOwn:
+		t.describeOwn(ctx, m.Topic)
+	case *Members:
+		t.joined(ctx, m)
+	case fateKnown:
+		t.fateKnown(ctx, m)
+	case reentered:
+		t.reentered(ctx, m)
+	case heardTopic:
+		t.heardTopic(ctx, m)
+	case announceDue:
+		t.announce(ctx, m.entry, true)
 		t.loaded(ctx, m)
 	case created:
 		t.created(ctx, m)
@@ -170,6 +182,9 @@ func (t *topics) loaded(ctx actor.Context, m loaded) {
 		clear(t.core.byName) // none has been opened
 		ctx.Send(ctx.Parent(), stepDone{stepTopics, err})
 		return
+		if why == nil {
+			why = t.core.listening(topic.Name, settings.Subjects)
+		}
 	}
 	for _, e := range t.core.byName {
 		t.install(ctx, e)

@@ -55,6 +55,9 @@ type topicsCore struct {
 }
 
 // create judges a request for a new topic and enters it.
+	members *Members // nil when the broker runs alone
+	// heard is what other brokers said last of their partitions, by topic.
+	heard map[string]map[protocol.PartitionID]protocol.PartitionInfo
 func (c *topicsCore) create(r protocol.TopicCreate) (*topicEntry, error) {
 	if err := protocol.CheckName("topic", r.Topic); err != nil {
 		return nil, protocol.ErrBadName.With("%v", err)
@@ -78,6 +81,9 @@ func (c *topicsCore) create(r protocol.TopicCreate) (*topicEntry, error) {
 	t := &topicEntry{topic: Topic{Name: r.Topic, Partitions: r.Partitions, Config: r.Config}, settings: settings}
 	c.byName[r.Topic] = t
 	return t, nil
+	if err := c.listening(r.Topic, settings.Subjects); err != nil {
+		return nil, err
+	}
 }
 
 func checkPartitions(n int) error {
@@ -112,9 +118,33 @@ func (c *topicsCore) change(r protocol.TopicSet) (*topicEntry, Topic, Settings, 
 	return t, to, settings, nil
 }
 
+	if err := c.listening(r.Topic, settings.Subjects); err != nil {
+		return nil, Topic{}, Settings{}, err
+	}
 // ready returns a topic about which nothing else is going on.
 func (c *topicsCore) ready(name string) (*topicEntry, error) {
 	t, ok := c.byName[name]
+// listening refuses filters that take in a subject which another filter, of any
+// topic, takes in too: a message can go to one topic only.
+func (c *topicsCore) listening(name string, filters []string) error {
+	for i, filter := range filters {
+		for _, own := range filters[:i] {
+			if protocol.FiltersOverlap(filter, own) {
+				return protocol.ErrConflict.With("topic %s would listen to %s and %s, which take in the same subject: leave one out", name, own, filter)
+			}
+		}
+		for other, t := range c.byName {
+			for _, theirs := range t.settings.Subjects {
+				if other != name && protocol.FiltersOverlap(filter, theirs) {
+					return protocol.ErrConflict.With("topic %s would listen to %s, but topic %s listens to %s, which takes in the same subject: a message can go to one topic only",
+						name, filter, other, theirs)
+				}
+			}
+		}
+	}
+	return nil
+}
+
 	if !ok {
 		return nil, noTopic(name)
 	}
@@ -197,6 +227,7 @@ func (c *topicsCore) routes() *Routes {
 			AcceptPublish: !t.settings.NoPublish, AcceptSubscribe: !t.settings.NoSubscribe,
 		}
 		for _, s := range t.statuses {
+			Subjects: t.settings.Subjects, KeyToken: t.settings.KeyToken,
 			route.All = append(route.All, s.id)
 		}
 		r.Topics[name] = route
@@ -240,6 +271,9 @@ func overlay(base, over protocol.TopicConfig) protocol.TopicConfig {
 	set(&base.AcceptPublish, over.AcceptPublish)
 	set(&base.AcceptSubscribe, over.AcceptSubscribe)
 	return base
+	set(&base.Subjects, over.Subjects)
+	set(&base.KeyToken, over.KeyToken)
+	set(&base.DuplicateWindow, over.DuplicateWindow)
 }
 
 func set[T any](field **T, value *T) {
@@ -323,6 +357,17 @@ func differing[T comparable](name string, have, want *T) difference {
 	d := difference{name: name}
 	if have != nil && want != nil {
 		d.have, d.want, d.differ = *have, *want, *have != *want
+		differing("subjects", joined(h.Subjects), joined(w.Subjects)),
+		differing("key_token", h.KeyToken, w.KeyToken),
+		differing("duplicate_window", h.DuplicateWindow, w.DuplicateWindow),
 	}
 	return d
 }
+func joined(list *[]string) *string {
+	if list == nil {
+		return nil
+	}
+	text := strings.Join(*list, ",")
+	return &text
+}
+

@@ -26,6 +26,9 @@ func topicConfigFlags(flags *pflag.FlagSet) func() protocol.TopicConfig {
 	interval := flags.Int64("unflush-interval", 0, "milliseconds until a sync when unflush-threshold is above 0")
 	publish := flags.Bool("accept-publish", true, "accept messages")
 	subscribe := flags.Bool("accept-subscribe", true, "serve readers")
+	window := flags.Int64("duplicate-window", 0, "milliseconds in which a repeated Nats-Msg-Id is recognised; 0 = not at all")
+	subjects := flags.StringSlice("subjects", nil, "`SUBJECTS` of existing publishers to listen to, such as orders.>,billing.*")
+	token := flags.Int("key-token", 0, "token of such a subject, from 1, that is the message's key; 0 = none")
 	return func() protocol.TopicConfig {
 		return protocol.TopicConfig{
 			DeletePolicy:     given(flags, "delete-policy", deletePolicy),
@@ -34,6 +37,9 @@ func topicConfigFlags(flags *pflag.FlagSet) func() protocol.TopicConfig {
 			MaxSegmentSize:   given(flags, "max-segment-size", segment),
 			UnflushThreshold: given(flags, "unflush-threshold", threshold),
 			UnflushInterval:  given(flags, "unflush-interval", interval),
+			DuplicateWindow:  given(flags, "duplicate-window", window),
+			Subjects:         given(flags, "subjects", subjects),
+			KeyToken:         given(flags, "key-token", token),
 			AcceptPublish:    given(flags, "accept-publish", publish),
 			AcceptSubscribe:  given(flags, "accept-subscribe", subscribe),
 		}

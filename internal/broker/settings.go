@@ -13,12 +13,15 @@ import (
 const (
 	minSegment = 4 << 10
 	maxSegment = 2047 << 20
+	maxWindow  = 168 * time.Hour
+
+	maxKeyToken = 64
 )
 
 // resolve gives the settings of a topic: server.ini's, and over them what the
 // registry says of the topic. It implements actors.Deps.Resolve.
 func resolve(cfg *configs.Server, zone *time.Location, topic string, c protocol.TopicConfig) (actors.Settings, error) {
-	o := cfg.Topic(topic).TopicOptions
+	o := cfg.Topic(topic)
 	if c.DeletePolicy != nil {
 		p, err := configs.ParseDeletePolicy(*c.DeletePolicy)
 		if err != nil {
@@ -52,6 +55,25 @@ func resolve(cfg *configs.Server, zone *time.Location, topic string, c protocol.
 		}
 		o.UnflushInterval = time.Duration(*c.UnflushInterval) * time.Millisecond
 	}
+	if c.DuplicateWindow != nil {
+		if ms := *c.DuplicateWindow; ms < 0 || ms > int64(maxWindow/time.Millisecond) {
+			return actors.Settings{}, fmt.Errorf("duplicate_window is %d: use 0 (off) to %d milliseconds", ms, maxWindow/time.Millisecond)
+		}
+		o.DuplicateWindow = time.Duration(*c.DuplicateWindow) * time.Millisecond
+	}
+	if c.Subjects != nil {
+		o.Subjects = *c.Subjects
+		for _, filter := range o.Subjects {
+			if err := (protocol.Subjects{Prefix: cfg.NATS.Prefix}).CheckFilter(filter); err != nil {
+				return actors.Settings{}, err
+			}
+		}
+	}
+	if c.KeyToken != nil {
+		if o.KeyToken = *c.KeyToken; o.KeyToken < 0 || o.KeyToken > maxKeyToken {
+			return actors.Settings{}, fmt.Errorf("key_token is %d: use 0 (none) to %d", o.KeyToken, maxKeyToken)
+		}
+	}
 	if c.AcceptPublish != nil {
 		o.AcceptPublish = *c.AcceptPublish
 	}
@@ -63,8 +85,12 @@ func resolve(cfg *configs.Server, zone *time.Location, topic string, c protocol.
 		UnflushInterval:  o.UnflushInterval,
 		MaxSegmentSize:   o.MaxSegmentSize,
 		MaxSegmentAge:    o.MaxSegmentAge,
-		Retention:        retention(o),
+		Retention:        retention(o.TopicOptions),
 		RetainAt:         o.DeleteWhen,
+		DuplicateWindow:  o.DuplicateWindow,
+		MaxMessageIDs:    o.MaxMessageIDs,
+		Subjects:         o.Subjects,
+		KeyToken:         o.KeyToken,
 		NoPublish:        !o.AcceptPublish,
 		NoSubscribe:      !o.AcceptSubscribe,
 	}, nil

@@ -31,7 +31,7 @@ func TestATopicsOwnSettingsGoOverTheBrokers(t *testing.T) {
 	}
 	want := actors.Settings{
 		UnflushThreshold: 7, UnflushInterval: 10 * time.Second,
-		MaxSegmentSize: 1 << 30, MaxSegmentAge: 24 * time.Hour,
+		MaxSegmentSize: 1 << 30, MaxSegmentAge: 24 * time.Hour, DuplicateWindow: 2 * time.Minute, MaxMessageIDs: 1_000_000,
 		Retention: actors.Retention{Age: 24 * time.Hour, Bytes: 1 << 20, Archive: true, Compress: true},
 	}
 	same := cmp.FilterPath(func(p cmp.Path) bool { return p.String() == "RetainAt" }, cmp.Ignore())
@@ -41,12 +41,14 @@ func TestATopicsOwnSettingsGoOverTheBrokers(t *testing.T) {
 	own, err := resolve(cfg, time.UTC, "t", protocol.TopicConfig{
 		DeletePolicy: ptr("delete,1"), DeleteWhen: ptr("0 30 * * * ?"), RetentionBytes: ptr(int64(0)), MaxSegmentSize: ptr(int64(8192)),
 		UnflushThreshold: ptr(0), UnflushInterval: ptr(int64(500)), AcceptPublish: ptr(false), AcceptSubscribe: ptr(false),
+		DuplicateWindow: ptr(int64(0)), Subjects: ptr([]string{"sales.>"}), KeyToken: ptr(2),
 	})
 	if err != nil {
 		t.Fatal(err)
 	}
 	want = actors.Settings{
 		UnflushInterval: 500 * time.Millisecond, MaxSegmentSize: 8192, MaxSegmentAge: 24 * time.Hour,
+		MaxMessageIDs: 1_000_000, Subjects: []string{"sales.>"}, KeyToken: 2,
 		Retention: actors.Retention{Age: time.Hour}, NoPublish: true, NoSubscribe: true,
 	}
 	if d := cmp.Diff(want, own, same); d != "" {

@@ -1,0 +1,182 @@
+package actors
+
+import (
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"time"
+
+	"metaq/protocol"
+)
+
+// messageID is what is remembered of a Nats-Msg-Id: 128 bits of its SHA-256, so
+// that an id costs the same whatever its length. A false duplicate, which would
+// lose a message, has odds of 1 in 3e32 for each put among a million ids, and
+// nobody can make one on purpose.
+type messageID [16]byte
+
+func messageIDOf(id string) messageID {
+	sum := sha256.Sum256([]byte(id))
+	return messageID(sum[:])
+}
+
+// messageIDs is what a partition remembers of the ids of its messages: those of
+// the last window, and of these at most limit: when there are more, the oldest go
+// first. An id costs about 80 bytes; see BenchmarkAMillionMessageIDs.
+//
+// What is remembered of messages that are not yet safe can be taken back: see
+// keep and rollback. It is pure.
+type messageIDs struct {
+	window time.Duration
+	limit  int
+	at     map[messageID]protocol.Offset
+	ring   []seenID // Invariant: len(ring) is 0 or a power of two
+	head   int      // place of the oldest
+	n      int      // Invariant: n == len(at)
+	fresh  int      // newest that are not safe yet
+}
+
+type seenID struct {
+	id     messageID
+	millis int64 // when it was accepted, Unix milliseconds
+}
+
+func newMessageIDs(window time.Duration, limit int) *messageIDs {
+	return &messageIDs{window: window, limit: limit, at: make(map[messageID]protocol.Offset)}
+}
+
+// find returns where the message with that id is, if it came within the window.
+func (m *messageIDs) find(id messageID, now int64) (protocol.Offset, bool) {
+	m.expire(now)
+	at, ok := m.at[id]
+	return at, ok
+}
+
+// add remembers an id that find did not know. The oldest goes when there are too
+// many.
+func (m *messageIDs) add(id messageID, at protocol.Offset, now int64) {
+	if _, known := m.at[id]; known {
+		return // in a log that was written with a shorter window
+	}
+	for m.n >= m.limit {
+		m.dropOldest()
+	}
+	if m.n == len(m.ring) {
+		m.resize(max(2*m.n, 16))
+	}
+	m.ring[(m.head+m.n)&(len(m.ring)-1)] = seenID{id, now}
+	m.at[id] = at
+	m.n++
+	m.fresh++
+}
+
+// expire forgets the ids that are older than the window.
+func (m *messageIDs) expire(now int64) {
+	for m.n > 0 && m.ring[m.head].millis+m.window.Milliseconds() <= now {
+		m.dropOldest()
+	}
+}
+
+func (m *messageIDs) dropOldest() {
+	delete(m.at, m.ring[m.head].id)
+	m.head = (m.head + 1) & (len(m.ring) - 1)
+	m.n--
+	m.fresh = min(m.fresh, m.n)
+}
+
+// keep makes all that was added final.
+func (m *messageIDs) keep() { m.fresh = 0 }
+
+// rollback takes back what was added since the last keep.
+func (m *messageIDs) rollback() {
+	for ; m.fresh > 0; m.fresh-- {
+		m.n--
+		delete(m.at, m.ring[(m.head+m.n)&(len(m.ring)-1)].id)
+	}
+}
+
+// shrink gives up the room that a burst needed.
+func (m *messageIDs) shrink(now int64) {
+	m.expire(now)
+	size := len(m.ring)
+	for size > 16 && m.n <= size/4 {
+		size /= 2
+	}
+	if size == len(m.ring) {
+		return
+	}
+	m.resize(size)
+	at := make(map[messageID]protocol.Offset, m.n)
+	for id, offset := range m.at {
+		at[id] = offset
+	}
+	m.at = at
+}
+
+func (m *messageIDs) resize(size int) {
+	ring := make([]seenID, size)
+	for i := range m.n {
+		ring[i] = m.ring[(m.head+i)&(len(m.ring)-1)]
+	}
+	m.ring, m.head = ring, 0
+}
+
+// readMessageIDs makes the ids of the last window known from the log below end,
+// and returns the id of its last message. It reads nothing but what is younger
+// than the window. It may run on any goroutine.
+func readMessageIDs(log Log, end protocol.Offset, now int64, window time.Duration, limit int) (ids *messageIDs, last string, err error) {
+	ids = newMessageIDs(window, limit)
+	if log.Start() >= end {
+		return ids, "", nil
+	}
+	from := end
+	if window > 0 {
+		if from, err = log.OffsetAt(now-window.Milliseconds(), end); err != nil {
+			return nil, "", err
+		}
+	}
+	from = min(from, end-1) // the last message is wanted in any case
+	var buf []byte
+	for err == nil && from < end {
+		if buf, err = log.Read(buf[:0], from, end, 1<<20); err != nil {
+			if gone := (*protocol.RangeError)(nil); errors.As(err, &gone) && from < log.Start() {
+				from, err = log.Start(), nil // retention was faster
+			}
+			continue
+		}
+		if len(buf) == 0 {
+			err = errNothingRead
+		}
+		for b := buf; len(b) > 0 && err == nil; {
+			var h protocol.BatchHeader
+			if h, err = protocol.ParseBatchHeader(b); err == nil {
+				last, err = ids.learn(&h, b[:min(h.Length, len(b))])
+				b, from = b[min(h.Length, len(b)):], h.Next()
+			}
+		}
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	ids.expire(now)
+	ids.keep()
+	return ids, last, nil
+}
+
+// learn takes the ids of one batch and returns that of its last message. Ids
+// count in the batches only that the broker makes of single messages.
+func (m *messageIDs) learn(h *protocol.BatchHeader, b []byte) (last string, err error) {
+	if h.ProducerID != protocol.NoProducer || h.Compression != protocol.CompressionNone ||
+		!bytes.Contains(b, []byte(protocol.HeaderMsgID)) {
+		return "", nil
+	}
+	for r, err := range protocol.DecodeRecords(h, b) {
+		if err != nil {
+			return "", err
+		}
+		if last, _ = r.Header(protocol.HeaderMsgID); last != "" {
+			m.add(messageIDOf(last), r.Offset, r.Time)
+		}
+	}
+	return last, nil
+}

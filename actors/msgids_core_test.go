@@ -1,0 +1,110 @@
+package actors
+
+import (
+	"fmt"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"pgregory.net/rapid"
+
+	"metaq/protocol"
+)
+
+// The window knows exactly the ids that a list of all of them would know.
+func TestMessageIDsKnowTheirWindow(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		const window, limit = 100 * time.Millisecond, 20
+		type entry struct {
+			id   int
+			at   protocol.Offset
+			when int64
+		}
+		m, model, fresh, now := newMessageIDs(window, limit), []entry{}, 0, int64(1000)
+		for next := range protocol.Offset(rapid.IntRange(1, 200).Draw(t, "steps")) {
+			now += rapid.Int64Range(0, 20).Draw(t, "pause")
+			for len(model) > 0 && model[0].when+window.Milliseconds() <= now {
+				model = model[1:]
+			}
+			id := rapid.IntRange(0, 40).Draw(t, "id")
+			at, found := m.find(messageIDOf(fmt.Sprint(id)), now)
+			fresh = min(fresh, len(model))
+			known := false
+			for _, e := range model {
+				if e.id == id {
+					known = true
+					if !found || at != e.at {
+						t.Fatalf("id %d is at %d (%v), want %d", id, at, found, e.at)
+					}
+				}
+			}
+			if found && !known {
+				t.Fatalf("id %d is known but should not be", id)
+			}
+			if !found {
+				m.add(messageIDOf(fmt.Sprint(id)), next, now)
+				model, fresh = append(model, entry{id, next, now}), fresh+1
+				if len(model) > limit {
+					model = model[1:]
+				}
+				fresh = min(fresh, len(model))
+			}
+			switch rapid.IntRange(0, 9).Draw(t, "then") {
+			case 0:
+				m.rollback()
+				model, fresh = model[:len(model)-fresh], 0
+			case 1, 2:
+				m.keep()
+				fresh = 0
+			case 3:
+				m.shrink(now)
+			}
+			if m.n != len(model) || len(m.at) != len(model) {
+				t.Fatalf("%d ids, %d indexed, want %d", m.n, len(m.at), len(model))
+			}
+		}
+	})
+}
+
+func TestMessageIDsGiveTheirMemoryBack(t *testing.T) {
+	m := newMessageIDs(time.Second, 1<<20)
+	for i := range 100_000 {
+		m.add(messageIDOf(fmt.Sprint(i)), protocol.Offset(i), 1000)
+	}
+	m.shrink(2000)
+	if m.n != 0 || len(m.ring) > 16 || len(m.at) != 0 {
+		t.Errorf("%d ids are left in a ring of %d", m.n, len(m.ring))
+	}
+}
+
+// BenchmarkAMillionMessageIDs prints what the window of a million ids costs.
+func BenchmarkAMillionMessageIDs(b *testing.B) {
+	const n = 1_000_000
+	heap := func() uint64 {
+		runtime.GC()
+		var s runtime.MemStats
+		runtime.ReadMemStats(&s)
+		return s.HeapAlloc
+	}
+	ids := make([]string, n)
+	for i := range ids {
+		ids[i] = fmt.Sprintf("%s-%d", strings.Repeat("x", 24), i)
+	}
+	before := heap()
+	b.ResetTimer()
+	var m *messageIDs
+	for range b.N {
+		m = newMessageIDs(time.Minute, n)
+		for i, id := range ids {
+			m.add(messageIDOf(id), protocol.Offset(i), int64(i))
+		}
+	}
+	b.StopTimer()
+	b.ReportMetric(float64(heap()-before)/n, "B/id")
+	b.ReportMetric(float64(b.Elapsed().Nanoseconds())/float64(b.N)/n, "ns/id")
+	if m.n != n {
+		b.Fatal(m.n)
+	}
+	runtime.KeepAlive(ids)
+}

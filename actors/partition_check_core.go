@@ -1,0 +1,99 @@
+package actors
+
+import (
+	"cmp"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// The part of partitionCore that judges a put's Check.
+
+// lastID is the id of a partition's last message.
+type lastID struct {
+	known bool   // false: the log has not been asked
+	id    string // "" when the message has none
+}
+
+const defaultMaxMessageIDs = 1_000_000
+
+func (c *partitionCore) configureIDs(s Settings) {
+	c.window, c.maxIDs = s.DuplicateWindow, cmp.Or(s.MaxMessageIDs, defaultMaxMessageIDs)
+	switch {
+	case c.ids == nil:
+	case c.window == 0:
+		c.ids = nil
+	case c.window > c.ids.window:
+		c.ids = nil // what the shorter window has forgotten is in the log
+	default:
+		c.ids.window, c.ids.limit = c.window, c.maxIDs
+	}
+}
+
+// forgetIDs gives up the ids that are older than the window.
+func (c *partitionCore) forgetIDs(now int64) {
+	if c.ids != nil {
+		c.ids.shrink(now)
+	}
+}
+
+// mustReadIDs says whether learnIDs has to come before putChecked.
+func (c *partitionCore) mustReadIDs(k *Check) bool {
+	return c.state == serving &&
+		(k.ID != "" && c.window > 0 && c.ids == nil || k.LastID != "" && !c.last.known)
+}
+
+// learnIDs takes what readMessageIDs read below the written end. Nothing was put
+// meanwhile.
+func (c *partitionCore) learnIDs(ids *messageIDs, last string) {
+	if c.window > 0 {
+		c.ids = ids
+		ids.window, ids.limit = c.window, c.maxIDs
+	}
+	if !c.last.known {
+		c.last = lastID{known: true, id: last}
+		c.lastWas = c.last
+	}
+}
+
+// putChecked accepts one message if what it asks for holds. A duplicate is
+// recognised first, so that a message that is sent again is answered as it was
+// the first time, whatever it expects. now is in Unix milliseconds.
+func (c *partitionCore) putChecked(r *protocol.Record, k *Check, now int64, ticket Ticket, to *actor.PID) verdict {
+	w := waiting{to: to, ticket: ticket, first: c.next}
+	if refusal := c.refusesPuts(); refusal != nil {
+		return verdict{err: refusal, w: w}
+	}
+	if k.Stream != "" && k.Stream != protocol.StreamName(c.topic, c.id) {
+		return verdict{err: protocol.ErrStreamDiffers, w: w}
+	}
+	var id messageID
+	remember := k.ID != "" && c.ids != nil
+	if remember {
+		id = messageIDOf(k.ID)
+		if first, duplicate := c.ids.find(id, now); duplicate {
+			w.first, w.duplicate = first, true
+			if first < c.written {
+				return verdict{done: true, w: w}
+			}
+			// The original is staged: both are answered when it is safe.
+			return c.stage(w)
+		}
+	}
+	if k.LastSequence != nil && *k.LastSequence != uint64(c.next) {
+		return verdict{err: protocol.ErrWrongSequence.With("wrong last sequence: %d", c.next), w: w}
+	}
+	if k.LastID != "" && k.LastID != c.last.id {
+		return verdict{err: protocol.ErrWrongMsgID.With("wrong last msg ID: %s", c.last.id), w: w}
+	}
+	v := c.put(r, ticket, to)
+	if v.err != nil {
+		return v
+	}
+	c.last.id = k.ID
+	if remember {
+		c.ids.add(id, v.w.first, now)
+	}
+	return v
+}
