@@ -34,6 +34,7 @@ type broker struct {
 
 	cluster, topics, gateway *actor.PID
 	gone                     map[string]bool // ids of children that have crashed
+	members                  *Members        // nil when the broker runs alone
 }
 
 // Receive is the actor.
@@ -42,11 +43,13 @@ func (b *broker) Receive(ctx actor.Context) {
 	case DescribeBroker:
 		respond(ctx, ctx.Sender(), b.info())
 	case DescribeCluster:
-		ctx.Request(b.topics, listFailed{ctx.Sender()})
+		ctx.Request(b.topics, listFailed{asker: ctx.Sender()})
+	case DescribeNode:
+		ctx.Request(b.topics, listFailed{asker: ctx.Sender(), node: true})
 	case failedList:
-		respond(ctx, m.asker, protocol.ClusterInfo{
-			Brokers: []protocol.BrokerInfo{b.info()}, Failed: m.failed, Leaderless: []protocol.FailedPartition{},
-		})
+		b.describe(ctx, m)
+	case *Members:
+		b.members = m
 	case stepDone:
 		b.stepDone(ctx, m)
 	case stopBroker:
@@ -162,6 +165,33 @@ func (b *broker) childGone(ctx actor.Context, who *actor.PID) {
 
 func (b *broker) info() protocol.BrokerInfo {
 	return b.env.describe(b.started, b.core.step == stepServing)
+}
+
+// describe answers who asks for the cluster, or another broker that asks for this one.
+func (b *broker) describe(ctx actor.Context, m failedList) {
+	own := protocol.NodeState{Broker: b.info(), Failed: m.failed}
+	if m.node {
+		respond(ctx, m.asker, own)
+		return
+	}
+	if b.members == nil {
+		respond(ctx, m.asker, protocol.ClusterInfo{
+			Brokers: []protocol.BrokerInfo{own.Broker}, Failed: m.failed, Leaderless: []protocol.FailedPartition{},
+		})
+		return
+	}
+	members, home, cluster, asker := b.members, b.env.home, b.env.deps.Cluster, m.asker
+	b.env.workers.run(func() {
+		var others []int
+		for _, other := range members.Brokers {
+			if other.BrokerID != home {
+				others = append(others, other.BrokerID)
+			}
+		}
+		said := fromAll(others, cluster.PeerState)
+		said[home] = own
+		b.env.tell(asker, gatherCluster(members, said))
+	})
 }
 
 // describe completes what the assembly says about this broker.

@@ -35,6 +35,9 @@ type Deps struct {
 	// after Registry.Leave and the last commit.
 	CloseRegistry func() error
 
+	// Cluster (optional) is there when other brokers are, or may come.
+	Cluster Cluster
+
 	Logs    LogStore
 	Gateway Gateway
 

@@ -174,7 +174,13 @@ func (s *System) deadLetter(e any) {
 			}
 		}
 		return
-	case CreateTopic, SetTopic, DeleteTopic, ListTopics, DescribeTopic, AutoCreate, DescribeBroker, DescribeCluster, Describe:
+	case heardTopic:
+		if m.asker != nil {
+			s.env.tell(m.asker, errGone) // the broker stopped while others were asked
+		}
+		return
+	case CreateTopic, SetTopic, DeleteTopic, ListTopics, DescribeTopic, AutoCreate, DescribeBroker, DescribeCluster, Describe,
+		DescribeOwn, ListOwn, DescribeNode:
 	default:
 		isRequest = false
 	}

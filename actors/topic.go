@@ -21,6 +21,7 @@ type (
 		err    error
 	}
 	claimAgain struct{ late }
+	reclaim    struct{} // the registry was set back: claim anew
 )
 
 // Messages from a topic to the topics actor.
@@ -80,6 +81,8 @@ func (t *topic) Receive(ctx actor.Context) {
 		t.claimed(ctx, m)
 	case claimAgain:
 		t.perform(ctx, t.core.next())
+	case reclaim:
+		t.perform(ctx, t.core.reclaim())
 	case changeTopic:
 		t.change(ctx, m)
 	case expire, sweep:

@@ -8,6 +8,8 @@ import "metaq/protocol"
 type topicCore struct {
 	parts    []topicPart
 	claiming bool
+	again    bool // all are to be claimed once more
+	redoing  bool // the claim under way does so
 	settled  bool // every partition serves, or has said why it does not
 }
 
@@ -53,6 +55,13 @@ func (c *topicCore) opened(n int, floor protocol.Epoch) topicEffects {
 	return c.next()
 }
 
+// reclaim: the registry has lost what it knew of the epochs. The partitions go on
+// under theirs until they get higher ones.
+func (c *topicCore) reclaim() topicEffects {
+	c.again = true
+	return c.next()
+}
+
 // serving: partition n takes requests.
 func (c *topicCore) serving(n int) topicEffects {
 	c.parts[n].phase = partServing
@@ -71,6 +80,7 @@ func (c *topicCore) trouble(n int) topicEffects {
 func (c *topicCore) claimed(epochs []protocol.Epoch) topicEffects {
 	c.claiming = false
 	if epochs == nil {
+		c.again = c.again || c.redoing
 		return topicEffects{}
 	}
 	fx := topicEffects{}
@@ -103,8 +113,8 @@ func (c *topicCore) next() topicEffects {
 		}
 	}
 	fx := topicEffects{}
-	if waits && !c.claiming {
-		c.claiming = true
+	if (waits || c.again) && !c.claiming {
+		c.claiming, c.redoing, c.again = true, c.again, false
 		fx.claim = make([]protocol.Epoch, len(c.parts))
 		for n, p := range c.parts {
 			fx.claim[n] = max(p.floor, p.epoch)

@@ -22,6 +22,7 @@ type (
 	}
 	created struct {
 		entry *topicEntry
+		topic Topic // as the registry has it
 		err   error
 	}
 	changed struct {
@@ -50,10 +51,14 @@ type (
 	}
 	sweepDue struct{ late }
 	// listFailed asks for the partitions that do not serve: the answer is
-	// []protocol.FailedPartition, sent as failedList.
-	listFailed struct{ asker *actor.PID }
+	// []protocol.FailedPartition, sent as failedList. node says that another broker
+	// asks, who wants to hear of this one alone.
+	listFailed struct {
+		asker *actor.PID
+		node  bool
+	}
 	failedList struct {
-		asker  *actor.PID
+		listFailed
 		failed []protocol.FailedPartition
 	}
 )
@@ -68,6 +73,8 @@ type topics struct {
 	core    topicsCore
 
 	starting bool // the broker waits for all topics to settle
+	loading  bool // the registry is asked for the topics
+	unequal  bool // topics differ from the members' and were busy when it was seen
 	ending   bool
 	down     bool // all have stopped
 	spawned  int  // topics spawned, for unique names
@@ -94,13 +101,27 @@ func (t *topics) Receive(ctx actor.Context) {
 	case DeleteTopic:
 		t.remove(ctx, m.Topic)
 	case ListTopics:
+		t.listAll(ctx, ctx.Sender())
+	case ListOwn:
 		respond(ctx, ctx.Sender(), t.core.list())
+	case DescribeOwn:
+		t.describeOwn(ctx, m.Topic)
+	case *Members:
+		t.joined(ctx, m)
+	case fateKnown:
+		t.fateKnown(ctx, m)
+	case reentered:
+		t.reentered(ctx, m)
+	case heardTopic:
+		t.heardTopic(ctx, m)
+	case announceDue:
+		t.announce(ctx, m.entry, true)
 	case DescribeTopic:
 		t.describe(ctx, m.Topic)
 	case AutoCreate:
 		t.autoCreate(ctx, m.Topic)
 	case listFailed:
-		respond(ctx, ctx.Sender(), failedList{m.asker, t.core.failed()})
+		respond(ctx, ctx.Sender(), failedList{m, t.core.failed()})
 	case beginTopics:
 		t.begin(ctx)
 	case loaded:
@@ -151,11 +172,12 @@ func (t *topics) Receive(ctx actor.Context) {
 
 // begin loads the topics and opens them all.
 func (t *topics) begin(ctx actor.Context) {
-	t.starting = true
+	t.starting, t.loading = true, true
+	t.follow(ctx)
 	t.sweeper = t.env.later(t.env.opts.Sweep, ctx.Self(), sweepDue{})
 	configured, source := t.env.deps.Topics, t.env.deps.Source
 	t.call(ctx, func(ctx context.Context, r Registry) any {
-		all, err := loadTopics(ctx, r, configured, source)
+		all, err := loadTopics(ctx, r, configured, source, t.env.deps.Cluster != nil)
 		return loaded{all, err}
 	})
 }
@@ -165,6 +187,7 @@ func (t *topics) call(ctx actor.Context, do func(context.Context, Registry) any)
 }
 
 func (t *topics) loaded(ctx actor.Context, m loaded) {
+	t.loading = false
 	if t.ending {
 		return
 	}
@@ -189,6 +212,7 @@ func (t *topics) loaded(ctx actor.Context, m loaded) {
 	for _, e := range t.core.byName {
 		t.install(ctx, e)
 	}
+	t.reconcile(ctx, true)
 	t.publish()
 	t.up(ctx)
 }
@@ -236,7 +260,15 @@ func (t *topics) taken(ctx actor.Context, name string) bool {
 	return false
 }
 
-func (t *topics) publish() { t.env.deps.Publish(t.core.routes()) }
+func (t *topics) publish() {
+	r := t.core.routes()
+	if t.env.deps.Cluster != nil {
+		for _, route := range r.Topics {
+			t.core.complete(route, t.env.home, t.env.deps.Cluster.Leader)
+		}
+	}
+	t.env.deps.Publish(r)
+}
 
 func (t *topics) send(ctx actor.Context, e *topicEntry, m any) {
 	if e.pid != nil {
@@ -267,11 +299,9 @@ func (t *topics) settled(ctx actor.Context, e *topicEntry) {
 	if e.phase == topicInstalling {
 		e.phase = topicReady
 	}
-	for _, asker := range e.askers {
-		respond(ctx, asker, e.info())
-	}
-	e.askers = nil
+	t.tellAskers(ctx, e)
 	t.up(ctx)
+	t.reconcile(ctx, false)
 }
 
 func (t *topics) create(ctx actor.Context, r protocol.TopicCreate) {
@@ -284,14 +314,39 @@ func (t *topics) create(ctx actor.Context, r protocol.TopicCreate) {
 		return
 	}
 	e.askers = append(e.askers, ctx.Sender())
+	t.register(ctx, e, false)
+}
+
+// register enters a topic in the registry. use says that it is to be used, whoever
+// made it: another broker may do so at the same time.
+func (t *topics) register(ctx actor.Context, e *topicEntry, use bool) {
 	topic := e.topic
 	t.call(ctx, func(ctx context.Context, r Registry) any {
-		return created{e, r.CreateTopic(ctx, topic)}
+		err := r.CreateTopic(ctx, topic)
+		if use && errors.Is(err, protocol.ErrExists) {
+			return foundTopic(ctx, r, e)
+		}
+		return created{entry: e, topic: topic, err: err}
 	})
+}
+
+// foundTopic reads a topic that is there.
+func foundTopic(ctx context.Context, r Registry, e *topicEntry) created {
+	all, err := r.Topics(ctx)
+	if err != nil {
+		return created{entry: e, err: err}
+	}
+	for _, topic := range all {
+		if topic.Name == e.topic.Name {
+			return created{entry: e, topic: topic}
+		}
+	}
+	return created{entry: e, err: protocol.ErrUnavailable.With("topic %q has gone again: try again", e.topic.Name)}
 }
 
 func (t *topics) created(ctx actor.Context, m created) {
 	if m.err == nil && !t.ending {
+		m.entry.topic = m.topic
 		t.log.Info("topic created", "topic", m.entry.topic.Name, "partitions", m.entry.topic.Partitions)
 		t.install(ctx, m.entry)
 		return
@@ -321,9 +376,25 @@ func (t *topics) autoCreate(ctx actor.Context, name string) {
 		t.describe(ctx, name)
 	case !t.env.opts.AutoCreate:
 		t.env.refuse(ctx, ctx.Sender(), noTopic(name))
-	default:
-		t.create(ctx, protocol.TopicCreate{Topic: name})
+	case !t.refuseWhileEnding(ctx):
+		e, err := t.core.create(protocol.TopicCreate{Topic: name})
+		if err != nil {
+			t.env.refuse(ctx, ctx.Sender(), err)
+			return
+		}
+		e.askers = append(e.askers, ctx.Sender())
+		t.register(ctx, e, true)
 	}
+}
+
+// describeOwn answers another broker.
+func (t *topics) describeOwn(ctx actor.Context, name string) {
+	e, err := t.core.served(name)
+	if err != nil {
+		t.env.refuse(ctx, ctx.Sender(), err)
+		return
+	}
+	respond(ctx, ctx.Sender(), e.info())
 }
 
 func (t *topics) describe(ctx actor.Context, name string) {
@@ -332,7 +403,7 @@ func (t *topics) describe(ctx actor.Context, name string) {
 		t.env.refuse(ctx, ctx.Sender(), err)
 		return
 	}
-	respond(ctx, ctx.Sender(), e.info())
+	t.answer(ctx, ctx.Sender(), e)
 }
 
 func (t *topics) change(ctx actor.Context, r protocol.TopicSet) {
@@ -359,20 +430,29 @@ func (t *topics) changed(ctx actor.Context, m changed) {
 		t.endNext(ctx)
 		return
 	}
-	grew := m.to.Partitions > e.topic.Partitions
-	e.topic, e.settings = m.to, m.settings
-	e.schedule(t.env.now())
-	t.rearm(ctx)
-	t.log.Info("topic changed", "topic", e.topic.Name, "partitions", e.topic.Partitions)
-	ctx.Send(e.pid, changeTopic{partitions: m.to.Partitions, settings: m.settings})
-	if grew {
-		e.phase = topicInstalling
+	if grew := t.become(ctx, e, m.to, m.settings); grew {
 		e.askers = append(e.askers, m.asker)
 	} else {
-		t.publish()
-		respond(ctx, m.asker, e.info())
+		t.answer(ctx, m.asker, e)
+		t.reconcile(ctx, false)
 	}
 	t.endNext(ctx)
+}
+
+// become changes a topic here; grew says that partitions open.
+func (t *topics) become(ctx actor.Context, e *topicEntry, to Topic, settings Settings) (grew bool) {
+	grew = to.Partitions > e.topic.Partitions
+	e.topic, e.settings = to, settings
+	e.schedule(t.env.now())
+	t.rearm(ctx)
+	t.log.Info("topic changed", "topic", to.Name, "partitions", to.Partitions)
+	ctx.Send(e.pid, changeTopic{partitions: to.Partitions, settings: settings})
+	if grew {
+		e.phase = topicInstalling
+	} else {
+		t.publish()
+	}
+	return grew
 }
 
 // remove closes the entrance, then the registry forgets the topic, its

@@ -34,7 +34,10 @@ type topicEntry struct {
 	pids     []*actor.PID
 	statuses []*partitionStatus
 	askers   []*actor.PID // who gets the topic's description once it is ready
-	fires    time.Time    // next retention; zero: never
+	missing  bool         // the members do not have it; to be looked into once it is ready
+	// announced get it once the other brokers have opened it too.
+	announced []*actor.PID
+	fires     time.Time // next retention; zero: never
 }
 
 // info describes the topic.
@@ -52,6 +55,9 @@ type topicsCore struct {
 	opts    Options // with defaults
 	resolve func(topic string, c protocol.TopicConfig) (Settings, error)
 	byName  map[string]*topicEntry
+	members *Members // nil when the broker runs alone
+	// heard is what other brokers said last of their partitions, by topic.
+	heard map[string]map[protocol.PartitionID]protocol.PartitionInfo
 }
 
 // create judges a request for a new topic and enters it.
@@ -284,8 +290,10 @@ func set[T any](field **T, value *T) {
 
 // loadTopics reads the registry's topics, adds the configured ones that are not
 // there and lets those grow whose configuration says more partitions. What the
-// registry and the configuration say differently is an error that names both.
-func loadTopics(ctx context.Context, r Registry, configured []Topic, source string) ([]Topic, error) {
+// registry and the configuration say differently is an error that names both. When
+// the registry is shared with other brokers, so is more partitions: their
+// configurations say another number.
+func loadTopics(ctx context.Context, r Registry, configured []Topic, source string, shared bool) ([]Topic, error) {
 	topics, err := r.Topics(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("read the topics from the registry (%s): %w", r.Where(), err)
@@ -298,13 +306,19 @@ func loadTopics(ctx context.Context, r Registry, configured []Topic, source stri
 		}
 		at := slices.IndexFunc(topics, func(t Topic) bool { return t.Name == want.Name })
 		if at < 0 {
-			if err := r.CreateTopic(ctx, want); err != nil && !errors.Is(err, protocol.ErrExists) {
+			made, err := makeTopic(ctx, r, want)
+			if err != nil {
 				errs = append(errs, fmt.Errorf("create topic %s of %s in the registry (%s): %w", want.Name, source, r.Where(), err))
+				continue
 			}
-			topics = append(topics, want)
-			continue
+			topics, at = append(topics, made), len(topics)
 		}
 		have := &topics[at]
+		if shared && want.Partitions > have.Partitions {
+			errs = append(errs, fmt.Errorf("topic %s has %d partitions in the registry (%s) but %d in %s: all brokers must say the same, write %d there, or raise it with `metaq topic set %s --partitions %d`",
+				have.Name, have.Partitions, r.Where(), want.Partitions, source, have.Partitions, have.Name, want.Partitions))
+			continue
+		}
 		if err := contradiction(*have, want, r.Where(), source); err != nil {
 			errs = append(errs, err)
 			continue
@@ -319,6 +333,17 @@ func loadTopics(ctx context.Context, r Registry, configured []Topic, source stri
 		have.Config = overlay(want.Config, have.Config)
 	}
 	return topics, errors.Join(errs...)
+}
+
+// makeTopic creates a configured topic and returns it as it is: another broker may
+// have been faster, with a configuration that says something else.
+func makeTopic(ctx context.Context, r Registry, want Topic) (Topic, error) {
+	err := r.CreateTopic(ctx, want)
+	if errors.Is(err, protocol.ErrExists) {
+		found := foundTopic(ctx, r, &topicEntry{topic: want})
+		return found.topic, found.err
+	}
+	return want, err
 }
 
 // contradiction says where a topic's two descriptions cannot both hold.

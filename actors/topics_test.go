@@ -167,7 +167,7 @@ func TestConfiguredTopicsAndThoseOfTheRegistry(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newFakeRegistry(tc.have)
-			got, err := loadTopics(t.Context(), r, []Topic{tc.want}, "server.ini")
+			got, err := loadTopics(t.Context(), r, []Topic{tc.want}, "server.ini", false)
 			switch {
 			case tc.err == "" && err != nil, tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)):
 				t.Fatalf("error %v, want %q", err, tc.err)

@@ -96,6 +96,17 @@ func (r *Registration) DeleteTopic(ctx context.Context, name string) error {
 	})
 }
 
+// EpochFloor returns the highest epoch that DeleteTopic left behind of a topic of this
+// name; 0 when none was ever deleted.
+func (c *Catalog) EpochFloor(ctx context.Context, name string) (protocol.Epoch, error) {
+	path := c.paths.partitions(name)
+	got, err := readAll(ctx, c.reg, []string{path})
+	if err != nil {
+		return 0, fmt.Errorf("what is left of topic %s: %w", name, err)
+	}
+	return epochFloor(path, got[0])
+}
+
 // epochFloor reads what DeleteTopic left in the node above a topic's homes.
 func epochFloor(path string, n found) (protocol.Epoch, error) {
 	if !n.ok || len(n.Data) == 0 {

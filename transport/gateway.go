@@ -20,9 +20,11 @@ import (
 
 // Addresses of the PIDs that the gateway resolves.
 const (
-	addressReply  = "nats"  // a reply subject
-	addressAdmin  = "admin" // a reply subject of an administration request
-	addressCreate = "new"   // a topic that the gateway has asked for
+	addressReply  = "nats"   // a reply subject
+	addressAdmin  = "admin"  // a reply subject of an administration request
+	addressCreate = "new"    // a topic that the gateway has asked for
+	addressLeader = "leader" // a partition that another broker leads
+	addressPeer   = "peer"   // a reply subject of another broker's question
 )
 
 // Gateway is the broker's edge to NATS. It implements actors.Gateway.
@@ -35,6 +37,7 @@ type Gateway struct {
 	loud    rate.Sometimes // bounds log lines that a client can cause
 
 	replies, adminReplies, creations *resolver.Resolver
+	leaders, peerReplies             *resolver.Resolver
 
 	routes   atomic.Pointer[actors.Routes]
 	puts     *budget
@@ -42,8 +45,10 @@ type Gateway struct {
 	adminNow atomic.Int64 // administration requests in flight
 
 	nc       *nats.Conn
+	subsMu   sync.Mutex // guards the three below
 	subs     []*nats.Subscription
-	metered  atomic.Pointer[[]*nats.Subscription] // subs, for the metrics' goroutine
+	led      map[string]*nats.Subscription // in a cluster: of partitions that are led here
+	serving  bool                          // in a cluster: routes are followed
 	service  stopper
 	payload  atomic.Int64 // largest NATS message; 0 before Start
 	incoming chan *nats.Msg
@@ -54,6 +59,11 @@ type Gateway struct {
 	done     chan struct{} // closed when the dispatcher has gone
 	closing  atomic.Bool
 	drain    sync.Once
+
+	peers   *nats.Conn // in a cluster: to the other brokers
+	peerSub *nats.Subscription
+	asking  chan struct{} // a place for each question that goroutines of asks wait for
+	asks    sync.WaitGroup
 
 	dispatcher // owned by the dispatcher goroutine
 }
@@ -96,6 +106,9 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 	g.replies = resolver.Register(system, addressReply, g.answer, g.refuseSystem)
 	g.adminReplies = resolver.Register(system, addressAdmin, g.answerAdmin, g.refuseSystem)
 	g.creations = resolver.Register(system, addressCreate, g.answerCreate, g.refuseSystem)
+	g.led, g.asking = make(map[string]*nats.Subscription), make(chan struct{}, peerAsks)
+	g.peerReplies = resolver.Register(system, addressPeer, g.answerPeers, g.refuseSystem)
+	g.leaders = resolver.RegisterAsk(system, addressLeader, g.askLeader, g.refuseSystem)
 	return g, nil
 }
 
@@ -106,7 +119,12 @@ func prefixOf(s protocol.Subjects) string {
 }
 
 // Publish takes a new picture of the routes. It is called from any goroutine.
-func (g *Gateway) Publish(r *actors.Routes) { g.routes.Store(r) }
+func (g *Gateway) Publish(r *actors.Routes) {
+	g.routes.Store(r)
+	if g.opts.Cluster != nil {
+		g.follow(r)
+	}
+}
 
 // MaxPayload is the largest NATS message in bytes; 0 before Start.
 func (g *Gateway) MaxPayload() int64 { return g.payload.Load() }
@@ -140,10 +158,11 @@ func (g *Gateway) Start(context.Context) error {
 	g.nc = nc
 	g.payload.Store(nc.MaxPayload())
 	go g.dispatch()
-	err = g.subscribe()
-	if err == nil {
-		g.metered.Store(&g.subs)
+	if err = g.subscribe(); err == nil {
 		err = g.serveAdmin()
+	}
+	if err == nil && g.opts.Cluster != nil {
+		err = g.servePeers()
 	}
 	if err != nil {
 		return errors.Join(err, g.Drain(context.Background()), g.Close())
@@ -161,6 +180,9 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	g.drain.Do(func() {
 		if g.service != nil {
 			err = g.service.Stop()
+		}
+		if g.peerSub != nil {
+			err = errors.Join(err, g.peerSub.Unsubscribe())
 		}
 		err = errors.Join(err, g.unsubscribe(ctx))
 		close(g.drained)
@@ -180,6 +202,7 @@ func (g *Gateway) Close() error {
 		return nil
 	}
 	err := g.nc.FlushTimeout(flushTimeout)
+	g.leavePeers()
 	g.nc.Close()
 	if errors.Is(err, nats.ErrConnectionClosed) {
 		return nil // an external server has gone before us
@@ -278,8 +301,10 @@ func (g *Gateway) serve(t *target, m *nats.Msg) error {
 		return g.putBatch(t, m)
 	case protocol.OpGet:
 		return g.get(t, m)
-	default:
+	case protocol.OpOffsets:
 		return g.offsets(t, m)
+	default: // in a cluster a subscription takes all operations of a partition
+		return protocol.ErrBadRequest.With("no operation %.40q: use put, batch, get or offsets", t.op)
 	}
 }
 
@@ -306,14 +331,16 @@ func (g *Gateway) answer(reply string, message any) {
 
 // publish encodes answer and sends it to the reply subject. It is called from
 // any goroutine.
-func (g *Gateway) publish(reply string, answer any) {
+func (g *Gateway) publish(reply string, answer any) { g.publishOn(g.nc, reply, answer) }
+
+func (g *Gateway) publishOn(nc *nats.Conn, reply string, answer any) {
 	buf, ok := buffers.Get().(*[]byte)
 	if !ok {
 		buf = new([]byte)
 	}
 	*buf = encodeAnswer((*buf)[:0], answer, int(g.payload.Load()))
 	// The library copies the bytes before it returns.
-	if err := g.nc.Publish(reply, *buf); err != nil {
+	if err := nc.Publish(reply, *buf); err != nil {
 		g.metrics.unanswered.Inc()
 		g.loud.Do(func() { g.log.Warn("answer could not be sent", "reply", reply, "err", err) })
 	}

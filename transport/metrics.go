@@ -22,6 +22,7 @@ type metrics struct {
 	shed        prometheus.Counter
 	slowSignals prometheus.Counter
 	reconnects  prometheus.Counter
+	sentOn      prometheus.Counter
 }
 
 // traffic counts the requests of one operation.
@@ -84,6 +85,10 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		slowSignals: auto.NewCounter(prometheus.CounterOpts{
 			Name: "metaq_gateway_errors_total",
 			Help: "Errors that the NATS client library reported.",
+		}),
+		sentOn: auto.NewCounter(prometheus.CounterOpts{
+			Name: "metaq_sent_on_total",
+			Help: "Puts that were sent on to the broker that leads their partition. A producer that names the partition saves that hop.",
 		}),
 		reconnects: auto.NewCounter(prometheus.CounterOpts{
 			Name: "metaq_gateway_reconnects_total",

@@ -38,7 +38,7 @@ func (g *Gateway) subscribeGroups() error {
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
-	g.subs = append(g.subs, sub)
+	g.subscribed(sub)
 	return nil
 }
 

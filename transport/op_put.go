@@ -47,10 +47,13 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	if t.one {
 		i, err = topic.find(t.partition)
 	} else {
-		i, err = topic.pick(record.Key)
+		i, err = topic.pick(record.Key, g.there)
 	}
 	if err != nil {
 		return err
+	}
+	if remote(topic.route.Leaders[i]) {
+		return g.elsewhere(t, topic, i, m)
 	}
 	account := topic.accounts[i]
 	if err := account.admit(size); err != nil {

@@ -38,6 +38,9 @@ type Options struct {
 	// Default 256. Each holds at most the puts that Partition allows.
 	Waiting int
 
+	// Cluster (optional) is there when other brokers are, or may come.
+	Cluster *ClusterEdge
+
 	// AutoCreate lets a put create its topic.
 	AutoCreate bool
 	// MaxMessage returns the largest message of a topic in bytes: payload, key and

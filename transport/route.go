@@ -67,17 +67,21 @@ func (t *topicState) index(id protocol.PartitionID) (int, bool) {
 // key over all partitions, also those without a leader, so that the order by key
 // survives a leader's absence; without a key the next partition in turn that has
 // a leader.
-func (t *topicState) pick(key []byte) (int, error) {
+func (t *topicState) pick(key []byte, there func(*actors.TopicRoute, int) bool) (int, error) {
 	n := len(t.route.All)
 	if n == 0 {
 		return 0, protocol.ErrUnavailable.With("topic %s has no partition yet: try again", t.route.Name)
 	}
 	if key != nil {
 		i := protocol.PartitionOf(key, n)
+		if t.route.Leaders[i] != nil && !there(t.route, i) {
+			return i, protocol.ErrUnavailable.With("broker %d, which leads partition %s of topic %s, is not connected: try again",
+				t.route.All[i].Home, t.route.All[i], t.route.Name)
+		}
 		return i, t.led(i)
 	}
 	for k := range n {
-		if i := (t.turn + k) % n; t.route.Leaders[i] != nil {
+		if i := (t.turn + k) % n; there(t.route, i) {
 			t.turn = i + 1
 			return i, nil
 		}
@@ -91,7 +95,16 @@ func (t *topicState) find(id protocol.PartitionID) (int, error) {
 	if !found {
 		return 0, protocol.ErrNoPartition.With("topic %s has no partition %s: see metaq topic info %s", t.route.Name, id, t.route.Name)
 	}
-	return i, t.led(i)
+	return i, t.ledHere(i)
+}
+
+// ledHere refuses a partition that was named and is not led here: NATS has sent the
+// request to who led it last.
+func (t *topicState) ledHere(i int) error {
+	if remote(t.route.Leaders[i]) {
+		return protocol.ErrUnavailable.With("partition %s of topic %s is not led here any more: try again", t.route.All[i], t.route.Name)
+	}
+	return t.led(i)
 }
 
 func (t *topicState) led(i int) error {

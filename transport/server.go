@@ -26,11 +26,20 @@ type ServerOptions struct {
 	MaxPayload int64
 	// MaxConnections bounds the clients. Default 65,536.
 	MaxConnections int
-	Logger         *slog.Logger
+	// Cluster (optional) makes the server one of a cluster.
+	Cluster *ClusterOptions
+	Logger  *slog.Logger
 }
 
 // readyTimeout bounds the server's start, which takes some milliseconds.
 const readyTimeout = 10 * time.Second
+
+// maxPending is the most bytes that wait for one client; a client for which more
+// waits is cut off. The gateway is such a client, and what waits for it is lost
+// then without an answer. From three quarters on the server slows down those who
+// publish to it, each by 10 ms for 64 KiB, so this is large: it has to hold what
+// a burst brings until they are slow and the gateway has caught up.
+const maxPending = 256 << 20
 
 // dialTimeout bounds a connection to one server.
 const dialTimeout = 5 * time.Second
@@ -38,8 +47,9 @@ const dialTimeout = 5 * time.Second
 // Server is the embedded NATS server. JetStream is off and its subjects are
 // free; there is no monitoring port, no signal handler and no file.
 type Server struct {
-	nats *server.Server
-	once sync.Once
+	nats   *server.Server
+	routes *routes // nil when it runs alone
+	once   sync.Once
 }
 
 // StartServer starts the server and returns once it accepts clients.
@@ -55,17 +65,22 @@ func StartServer(o ServerOptions) (*Server, error) {
 		port = server.RANDOM_PORT
 	}
 	log := &natsLog{log: o.Logger.With("lib", "nats-server"), fatal: make(chan string, 1)}
-	ns, err := server.NewServer(&server.Options{
+	options := &server.Options{
 		ServerName: o.Name, Host: o.Host, Port: port,
 		MaxPayload: int32(min(o.MaxPayload, 64<<20)), MaxConn: o.MaxConnections,
 		MaxPending: maxPending,
 		NoSigs:     true, NoLog: true, DisableJetStreamBanner: true,
-	})
+	}
+	s := &Server{}
+	if o.Cluster != nil {
+		s.routes = o.Cluster.join(options)
+	}
+	ns, err := server.NewServer(options)
 	if err != nil {
 		return nil, fmt.Errorf("configure the NATS server: %w", err)
 	}
-	ns.SetLoggerV2(log, false, false, false)
-	s := &Server{nats: ns}
+	s.nats = ns
+	s.setLogger(log)
 	ns.Start() // listens before it returns, or says fatal
 	select {
 	case text := <-log.fatal:
@@ -77,15 +92,14 @@ func StartServer(o ServerOptions) (*Server, error) {
 		s.Stop()
 		return nil, fmt.Errorf("the NATS server on %s was not ready within %s", net.JoinHostPort(o.Host, strconv.Itoa(o.Port)), readyTimeout)
 	}
+	if o.Cluster != nil {
+		if err := s.enterCluster(o.Cluster); err != nil {
+			s.Stop()
+			return nil, err
+		}
+	}
 	return s, nil
 }
-
-// maxPending is the most bytes that wait for one client; a client for which more
-// waits is cut off. The gateway is such a client, and what waits for it is lost
-// then without an answer. From three quarters on the server slows down those who
-// publish to it, each by 10 ms for 64 KiB, so this is large: it has to hold what
-// a burst brings until they are slow and the gateway has caught up.
-const maxPending = 256 << 20
 
 // startError turns the server's last words into an error that says what to do.
 func startError(o ServerOptions, text string) error {

@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,13 +25,21 @@ const flushTimeout = 5 * time.Second
 // so that every request gets an answer, also one for a topic or a partition that
 // does not exist. All subscriptions feed one channel: no goroutine for each, and
 // one order for all.
+//
+// In a cluster it is subscribeCluster.
 func (g *Gateway) subscribe() error {
-	for _, op := range dataOps {
-		sub, err := g.nc.ChanSubscribe(g.prefix+op+".>", g.incoming)
-		if err != nil {
-			return fmt.Errorf("subscribe to %s%s.>: %w", g.prefix, op, err)
+	if g.opts.Cluster != nil {
+		if err := g.subscribeCluster(); err != nil {
+			return err
 		}
-		g.subs = append(g.subs, sub)
+	} else {
+		for _, op := range dataOps {
+			sub, err := g.nc.ChanSubscribe(g.prefix+op+".>", g.incoming)
+			if err != nil {
+				return fmt.Errorf("subscribe to %s%s.>: %w", g.prefix, op, err)
+			}
+			g.subscribed(sub)
+		}
 	}
 	if err := g.subscribeGroups(); err != nil {
 		return err
@@ -37,11 +47,25 @@ func (g *Gateway) subscribe() error {
 	return g.nc.Flush() // the server knows them: from here on nobody is told "no responders"
 }
 
+func (g *Gateway) subscribed(sub *nats.Subscription) {
+	g.subsMu.Lock()
+	defer g.subsMu.Unlock()
+	g.subs = append(g.subs, sub)
+}
+
+// takeSubs ends the following of routes and returns all subscriptions.
+func (g *Gateway) takeSubs() []*nats.Subscription {
+	g.subsMu.Lock()
+	defer g.subsMu.Unlock()
+	g.serving = false
+	return slices.AppendSeq(slices.Clone(g.subs), maps.Values(g.led))
+}
+
 // unsubscribe returns when NATS delivers nothing more and everything that it did
 // deliver is in the channel.
 func (g *Gateway) unsubscribe(ctx context.Context) error {
 	var errs []error
-	for _, sub := range g.subs {
+	for _, sub := range g.takeSubs() {
 		// Drain, not Unsubscribe: the latter drops what is on its way to us.
 		if err := sub.Drain(); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 			errs = append(errs, fmt.Errorf("drain %s: %w", sub.Subject, err))
@@ -58,13 +82,19 @@ func (g *Gateway) unsubscribe(ctx context.Context) error {
 
 // dropped is how many messages the library dropped because the channel was full.
 func (g *Gateway) dropped() int64 {
+	g.subsMu.Lock()
+	defer g.subsMu.Unlock()
 	var n int64
-	if subs := g.metered.Load(); subs != nil {
-		for _, sub := range *subs {
-			if d, err := sub.Dropped(); err == nil {
-				n += int64(d)
-			}
+	count := func(sub *nats.Subscription) {
+		if d, err := sub.Dropped(); err == nil {
+			n += int64(d)
 		}
+	}
+	for _, sub := range g.subs {
+		count(sub)
+	}
+	for _, sub := range g.led {
+		count(sub)
 	}
 	return n
 }

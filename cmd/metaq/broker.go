@@ -5,6 +5,7 @@ import (
 	"log/slog"
 	"os"
 	"strconv"
+	"time"
 
 	"github.com/spf13/cobra"
 
@@ -19,6 +20,7 @@ type brokerFlags struct {
 	file      string
 	logFormat string
 	pprof     bool
+	wait      time.Duration
 	options   map[string]*string
 }
 
@@ -47,6 +49,7 @@ used. Flags override METAQ_* variables, which override the file. Logs go to stde
 	option("nats-port", "PORT", "of the embedded NATS server; 0 picks a free one (default 4222 + broker id)")
 	option("zookeeper", "HOST:PORT,...", "servers of the registry (default: a registry of its own)")
 	option("metrics", "HOST:PORT", "serve /metrics, /healthz and /readyz over HTTP (default: not)")
+	cmd.Flags().DurationVar(&f.wait, "wait", 0, "how long to wait for ZooKeeper at the start (default for ever)")
 	cmd.Flags().BoolVar(&f.pprof, "pprof", false, "serve Go's profiles at --metrics, too")
 	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "text or json")
 	return cmd
@@ -70,7 +73,7 @@ func runBroker(cmd *cobra.Command, f *brokerFlags) error {
 	if err != nil {
 		return err
 	}
-	return broker.Run(cmd.Context(), config, broker.Options{Logger: log, Version: version(), Source: f.file})
+	return broker.Run(cmd.Context(), config, broker.Options{Logger: log, Version: version(), Source: f.file, Wait: f.wait})
 }
 
 func newLogger(w io.Writer, format string) (*slog.Logger, error) {

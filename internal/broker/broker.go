@@ -35,6 +35,10 @@ type Broker struct {
 	system atomic.Pointer[actors.System] // set once all runs
 	early  atomic.Pointer[error]         // what failed before
 
+	server  *transport.Server // nil with an external NATS
+	members *members          // nil when the broker runs alone
+	meter   prometheus.Registerer
+
 	once sync.Once
 	err  error // of the stop
 }
@@ -87,12 +91,13 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 		return nil, err
 	}
 	b.onClose(func(context.Context) error { return dirs.Close() })
+	metrics := prometheus.NewRegistry()
+	b.meter = metrics
 	reg, closeRegistry, err := b.registry(dirs)
 	if err != nil {
 		return nil, err
 	}
 	b.onClose(func(context.Context) error { return closeRegistry() })
-	metrics := prometheus.NewRegistry()
 	metrics.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}))
 	if err := b.startHTTP(metrics); err != nil {
 		return nil, err
@@ -100,6 +105,11 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 	connect, err := b.startNATS()
 	if err != nil {
 		return nil, err
+	}
+	if b.members != nil {
+		if err := b.enterCluster(ctx, reg); err != nil {
+			return nil, err
+		}
 	}
 	if err := b.startActors(ctx, dirs, reg, closeRegistry, connect, metrics); err != nil {
 		return nil, err
@@ -129,7 +139,10 @@ func (b *Broker) registry(dirs *dataDirs) (*registry, func() error, error) {
 	}
 	var open cluster.Opener
 	closeRegistry, rebuild := func() error { return nil }, false
+	events := cluster.MemberEvents{Failed: b.fail}
 	if b.cfg.UseZooKeeper() {
+		b.members = newMembers(b.cfg.System.BrokerID, witness, log, b.meter)
+		events = b.members.events(b.fail)
 		zk, err := cluster.NewZooKeeper(cluster.ZooKeeperOptions{
 			Connect: strings.Join(b.cfg.ZooKeeper.Connect, ","), SessionTimeout: b.cfg.ZooKeeper.SessionTimeout, Log: log,
 		})
@@ -147,21 +160,62 @@ func (b *Broker) registry(dirs *dataDirs) (*registry, func() error, error) {
 	return &registry{
 		local: !b.cfg.UseZooKeeper(),
 		join: func(ctx context.Context, info protocol.BrokerInfo) (*cluster.Member, error) {
-			return cluster.Join(ctx, cluster.MemberOptions{
+			return b.join(ctx, cluster.MemberOptions{
 				Open: open, Root: b.cfg.ZooKeeper.Root, Witness: witness, Log: log,
 				Broker: cluster.Broker{
-					ID: info.BrokerID, Token: dirs.token, Version: info.Version, NATS: info.NATS,
+					ID: info.BrokerID, Token: dirs.token, Version: info.Version, NATS: info.NATS, Route: b.route(),
 					Host: b.host(), ServerPort: b.cfg.System.ServerPort, Started: info.Started,
 				},
-				Events: cluster.MemberEvents{Failed: func(err error) { b.fail(err) }},
+				Events: events,
 			})
 		},
-		prepared: func(ctx context.Context, m *cluster.Member) error { return b.prepare(ctx, dirs, m, rebuild) },
+		prepared: func(ctx context.Context, m *cluster.Member) error { return b.prepare(ctx, dirs, m, witness, rebuild) },
 	}, closeRegistry, nil
 }
 
+// enterCluster registers the broker, however long that takes, and learns who else is
+// there, before anything serves: a put must find the whole partition list.
+func (b *Broker) enterCluster(ctx context.Context, reg *registry) error {
+	err := reg.Register(ctx, protocol.BrokerInfo{
+		BrokerID: b.cfg.System.BrokerID, Version: b.opts.Version, NATS: b.url, Started: b.opts.Now(),
+	})
+	if err != nil {
+		return err
+	}
+	m, err := reg.now()
+	if err != nil {
+		return err
+	}
+	b.onClose(func(context.Context) error { return m.Close() }) // after Leave it has nothing to do
+	b.onClose(func(context.Context) error { b.members.stop(); return nil })
+	return b.members.start(ctx, m, b.server)
+}
+
+// clusterName keeps clusters apart that reach each other's ports: it is made of where
+// in ZooKeeper the cluster is.
+func (b *Broker) clusterName() string {
+	_, chroot, err := cluster.ParseZooKeeperConnect(strings.Join(b.cfg.ZooKeeper.Connect, ","))
+	if err != nil {
+		chroot = "" // NewZooKeeper has refused it
+	}
+	return "metaq:" + chroot + "/" + strings.Trim(b.cfg.ZooKeeper.Root, "/")
+}
+
+// route is where the other brokers' NATS servers reach ours; "" with an external one.
+func (b *Broker) route() string {
+	if b.server == nil || b.server.ClusterPort() == 0 {
+		return ""
+	}
+	return "nats-route://" + net.JoinHostPort(b.host(), strconv.Itoa(b.server.ClusterPort()))
+}
+
 // prepare brings registry and data directories together before topics open.
-func (b *Broker) prepare(ctx context.Context, dirs *dataDirs, m *cluster.Member, rebuild bool) error {
+func (b *Broker) prepare(ctx context.Context, dirs *dataDirs, m *cluster.Member, witness *cluster.Witness, rebuild bool) error {
+	if b.members != nil {
+		if err := reenter(ctx, dirs, m, witness, b.log); err != nil {
+			return err
+		}
+	}
 	if rebuild {
 		if err := restore(ctx, dirs, m, b.log); err != nil {
 			return err
@@ -216,13 +270,18 @@ func (b *Broker) startNATS() (transport.Dial, error) {
 		b.url = transport.Redacted(n.URL)
 		return transport.ConnectURL(n.URL...), nil
 	}
-	server, err := transport.StartServer(transport.ServerOptions{
+	o := transport.ServerOptions{
 		Name: "metaq-" + strconv.Itoa(b.cfg.System.BrokerID), Host: n.Host, Port: n.Port,
 		MaxPayload: n.MaxPayload, MaxConnections: n.MaxConnections, Logger: b.log,
-	})
+	}
+	if b.members != nil {
+		o.Cluster = &transport.ClusterOptions{Name: b.clusterName(), Advertise: b.host(), Port: n.ClusterPort}
+	}
+	server, err := transport.StartServer(o)
 	if err != nil {
 		return nil, err
 	}
+	b.server = server
 	b.onClose(func(context.Context) error { server.Stop(); return nil })
 	_, port, err := net.SplitHostPort(server.Addr().String())
 	if err != nil {
@@ -250,7 +309,15 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 	c := b.cfg.System
 	inAll := transport.Limits{Requests: int64(c.MaxInflightMessages), Bytes: c.MaxInflightBytes}
 	inOne := transport.Limits{Requests: int64(c.MaxPartitionInflightMessages), Bytes: c.MaxPartitionInflightBytes}
+	var edge *transport.ClusterEdge
+	if b.members != nil {
+		edge = &transport.ClusterEdge{BrokerID: c.BrokerID}
+		if b.server != nil {
+			edge.Connect, edge.Listens = b.server.ConnectPeers, b.server.PeerListens
+		}
+	}
 	gateway, err := transport.NewGateway(system, transport.Options{
+		Cluster: edge,
 		Connect: connect, Name: "metaq-" + strconv.Itoa(c.BrokerID),
 		Subjects: protocol.Subjects{Prefix: b.cfg.NATS.Prefix},
 		Total:    inAll, Partition: inOne, Reads: inAll, PartitionReads: inOne,
@@ -265,8 +332,14 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 	if err != nil {
 		return err
 	}
+	var others actors.Cluster
+	if b.members != nil {
+		b.members.Gateway = gateway
+		others = b.members
+	}
 	running, err := actors.Start(ctx, actors.Deps{
-		System: system, BrokerID: c.BrokerID,
+		Cluster: others,
+		System:  system, BrokerID: c.BrokerID,
 		Describe: func() protocol.BrokerInfo {
 			return protocol.BrokerInfo{
 				BrokerID: c.BrokerID, Version: b.opts.Version, NATS: b.url,
@@ -283,6 +356,9 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 		Publish: func(r *actors.Routes) {
 			gateway.Publish(r)
 			groups.Publish(r)
+			if b.members != nil {
+				b.members.publish(r)
+			}
 		},
 		Logger: b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now,
 		Options: actors.Options{

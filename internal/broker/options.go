@@ -21,6 +21,8 @@ type Options struct {
 	FS vfs.FS
 	// Now is the clock. Default time.Now.
 	Now func() time.Time
+	// Wait bounds how long a start tries to reach ZooKeeper. 0: for ever.
+	Wait time.Duration
 	// StopTimeout bounds the ordered stop of Run. Default 30 s; what is not
 	// written by then is recovered at the next start.
 	StopTimeout time.Duration

@@ -9,6 +9,7 @@ import (
 	"maps"
 	"slices"
 
+	"metaq/actors"
 	"metaq/cluster"
 	"metaq/internal/vfs"
 )
@@ -83,6 +84,33 @@ func restore(ctx context.Context, d *dataDirs, m *cluster.Member, log *slog.Logg
 		return dirError(d.main, err)
 	}
 	return dirError(d.main, vfs.SyncDir(d.fs, d.main))
+}
+
+// reenter puts topics back into a ZooKeeper that was set back to a time before them:
+// this broker has data of theirs, and nobody has deleted them. What is unknown for
+// another reason is left to be set aside.
+func reenter(ctx context.Context, d *dataDirs, m *cluster.Member, w *cluster.Witness, log *slog.Logger) error {
+	topics := d.topics()
+	for _, name := range slices.Sorted(maps.Keys(topics)) {
+		var fate actors.Fate
+		err := m.With(ctx, func(r *cluster.Registration) (err error) {
+			fate, err = fateOf(ctx, r.Catalog, w, d.home, name)
+			return err
+		})
+		if err != nil {
+			return fmt.Errorf("look for topic %s in the registry: %w", name, err)
+		}
+		if fate != actors.FateForgotten {
+			continue
+		}
+		err = m.CreateTopic(ctx, cluster.Topic{Name: name, Partitions: topics[name]})
+		if err != nil && !errors.Is(err, cluster.ErrExists) {
+			return fmt.Errorf("enter topic %s in the registry again: %w", name, err)
+		}
+		log.Warn("registry has forgotten a topic, it was entered again; what was set for it at run time is lost",
+			"topic", name, "partitions", topics[name])
+	}
+	return nil
 }
 
 // openWitness opens the broker's witness of epochs. One that is damaged starts

@@ -45,7 +45,9 @@ func serve(encoded string) error {
 	if err := json.Unmarshal([]byte(encoded), &flags); err != nil {
 		return err
 	}
-	cfg, err := configs.Load(configs.LoadOptions{Flags: flags})
+	path := flags["file"]
+	delete(flags, "file")
+	cfg, err := configs.Load(configs.LoadOptions{Path: path, Flags: flags})
 	if err != nil {
 		return err
 	}
@@ -82,7 +84,8 @@ type Broker struct {
 
 // Start starts a broker with an empty data directory on a free loopback port.
 // more are flags of `metaq broker` and other keys of its configuration, without
-// dashes. The broker is stopped, and must stop well, when the test ends.
+// dashes; "file" names a server.ini. The broker is stopped, and must stop well, when
+// the test ends.
 func Start(t testing.TB, more map[string]string) *Broker {
 	t.Helper()
 	b := &Broker{t: t, Dir: t.TempDir()}

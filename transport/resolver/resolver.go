@@ -15,10 +15,14 @@ import (
 // be called concurrently, and must not wait for the actor that sends.
 type Deliver func(id string, message any)
 
-// Resolver is one kind of place. Make it with Register.
+// Ask hands message to the place id, which answers to sender; that is nil when
+// nobody waits for an answer. It is called like Deliver.
+type Ask func(id string, message any, sender *actor.PID)
+
+// Resolver is one kind of place. Make it with Register or RegisterAsk.
 type Resolver struct {
 	address string
-	deliver Deliver
+	deliver Ask
 	refused func(id string, message any)
 }
 
@@ -26,6 +30,11 @@ type Resolver struct {
 // not for places outside: they go to refused, which may be nil. Call it before
 // the first actor is spawned; the system's address must be another one.
 func Register(system *actor.ActorSystem, address string, deliver Deliver, refused func(id string, message any)) *Resolver {
+	return RegisterAsk(system, address, func(id string, message any, _ *actor.PID) { deliver(id, message) }, refused)
+}
+
+// RegisterAsk is Register for places that answer: other brokers.
+func RegisterAsk(system *actor.ActorSystem, address string, deliver Ask, refused func(id string, message any)) *Resolver {
 	if refused == nil {
 		refused = func(string, any) {}
 	}
@@ -48,7 +57,7 @@ type process Resolver
 
 // SendUserMessage delivers an answer.
 func (p *process) SendUserMessage(pid *actor.PID, message any) {
-	message = actor.UnwrapEnvelopeMessage(message)
+	_, message, sender := actor.UnwrapEnvelope(message)
 	switch message.(type) {
 	case *actor.PoisonPill:
 		p.refused(pid.Id, message)
@@ -56,7 +65,7 @@ func (p *process) SendUserMessage(pid *actor.PID, message any) {
 		// The library's answer for an actor that has gone; actors.System gives the
 		// one that a client understands.
 	default:
-		p.deliver(pid.Id, message)
+		p.deliver(pid.Id, message, sender)
 	}
 }
 

@@ -1,0 +1,213 @@
+package transport
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
+	"github.com/nats-io/nats.go"
+
+	"metaq/actors"
+	"metaq/protocol"
+)
+
+// Between brokers: <prefix>.node.<broker>.<op>, JSON, in an account that no client
+// can reach (with an external NATS deployment, in the clients' one).
+//
+//	topic   protocol.TopicName -> protocol.TopicInfo with the broker's own partitions
+//	topics  {}                 -> protocol.TopicList of the broker's own partitions
+//	state   {}                 -> protocol.NodeState
+//
+// A broker asks with a deadline and does without the answer when none comes.
+const (
+	nodeTopic  = "topic"
+	nodeTopics = "topics"
+	nodeState  = "state"
+)
+
+// ClusterEdge is what a Gateway in a cluster has beside its connection.
+type ClusterEdge struct {
+	BrokerID int
+	// Connect opens the connection on which brokers talk to each other. Nil means
+	// that they share the clients' one.
+	Connect Dial
+	// Listens (optional) says whether a broker subscribes to a subject of that
+	// connection's account. Without it every broker counts as there.
+	Listens func(subject string) bool
+}
+
+// peerAsks bounds the questions to other brokers that wait for an answer, and
+// peerTimeout each of them.
+const (
+	peerAsks    = 256
+	peerTimeout = 2 * time.Second
+)
+
+// servePeers connects to the other brokers and begins to answer them.
+func (g *Gateway) servePeers() error {
+	g.peers = g.nc
+	if dial := g.opts.Cluster.Connect; dial != nil {
+		var err error
+		g.peers, err = dial(func(c net.Conn) net.Conn { return c }, nats.Name(g.opts.Name+"-peers"), nats.MaxReconnects(-1),
+			nats.ReconnectWait(250*time.Millisecond), nats.ErrorHandler(g.onError))
+		if err != nil {
+			return fmt.Errorf("connect to the other brokers: %w", err)
+		}
+	}
+	subject := g.opts.Subjects.Node(strconv.Itoa(g.opts.Cluster.BrokerID), "*")
+	sub, err := g.peers.Subscribe(subject, g.answerPeer)
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	g.peerSub = sub
+	return g.peers.Flush()
+}
+
+// leavePeers says no more to other brokers. It comes once all answers are sent.
+func (g *Gateway) leavePeers() {
+	g.asks.Wait()
+	if g.peers != nil && g.peers != g.nc {
+		g.peers.Close()
+	}
+}
+
+// answerPeer sends a broker's question on to the actor that knows.
+func (g *Gateway) answerPeer(m *nats.Msg) {
+	if m.Reply == "" {
+		return
+	}
+	var message any
+	to, err := actors.TopicsActor, error(nil)
+	switch op := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]; op {
+	case nodeTopic:
+		var r protocol.TopicName
+		err = decodeControl(m.Data, &r)
+		message = actors.DescribeOwn{Topic: r.Topic}
+	case nodeTopics:
+		message = actors.ListOwn{}
+	case nodeState:
+		to, message = actors.BrokerActor, actors.DescribeNode{}
+	default:
+		err = protocol.ErrBadRequest.With("a broker answers no %.40q: the other one is newer", op)
+	}
+	if err != nil {
+		g.publishOn(g.peers, m.Reply, err)
+		return
+	}
+	g.system.Root.RequestWithCustomSender(g.system.NewLocalPID(to), message, g.peerReplies.PID(m.Reply))
+}
+
+// answerPeers is what a PID of a broker's question leads to.
+func (g *Gateway) answerPeers(reply string, message any) { g.publishOn(g.peers, reply, message) }
+
+// PeerThere says whether a broker is connected to the cluster at this moment.
+func (g *Gateway) PeerThere(broker int) bool {
+	if g.opts.Cluster == nil || g.opts.Cluster.Listens == nil {
+		return true
+	}
+	return g.opts.Cluster.Listens(g.opts.Subjects.Node(strconv.Itoa(broker), nodeState))
+}
+
+// PeerTopic asks a broker for its own partitions of a topic.
+func (g *Gateway) PeerTopic(ctx context.Context, broker int, topic string) (protocol.TopicInfo, error) {
+	return askPeer[protocol.TopicInfo](ctx, g, broker, nodeTopic, protocol.TopicName{Topic: topic})
+}
+
+// PeerTopics asks a broker for a summary of its own partitions.
+func (g *Gateway) PeerTopics(ctx context.Context, broker int) (protocol.TopicList, error) {
+	return askPeer[protocol.TopicList](ctx, g, broker, nodeTopics, struct{}{})
+}
+
+// PeerState asks a broker how it is.
+func (g *Gateway) PeerState(ctx context.Context, broker int) (protocol.NodeState, error) {
+	return askPeer[protocol.NodeState](ctx, g, broker, nodeState, struct{}{})
+}
+
+func askPeer[T any](ctx context.Context, g *Gateway, broker int, op string, request any) (answer T, err error) {
+	if g.peers == nil {
+		return answer, protocol.ErrUnavailable.With("the gateway has not started")
+	}
+	data, err := json.Marshal(request)
+	if err != nil {
+		return answer, err
+	}
+	m, err := g.peers.RequestWithContext(ctx, g.opts.Subjects.Node(strconv.Itoa(broker), op), data)
+	switch {
+	case errors.Is(err, nats.ErrNoResponders):
+		return answer, protocol.ErrUnavailable.With("broker %d is not connected", broker)
+	case err != nil:
+		return answer, protocol.ErrUnavailable.With("broker %d does not answer: %v", broker, err)
+	}
+	if err := protocol.DecodeError(m.Data); err != nil {
+		return answer, err
+	}
+	return answer, json.Unmarshal(m.Data, &answer)
+}
+
+// Leader returns the PID of a partition that another broker leads. Offsets sent to it
+// are answered by that broker; puts and gets take the way over NATS themselves.
+func (g *Gateway) Leader(topic string, id protocol.PartitionID) *actor.PID {
+	return g.leaders.PID(topic + "." + id.String())
+}
+
+// remote says whether a PID is one of Leader's.
+func remote(pid *actor.PID) bool { return pid != nil && pid.Address == addressLeader }
+
+// askLeader is what a PID of a partition elsewhere leads to.
+func (g *Gateway) askLeader(place string, message any, sender *actor.PID) {
+	m, ok := message.(*actors.Offsets)
+	if !ok {
+		g.log.Error("a message for another broker's partition cannot be sent on", "place", place, "message", fmt.Sprintf("%T", message))
+		g.respond(sender, protocol.ErrInternal.With("%T cannot be sent to another broker", message))
+		return
+	}
+	m.Ticket.Release()
+	if sender == nil {
+		return
+	}
+	select {
+	case g.asking <- struct{}{}:
+	default:
+		g.respond(sender, protocol.ErrBusy.With("%d questions to other brokers wait for an answer: back off and try again", peerAsks))
+		return
+	}
+	g.asks.Go(func() {
+		defer func() { <-g.asking }()
+		g.respond(sender, g.offsetsElsewhere(place, m.Request))
+	})
+}
+
+func (g *Gateway) respond(to *actor.PID, answer any) {
+	if to != nil {
+		g.system.Root.Send(to, answer)
+	}
+}
+
+// offsetsElsewhere asks the leader of a partition: the answer, or the refusal.
+func (g *Gateway) offsetsElsewhere(place string, r protocol.OffsetsRequest) any {
+	data, err := json.Marshal(r)
+	if err != nil {
+		return protocol.AsError(err)
+	}
+	if g.nc == nil {
+		return protocol.ErrUnavailable.With("the gateway has not started")
+	}
+	m, err := g.nc.Request(g.prefix+protocol.OpOffsets+"."+place, data, peerTimeout)
+	if err != nil {
+		return protocol.ErrUnavailable.With("the leader of %s does not answer: %v", place, err)
+	}
+	if err := protocol.DecodeError(m.Data); err != nil {
+		return err
+	}
+	var reply protocol.OffsetsReply
+	if err := json.Unmarshal(m.Data, &reply); err != nil {
+		return protocol.ErrInternal.With("the leader of %s answers %.60q", place, m.Data)
+	}
+	return reply
+}
