@@ -105,9 +105,6 @@ type Settings struct {
 	MaxSegmentSize int64
 	MaxSegmentAge  time.Duration
 
-	Retention   Retention
-	RetainAt    Schedule // when Retention is applied; nil means never
-	NoPublish   bool     // refuse puts
 	// DuplicateWindow is how long the id of a message is remembered; 0: not at all.
 	// MaxMessageIDs bounds how many a partition remembers; 0 means 1,000,000.
 	DuplicateWindow time.Duration
@@ -118,5 +115,8 @@ type Settings struct {
 	Subjects []string
 	KeyToken int
 
+	Retention   Retention
+	RetainAt    Schedule // when Retention is applied; nil means never
+	NoPublish   bool     // refuse puts
 	NoSubscribe bool     // refuse gets
 }

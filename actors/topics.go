@@ -125,18 +125,6 @@ func (t *topics) Receive(ctx actor.Context) {
 	case beginTopics:
 		t.begin(ctx)
 	case loaded:
-	case DescribeOwn:
-		t.describeOwn(ctx, m.Topic)
-	case *Members:
-		t.joined(ctx, m)
-	case fateKnown:
-		t.fateKnown(ctx, m)
-	case reentered:
-		t.reentered(ctx, m)
-	case heardTopic:
-		t.heardTopic(ctx, m)
-	case announceDue:
-		t.announce(ctx, m.entry, true)
 		t.loaded(ctx, m)
 	case created:
 		t.created(ctx, m)
@@ -194,6 +182,9 @@ func (t *topics) loaded(ctx actor.Context, m loaded) {
 	err := m.err
 	for _, topic := range m.topics {
 		settings, why := t.core.resolve(topic.Name, topic.Config)
+		if why == nil {
+			why = t.core.listening(topic.Name, settings.Subjects)
+		}
 		if why != nil {
 			err = errors.Join(err, fmt.Errorf("topic %s: %w", topic.Name, why))
 			continue
@@ -205,9 +196,6 @@ func (t *topics) loaded(ctx actor.Context, m loaded) {
 		clear(t.core.byName) // none has been opened
 		ctx.Send(ctx.Parent(), stepDone{stepTopics, err})
 		return
-		if why == nil {
-			why = t.core.listening(topic.Name, settings.Subjects)
-		}
 	}
 	for _, e := range t.core.byName {
 		t.install(ctx, e)

@@ -61,9 +61,6 @@ type topicsCore struct {
 }
 
 // create judges a request for a new topic and enters it.
-	members *Members // nil when the broker runs alone
-	// heard is what other brokers said last of their partitions, by topic.
-	heard map[string]map[protocol.PartitionID]protocol.PartitionInfo
 func (c *topicsCore) create(r protocol.TopicCreate) (*topicEntry, error) {
 	if err := protocol.CheckName("topic", r.Topic); err != nil {
 		return nil, protocol.ErrBadName.With("%v", err)
@@ -84,12 +81,12 @@ func (c *topicsCore) create(r protocol.TopicCreate) (*topicEntry, error) {
 	if err != nil {
 		return nil, protocol.ErrBadRequest.With("%v", err)
 	}
-	t := &topicEntry{topic: Topic{Name: r.Topic, Partitions: r.Partitions, Config: r.Config}, settings: settings}
-	c.byName[r.Topic] = t
-	return t, nil
 	if err := c.listening(r.Topic, settings.Subjects); err != nil {
 		return nil, err
 	}
+	t := &topicEntry{topic: Topic{Name: r.Topic, Partitions: r.Partitions, Config: r.Config}, settings: settings}
+	c.byName[r.Topic] = t
+	return t, nil
 }
 
 func checkPartitions(n int) error {
@@ -121,15 +118,12 @@ func (c *topicsCore) change(r protocol.TopicSet) (*topicEntry, Topic, Settings, 
 	if err != nil {
 		return nil, Topic{}, Settings{}, protocol.ErrBadRequest.With("%v", err)
 	}
-	return t, to, settings, nil
-}
-
 	if err := c.listening(r.Topic, settings.Subjects); err != nil {
 		return nil, Topic{}, Settings{}, err
 	}
-// ready returns a topic about which nothing else is going on.
-func (c *topicsCore) ready(name string) (*topicEntry, error) {
-	t, ok := c.byName[name]
+	return t, to, settings, nil
+}
+
 // listening refuses filters that take in a subject which another filter, of any
 // topic, takes in too: a message can go to one topic only.
 func (c *topicsCore) listening(name string, filters []string) error {
@@ -151,6 +145,9 @@ func (c *topicsCore) listening(name string, filters []string) error {
 	return nil
 }
 
+// ready returns a topic about which nothing else is going on.
+func (c *topicsCore) ready(name string) (*topicEntry, error) {
+	t, ok := c.byName[name]
 	if !ok {
 		return nil, noTopic(name)
 	}
@@ -230,10 +227,10 @@ func (c *topicsCore) routes() *Routes {
 		}
 		route := &TopicRoute{
 			Name: name, Leaders: t.pids,
+			Subjects: t.settings.Subjects, KeyToken: t.settings.KeyToken,
 			AcceptPublish: !t.settings.NoPublish, AcceptSubscribe: !t.settings.NoSubscribe,
 		}
 		for _, s := range t.statuses {
-			Subjects: t.settings.Subjects, KeyToken: t.settings.KeyToken,
 			route.All = append(route.All, s.id)
 		}
 		r.Topics[name] = route
@@ -274,12 +271,12 @@ func overlay(base, over protocol.TopicConfig) protocol.TopicConfig {
 	set(&base.MaxSegmentSize, over.MaxSegmentSize)
 	set(&base.UnflushThreshold, over.UnflushThreshold)
 	set(&base.UnflushInterval, over.UnflushInterval)
-	set(&base.AcceptPublish, over.AcceptPublish)
-	set(&base.AcceptSubscribe, over.AcceptSubscribe)
-	return base
 	set(&base.Subjects, over.Subjects)
 	set(&base.KeyToken, over.KeyToken)
 	set(&base.DuplicateWindow, over.DuplicateWindow)
+	set(&base.AcceptPublish, over.AcceptPublish)
+	set(&base.AcceptSubscribe, over.AcceptSubscribe)
+	return base
 }
 
 func set[T any](field **T, value *T) {
@@ -360,6 +357,9 @@ func contradiction(have, want Topic, where, source string) error {
 		differing("max_segment_size", h.MaxSegmentSize, w.MaxSegmentSize),
 		differing("unflush_threshold", h.UnflushThreshold, w.UnflushThreshold),
 		differing("unflush_interval", h.UnflushInterval, w.UnflushInterval),
+		differing("subjects", joined(h.Subjects), joined(w.Subjects)),
+		differing("key_token", h.KeyToken, w.KeyToken),
+		differing("duplicate_window", h.DuplicateWindow, w.DuplicateWindow),
 		differing("accept_publish", h.AcceptPublish, w.AcceptPublish),
 		differing("accept_subscribe", h.AcceptSubscribe, w.AcceptSubscribe),
 	} {
@@ -378,16 +378,6 @@ type difference struct {
 	differ     bool // both are set, and not the same
 }
 
-func differing[T comparable](name string, have, want *T) difference {
-	d := difference{name: name}
-	if have != nil && want != nil {
-		d.have, d.want, d.differ = *have, *want, *have != *want
-		differing("subjects", joined(h.Subjects), joined(w.Subjects)),
-		differing("key_token", h.KeyToken, w.KeyToken),
-		differing("duplicate_window", h.DuplicateWindow, w.DuplicateWindow),
-	}
-	return d
-}
 func joined(list *[]string) *string {
 	if list == nil {
 		return nil
@@ -396,3 +386,10 @@ func joined(list *[]string) *string {
 	return &text
 }
 
+func differing[T comparable](name string, have, want *T) difference {
+	d := difference{name: name}
+	if have != nil && want != nil {
+		d.have, d.want, d.differ = *have, *want, *have != *want
+	}
+	return d
+}

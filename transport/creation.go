@@ -81,7 +81,7 @@ func (g *Gateway) topicCreated(c creation) {
 			g.refuse(m, c.err)
 			continue
 		}
-		t, err := parseTarget(g.prefix, m.Subject)
+		t, err := g.targetOf(m)
 		if err == nil {
 			err = g.serve(&t, m)
 		}

@@ -44,21 +44,22 @@ type Gateway struct {
 	reads    *budget
 	adminNow atomic.Int64 // administration requests in flight
 
-	nc       *nats.Conn
-	subsMu   sync.Mutex // guards the three below
-	subs     []*nats.Subscription
-	led      map[string]*nats.Subscription // in a cluster: of partitions that are led here
-	serving  bool                          // in a cluster: routes are followed
-	service  stopper
-	payload  atomic.Int64 // largest NATS message; 0 before Start
-	incoming chan *nats.Msg
-	gate     *gate
-	created  chan creation
-	drained  chan struct{} // closed when no more messages come
-	gaveUp   chan struct{} // closed when nobody waits for creations any more
-	done     chan struct{} // closed when the dispatcher has gone
-	closing  atomic.Bool
-	drain    sync.Once
+	nc        *nats.Conn
+	subsMu    sync.Mutex // guards the three below
+	subs      []*nats.Subscription
+	led       map[string]*nats.Subscription // in a cluster: of partitions that are led here
+	serving   bool                          // in a cluster: routes are followed
+	listeners listeners
+	service   stopper
+	payload   atomic.Int64 // largest NATS message; 0 before Start
+	incoming  chan *nats.Msg
+	gate      *gate
+	created   chan creation
+	drained   chan struct{} // closed when no more messages come
+	gaveUp    chan struct{} // closed when nobody waits for creations any more
+	done      chan struct{} // closed when the dispatcher has gone
+	closing   atomic.Bool
+	drain     sync.Once
 
 	peers   *nats.Conn // in a cluster: to the other brokers
 	peerSub *nats.Subscription
@@ -121,6 +122,7 @@ func prefixOf(s protocol.Subjects) string {
 // Publish takes a new picture of the routes. It is called from any goroutine.
 func (g *Gateway) Publish(r *actors.Routes) {
 	g.routes.Store(r)
+	g.listen(r)
 	if g.opts.Cluster != nil {
 		g.follow(r)
 	}
@@ -250,7 +252,7 @@ func (g *Gateway) receive(m *nats.Msg) {
 	if g.ignoreReply(m) {
 		return
 	}
-	t, err := parseTarget(g.prefix, m.Subject)
+	t, err := g.targetOf(m)
 	switch t.op {
 	case protocol.OpPut:
 		g.metrics.puts.add(len(m.Data))

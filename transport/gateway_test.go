@@ -379,8 +379,8 @@ func TestEveryRequestIsAnsweredOnce(t *testing.T) {
 		{"counter", "metaq.put.t", nats.Header{"Nats-Incr": {"1"}}, "x", 400, "10168"},
 		{"atomic batch", "metaq.put.t", nats.Header{"Nats-Batch-Id": {"1"}}, "x", 400, "10174"},
 		{"schedule", "metaq.put.t", nats.Header{"Nats-Schedule-Target": {"1"}}, "x", 400, "10188"},
-		{"expected stream", "metaq.put.t", nats.Header{"Nats-Expected-Stream": {"1"}}, "x", 400, "Nats-Expected-Stream"},
-		{"message id", "metaq.put.t", nats.Header{"Nats-Msg-Id": {"1"}}, "x", 400, "Nats-Msg-Id"},
+		{"expected stream", "metaq.put.t", nats.Header{"Nats-Expected-Stream": {"1"}}, "x", 400, "10060"},
+		{"message id", "metaq.put.t", nats.Header{"Nats-Msg-Id": {"1"}}, "x", 0, `"seq"`},
 		{"a header of JetStream that asks for nothing", "metaq.put.t", nats.Header{"Nats-Stream": {"S"}}, "x", 0, `"seq"`},
 
 		{"batch", "metaq.batch.t.0-0", nil, good, 0, `"count":2`},

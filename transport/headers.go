@@ -28,8 +28,10 @@ var unsupported = []struct {
 	{"Nats-Incr", protocol.ErrHeaderIncr},
 	{"Nats-Batch-*", protocol.ErrHeaderBatch},
 	{"Nats-Schedule*", protocol.ErrHeaderSched},
-	{"Nats-Msg-Id", protocol.ErrBadRequest},
-	{"Nats-Expected-*", protocol.ErrBadRequest},
+	{"Nats-Marker-Reason", protocol.ErrHeaderTTL},
+	{"Nats-Counter-Sources", protocol.ErrHeaderIncr},
+	{"Nats-Stream-Source", protocol.ErrHeaderSource},
+	{"Nats-Expected-Last-Subject-*", protocol.ErrBadRequest},
 	{"Nats-Required-Api-Level", protocol.ErrBadRequest},
 }
 

@@ -13,6 +13,8 @@ import (
 //	          maxMessageSize; Options.Partition and Options.Total in flight
 //	400       name or partition not allowed; header block malformed; a second
 //	          Metaq-Key; a JetStream header whose meaning is not implemented
+//	400       what a Nats-Expected-* header expects does not hold, or needs one
+//	          partition where the topic has more
 //	403       the topic does not accept messages
 //	404       no such topic (and it may not be created), no such partition
 //	413       too large
@@ -29,6 +31,9 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 		return w.add(m)
 	}
 	topic := g.topic(t.topic)
+	if topic == nil && t.heard {
+		return noTopic(t.topic)
+	}
 	if topic == nil {
 		return g.create(t.topic, m)
 	}
@@ -39,6 +44,10 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	if err != nil {
 		return err
 	}
+	check, err := checkOf(m.Header)
+	if err != nil {
+		return err
+	}
 	size := recordSize(&record)
 	if limit := g.opts.MaxMessage(t.topic); size > limit {
 		return tooLarge("message", size, limit)
@@ -46,8 +55,8 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	var i int
 	if t.one {
 		i, err = topic.find(t.partition)
-	} else {
-		i, err = topic.pick(record.Key, g.there)
+	} else if err = topic.onePartition(check); err == nil {
+		i, err = topic.pick(routingKey(record.Key, check), g.there)
 	}
 	if err != nil {
 		return err
@@ -59,7 +68,7 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	if err := account.admit(size); err != nil {
 		return err
 	}
-	g.send(topic.route.Leaders[i], &actors.Put{Record: record, Ticket: actors.Ticket{From: account, Bytes: size}}, m)
+	g.send(topic.route.Leaders[i], &actors.Put{Record: record, Check: check, Ticket: actors.Ticket{From: account, Bytes: size}}, m)
 	return nil
 }
 

@@ -13,6 +13,7 @@ type target struct {
 	topic     string
 	partition protocol.PartitionID
 	one       bool // the subject names a partition
+	heard     bool // published to a subject that the topic listens to
 }
 
 // parseTarget reads <prefix>.<op>.<topic>[.<partition>]. prefix ends in a dot

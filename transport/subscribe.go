@@ -41,6 +41,12 @@ func (g *Gateway) subscribe() error {
 			g.subscribed(sub)
 		}
 	}
+	g.subsMu.Lock()
+	err := g.listenLocked(g.routes.Load())
+	g.subsMu.Unlock()
+	if err != nil {
+		return err
+	}
 	if err := g.subscribeGroups(); err != nil {
 		return err
 	}
@@ -57,8 +63,12 @@ func (g *Gateway) subscribed(sub *nats.Subscription) {
 func (g *Gateway) takeSubs() []*nats.Subscription {
 	g.subsMu.Lock()
 	defer g.subsMu.Unlock()
-	g.serving = false
-	return slices.AppendSeq(slices.Clone(g.subs), maps.Values(g.led))
+	g.serving, g.listeners.on = false, false
+	all := slices.AppendSeq(slices.Clone(g.subs), maps.Values(g.led))
+	for _, h := range g.listeners.byFilter {
+		all = append(all, h.sub)
+	}
+	return all
 }
 
 // unsubscribe returns when NATS delivers nothing more and everything that it did
@@ -95,6 +105,9 @@ func (g *Gateway) dropped() int64 {
 	}
 	for _, sub := range g.led {
 		count(sub)
+	}
+	for _, h := range g.listeners.byFilter {
+		count(h.sub)
 	}
 	return n
 }

@@ -1,0 +1,114 @@
+package transport
+
+import (
+	"fmt"
+	"strings"
+
+	"github.com/nats-io/nats.go"
+
+	"metaq/actors"
+	"metaq/protocol"
+)
+
+// Topics that listen: publishers that know nothing of the broker publish as ever,
+// and what goes to a topic's subjects is stored in the topic as if it had been put
+// to <prefix>.put.<topic>, with the subject in a header. In a cluster the brokers
+// listen as one queue group, so that one of them gets each message.
+
+// hearing is a subscription to one of a topic's filters.
+type hearing struct {
+	topic    string
+	keyToken int
+	sub      *nats.Subscription
+}
+
+// listeners are the subscriptions of all topics. Gateway.subsMu guards them.
+type listeners struct {
+	on       bool                // between Start and Drain
+	byFilter map[string]*hearing // no two topics have the same filter
+}
+
+// listen makes the subscriptions those of r. When Publish returns, what is
+// answered afterwards reaches a client after the subscription has taken effect:
+// both go through one connection.
+func (g *Gateway) listen(r *actors.Routes) {
+	g.subsMu.Lock()
+	defer g.subsMu.Unlock()
+	if !g.listeners.on {
+		return // Start takes the newest routes
+	}
+	if err := g.listenLocked(r); err != nil {
+		g.opts.Fail(err) // the connection was closed for good
+	}
+}
+
+func (g *Gateway) listenLocked(r *actors.Routes) error {
+	l := &g.listeners
+	l.on = true
+	wanted := make(map[string]*actors.TopicRoute)
+	for _, topic := range r.Topics {
+		for _, filter := range topic.Subjects {
+			wanted[filter] = topic
+		}
+	}
+	for filter, h := range l.byFilter {
+		if wanted[filter] != nil {
+			continue
+		}
+		delete(l.byFilter, filter)
+		// Drain, not Unsubscribe: the latter drops what is on its way to us.
+		if err := h.sub.Drain(); err != nil {
+			g.log.Warn("subject not left", "subject", filter, "err", err)
+		}
+	}
+	for filter, topic := range wanted {
+		if h := l.byFilter[filter]; h != nil {
+			h.topic, h.keyToken = topic.Name, topic.KeyToken
+			continue
+		}
+		sub, err := g.nc.ChanQueueSubscribe(filter, strings.TrimSuffix(g.prefix, "."), g.incoming)
+		if err != nil {
+			return fmt.Errorf("subscribe to %s for topic %s: %w", filter, topic.Name, err)
+		}
+		if l.byFilter == nil {
+			l.byFilter = make(map[string]*hearing)
+		}
+		l.byFilter[filter] = &hearing{topic.Name, topic.KeyToken, sub}
+	}
+	return nil
+}
+
+// targetOf says what a message asks for.
+func (g *Gateway) targetOf(m *nats.Msg) (target, error) {
+	if strings.HasPrefix(m.Subject, g.prefix) {
+		return parseTarget(g.prefix, m.Subject)
+	}
+	return g.heard(m)
+}
+
+// heard makes a put of a message that was published to a topic's own subject.
+func (g *Gateway) heard(m *nats.Msg) (target, error) {
+	t := target{op: protocol.OpPut, heard: true}
+	g.subsMu.Lock()
+	var by hearing
+	if h := g.listeners.byFilter[m.Sub.Subject]; h != nil {
+		by = *h
+	}
+	g.subsMu.Unlock()
+	if t.topic = by.topic; t.topic == "" {
+		return t, protocol.ErrNoTopic.With("no topic listens to %s any more", m.Subject)
+	}
+	if m.Header == nil {
+		if headerSize(m) > 0 {
+			return t, nil // malformed: the put refuses it
+		}
+		m.Header = make(nats.Header, 2)
+	}
+	m.Header[protocol.HeaderSubject] = []string{m.Subject}
+	if len(m.Header[protocol.HeaderKey]) == 0 && by.keyToken > 0 {
+		if key, ok := protocol.SubjectToken(m.Subject, by.keyToken); ok {
+			m.Header[protocol.HeaderKey] = []string{key}
+		}
+	}
+	return t, nil
+}
