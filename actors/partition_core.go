@@ -331,16 +331,16 @@ func (c *partitionCore) appended(err error) outcome {
 		return c.poison(err)
 	}
 	c.written, c.position, c.lastTime, c.lastWas = c.inFlight.next, c.inFlight.position, c.inFlight.time, c.last
-	if c.threshold == 0 {
+	if c.written-c.synced >= protocol.Offset(c.threshold) {
+		// The one that fills the measure waits for the sync, and with 0 each does: so
+		// fewer than threshold acknowledged records are ever in the system's cache alone.
 		return outcome{sync: true}
 	}
 	// Written is safe enough: the policy says so.
 	c.committed = c.written
 	c.keepLearned()
 	out := c.answer(nil)
-	if c.written-c.synced >= protocol.Offset(c.threshold) {
-		out.sync = true
-	} else if !c.timerArmed {
+	if !c.timerArmed {
 		c.timer++
 		c.timerArmed, out.arm = true, true
 	}
