@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"time"
 
@@ -20,6 +21,18 @@ type GroupRequest struct {
 	Group   string // checked
 	Request any
 	Ticket  Ticket
+	// Elsewhere (optional) sends the request on to the broker that coordinates the
+	// group, which then answers it. Without it such a request is refused.
+	Elsewhere func(broker int)
+}
+
+// CoordinatedElsewhere is what Coordination.ClaimGroup returns when another broker,
+// which is alive, coordinates the group.
+type CoordinatedElsewhere struct{ Broker int }
+
+// Error names the broker.
+func (e *CoordinatedElsewhere) Error() string {
+	return fmt.Sprintf("broker %d coordinates the group", e.Broker)
 }
 
 // GroupDescribe asks a group for its state. Answer: protocol.GroupInfo.
@@ -37,6 +50,7 @@ type ListGroups struct{}
 type Coordination interface {
 	// ClaimGroup makes this broker the group's coordinator. Each claim, also one
 	// of what is held already, gives the epoch after the last one.
+	// *CoordinatedElsewhere when another broker has it.
 	ClaimGroup(ctx context.Context, group string) (protocol.Epoch, error)
 	// GroupOffsets reads the mirrored offsets of a group, whoever wrote them.
 	GroupOffsets(ctx context.Context, group string) ([]protocol.GroupPosition, error)
@@ -102,6 +116,7 @@ type (
 		lists  map[string][]protocol.PartitionID // the partitions of all topics
 	}
 	groupsStop struct{}
+	disown     struct{} // claims may be lost
 	groupsEnd  struct{} // all groups have stopped
 	mirrorDue  struct{}
 	mirrorDone struct {

@@ -117,6 +117,11 @@ func (g *Groups) Publish(r *Routes) {
 	g.shared.system.Root.Send(g.pid, groupsRoutes{r, partitionLists(r)})
 }
 
+// Disown gives up what this broker coordinates, because another one may have taken it
+// over: its session with the registry was lost. Each group is claimed again by its
+// next request.
+func (g *Groups) Disown() { g.shared.system.Root.Send(g.pid, disown{}) }
+
 // Stop stops all groups, mirrors what is not mirrored yet, and closes the log. It
 // returns when all that has happened, or when ctx ends; the stop then goes on. It
 // may be called again.
@@ -151,6 +156,8 @@ type groups struct {
 
 	claims   map[string]protocol.Epoch
 	claiming map[string][]*groupClaimant
+	// elsewhere are groups of other brokers, for as long as that may be believed.
+	elsewhere map[string]foreignGroup
 
 	unmirrored map[string]map[protocol.TopicPartition]protocol.Offset
 	mirroring  bool
@@ -201,6 +208,8 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.mirror(ctx)
 	case mirrorDone:
 		g.mirrored(ctx, m)
+	case disown:
+		g.disown(ctx)
 	case groupsStop:
 		g.stop(ctx)
 	case groupsEnd:
@@ -209,6 +218,7 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.childGone(ctx, m.Who)
 	case *actor.Started:
 		g.children, g.claims, g.claiming = map[string]*groupChild{}, map[string]protocol.Epoch{}, map[string][]*groupClaimant{}
+		g.elsewhere = map[string]foreignGroup{}
 		g.unmirrored = map[string]map[protocol.TopicPartition]protocol.Offset{}
 		g.open(ctx)
 	case *actor.Restarting:
@@ -296,6 +306,9 @@ func (g *groups) request(ctx actor.Context, m *GroupRequest, from *actor.PID) {
 		m.Ticket.Release()
 		g.refused(err)
 		respond(ctx, from, err)
+		return
+	}
+	if g.sendOn(m) {
 		return
 	}
 	if !g.claim(ctx, m.Group) {

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -48,6 +49,19 @@ func (g *groups) claim(ctx actor.Context, name string) bool {
 
 // claimed takes the result of a claim.
 func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
+	var other *CoordinatedElsewhere
+	if errors.As(m.err, &other) && !g.stopping {
+		g.elsewhere[m.group] = foreignGroup{other.Broker, g.now().Add(foreignTTL)}
+		waiting := g.claiming[m.group]
+		delete(g.claiming, m.group)
+		for _, w := range waiting {
+			if !g.sendOn(w.request) {
+				w.request.Ticket.Release()
+				respond(ctx, w.from, protocol.ErrUnavailable.With("group %s: %v: try again", m.group, other))
+			}
+		}
+		return
+	}
 	if m.err != nil || g.stopping || g.refusal != nil {
 		refusal := errGone
 		if m.err != nil {
@@ -79,6 +93,42 @@ func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
 	for _, w := range waiting {
 		g.request(ctx, w.request, w.from)
 	}
+}
+
+// foreignGroup is a group that another broker coordinates.
+type foreignGroup struct {
+	broker int
+	until  time.Time
+}
+
+// foreignTTL is how long that is believed without asking the registry again.
+const foreignTTL = time.Second
+
+// sendOn gives a request to the broker that coordinates its group, if that is known
+// to be another one.
+func (g *groups) sendOn(m *GroupRequest) bool {
+	f, found := g.elsewhere[m.Group]
+	if !found || m.Elsewhere == nil || g.claims[m.Group] > 0 {
+		return false
+	}
+	if !g.now().Before(f.until) {
+		delete(g.elsewhere, m.Group)
+		return false
+	}
+	m.Ticket.Release()
+	m.Elsewhere(f.broker)
+	return true
+}
+
+// disown forgets all claims. The groups' members ask again, which claims them anew.
+func (g *groups) disown(ctx actor.Context) {
+	if g.deps.Coordination == nil || g.stopping {
+		return
+	}
+	g.flush(ctx, true)
+	clear(g.claims)
+	clear(g.elsewhere)
+	g.abandon(ctx, protocol.ErrUnavailable.With("the group's coordinator is being found: try again"), func(*actor.PID) bool { return true })
 }
 
 func (g *groups) refuseClaimants(ctx actor.Context, name string, refusal error) {

@@ -1,7 +1,9 @@
 package transport
 
 import (
+	"errors"
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/nats-io/nats.go"
@@ -33,13 +35,41 @@ var groupsInFlight = Limits{Requests: 65_536, Bytes: 64 << 20}
 // subscribeGroups takes the requests of all groups.
 func (g *Gateway) subscribeGroups() error {
 	account := newAccount(newBudget(groupsInFlight), groupsInFlight)
+	take := func(m *nats.Msg) { g.group(account, m) }
 	subject := g.prefix + "group.*.*"
-	sub, err := g.nc.Subscribe(subject, func(m *nats.Msg) { g.group(account, m) })
+	if g.opts.Cluster == nil {
+		return g.subscribeTo(subject, "", take)
+	}
+	// Any broker takes a request; it knows, or asks the registry, who coordinates the
+	// group, and sends the request on to that one's own subject.
+	own := g.groupSubject("*", "*", g.opts.Cluster.BrokerID)
+	return errors.Join(g.subscribeTo(subject, anyBroker, take), g.subscribeTo(own, "", take))
+}
+
+func (g *Gateway) subscribeTo(subject, queue string, take nats.MsgHandler) error {
+	sub, err := g.nc.QueueSubscribe(subject, queue, take) // without a queue it is a subscription like any other
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
 	g.subscribed(sub)
 	return nil
+}
+
+// groupSubject is where a broker takes the requests that others send on to it.
+func (g *Gateway) groupSubject(group, verb string, broker int) string {
+	return g.opts.Subjects.Group(group, verb) + "." + strconv.Itoa(broker)
+}
+
+// groupElsewhere sends a request on to the coordinator, which answers it.
+func (g *Gateway) groupElsewhere(m *nats.Msg, group, verb string, broker int) {
+	if !g.PeerThere(broker) {
+		g.refuse(m, protocol.ErrUnavailable.With("broker %d, which coordinates group %s, is not connected: try again", broker, group))
+		return
+	}
+	g.metrics.sentOn.Inc()
+	if err := g.nc.PublishRequest(g.groupSubject(group, verb, broker), m.Reply, m.Data); err != nil {
+		g.refuse(m, protocol.ErrUnavailable.With("group %s: %v: try again", group, err))
+	}
 }
 
 // group sends one request on to the groups actor.
@@ -53,6 +83,7 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 	}
 	rest := m.Subject[len(g.prefix)+len("group."):]
 	name, verb, _ := strings.Cut(rest, ".")
+	verb, _, sentOn := strings.Cut(verb, ".")
 	request, err := groupRequest(name, verb, m.Data)
 	if err == nil {
 		err = account.admit(len(m.Data))
@@ -61,9 +92,11 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 		g.refuse(m, err)
 		return
 	}
-	g.send(g.system.NewLocalPID(actors.GroupsActor), &actors.GroupRequest{
-		Group: name, Request: request, Ticket: actors.Ticket{From: account, Bytes: len(m.Data)},
-	}, m)
+	r := &actors.GroupRequest{Group: name, Request: request, Ticket: actors.Ticket{From: account, Bytes: len(m.Data)}}
+	if g.opts.Cluster != nil && !sentOn {
+		r.Elsewhere = func(broker int) { g.groupElsewhere(m, name, verb, broker) }
+	}
+	g.send(g.system.NewLocalPID(actors.GroupsActor), r, m)
 }
 
 // groupRequest decodes and checks a request.

@@ -38,6 +38,8 @@ type Broker struct {
 	server  *transport.Server // nil with an external NATS
 	members *members          // nil when the broker runs alone
 	meter   prometheus.Registerer
+	// coordination is nil when the broker runs alone: it coordinates all groups.
+	coordination actors.Coordination
 
 	once sync.Once
 	err  error // of the stop
@@ -107,6 +109,7 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 		return nil, err
 	}
 	if b.members != nil {
+		b.coordination = coordination{reg}
 		if err := b.enterCluster(ctx, reg); err != nil {
 			return nil, err
 		}

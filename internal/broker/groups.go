@@ -37,11 +37,15 @@ func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics 
 			}
 			return &partitionLog{Log: l}, nil
 		},
-		SyncTime: b.cfg.ZooKeeper.SyncTime,
-		Logger:   b.log, Metrics: metrics, Now: b.opts.Now,
+		Coordination: b.coordination,
+		SyncTime:     b.cfg.ZooKeeper.SyncTime,
+		Logger:       b.log, Metrics: metrics, Now: b.opts.Now,
 	})
 	if err != nil {
 		return nil, err
+	}
+	if b.members != nil {
+		b.members.disown.Store(groups)
 	}
 	b.onClose(groups.Stop)
 	return groups, nil

@@ -41,6 +41,7 @@ type members struct {
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 
+	disown   atomic.Pointer[actors.Groups] // what is to be given up when a session was lost
 	readable atomic.Bool
 	lost     prometheus.Counter
 
@@ -121,6 +122,11 @@ func (m *members) events(fail func(error)) cluster.MemberEvents {
 				m.log.Info("registry available again")
 			} else {
 				m.log.Warn("registry unavailable: messages go on, changes of membership and topics wait")
+			}
+		},
+		Rejoined: func() {
+			if groups := m.disown.Load(); groups != nil {
+				groups.Disown()
 			}
 		},
 		Failed: fail,
