@@ -438,6 +438,10 @@ func TestAMalformedHeaderBlockIsRefused(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer conn.Close()
+	// Nor does it wait for the inbox, which another connection subscribes to.
+	if err := r.asker.nc.Flush(); err != nil {
+		t.Fatal(err)
+	}
 	*r.asked++
 	header, token := "NATS/1.0\r\nno colon\r\n\r\n", fmt.Sprint(*r.asked)
 	_, err = fmt.Fprintf(conn, "CONNECT {\"headers\":true}\r\nHPUB metaq.put.t %s.%s %d %d\r\n%sx\r\n",
