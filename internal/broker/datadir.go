@@ -162,10 +162,11 @@ func (d *dataDirs) foreign(dir string, owner int) error {
 		dir, owner, d.home, owner)
 }
 
-// readStamp returns nil when there is no stamp, or one that cannot be read: then
-// the partitions' names have to do.
+// readStamp returns nil when there is no stamp, or one that cannot be read and is
+// set aside: then the partitions' names have to do.
 func (d *dataDirs) readStamp(dir string) (*stamp, error) {
-	f, err := d.fs.Open(d.fs.PathJoin(dir, stampName))
+	path := d.fs.PathJoin(dir, stampName)
+	f, err := d.fs.Open(path)
 	if vfs.IsNotExist(err) {
 		return nil, nil
 	}
@@ -178,7 +179,8 @@ func (d *dataDirs) readStamp(dir string) (*stamp, error) {
 	}
 	var s stamp
 	if json.Unmarshal(b, &s) != nil || s.Token == "" {
-		return nil, nil
+		_, err := vfs.SetAside(d.fs, path, "corrupt")
+		return nil, err
 	}
 	return &s, nil
 }
