@@ -30,7 +30,7 @@ type producerOptions struct {
 func WithLinger(d time.Duration) ProducerOption { return func(o *producerOptions) { o.linger = d } }
 
 // WithBatchBytes is the size at which a batch is full, in bytes before
-// compression. Default 256 KiB. A record that is larger goes alone. Small batches
+// compression. Default 1 MiB. A record that is larger goes alone. Small batches
 // cost throughput; large ones memory.
 func WithBatchBytes(n int) ProducerOption { return func(o *producerOptions) { o.batchBytes = n } }
 
@@ -68,7 +68,7 @@ func WithRefresh(d time.Duration) ProducerOption { return func(o *producerOption
 
 func newProducerOptions(opts []ProducerOption) (producerOptions, error) {
 	o := producerOptions{
-		batchBytes:      256 << 10,
+		batchBytes:      1 << 20,
 		bufferBytes:     32 << 20,
 		bufferRecords:   1_000_000,
 		deliveryTimeout: 2 * time.Minute,

@@ -27,7 +27,7 @@ var kafkaPom []byte
 const (
 	kafkaHeap  = "-Xmx1g"
 	kafkaJars  = ".cache/bench/kafka"
-	kafkaBatch = 256 << 10 // bytes, as our producer's; its own default of 16 KiB is slower
+	kafkaBatch = 256 << 10 // bytes; its own default of 16 KiB is slower, and more than 1 MiB does not fit its requests
 )
 
 // kafkaSystem is Apache Kafka, one node, driven by its own performance tools: those
