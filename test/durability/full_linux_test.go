@@ -10,7 +10,6 @@ import (
 	"testing"
 	"time"
 
-	"github.com/nats-io/nats.go"
 	"golang.org/x/sys/unix"
 
 	"metaq/protocol"
@@ -58,21 +57,25 @@ func TestDiskFull(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	nc, err := nats.Connect(b.URL)
-	if err != nil {
+	w := dial(ctx, t, b.URL)
+	var member protocol.GroupView
+	if err := w.askJSON("metaq.group.g.join", protocol.GroupJoin{Topics: []string{"t"}, SessionMs: 600_000}, &member); err != nil {
 		t.Fatal(err)
 	}
-	defer nc.Close()
+	commit := func(offset protocol.Offset) error {
+		var done protocol.GroupOffsets
+		return w.askJSON("metaq.group.g.commit", protocol.GroupCommit{
+			Member: member.Member, Generation: member.Generation,
+			Offsets: []protocol.GroupPosition{{Topic: "t", Partition: protocol.PartitionID{N: 1}, Offset: offset}},
+		}, &done)
+	}
 
 	l := newLedger()
 	payload := strings.Repeat("x", 10_000)
 	put := func(n int) error {
 		value := fmt.Sprintf("v %d %s", n, payload)
-		m, err := nc.RequestWithContext(ctx, "metaq.put.t", []byte(value))
-		if err != nil {
-			return err
-		}
-		ack, err := decodeAck(m.Data)
+		var ack protocol.PubAck
+		err := w.ask("metaq.put.t", []byte(value), &ack)
 		if err == nil {
 			l.ack(value, place{ack.Partition, ack.Offset})
 		}
@@ -98,10 +101,29 @@ func TestDiskFull(t *testing.T) {
 			t.Fatalf("read while the disk is full: %v", err)
 		}
 	}
-	// So does a restart.
+	// So do offset commits, more of them than a consumer makes in an hour.
+	const commits = 500
+	for i := range protocol.Offset(commits) {
+		if err := commit(i + 1); err != nil {
+			t.Fatalf("commit %d while the disk is full: %v", i, err)
+		}
+	}
+	// So does a restart, and what was committed is there.
 	b.Kill()
 	b.Start()
 	c = connect(t, b.URL)
+	w = dial(ctx, t, b.URL)
+	committed, err := c.Admin().GroupOffsets(ctx, "g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if n := len(committed); n != 2 || committed[1].Offset != commits {
+		t.Fatalf("%d was committed last, after a restart there is %v", commits, committed)
+	}
+	if err := commit(commits + 1); err != nil {
+		t.Fatalf("commit after a restart on a full disk: %v", err)
+	}
+	t.Logf("%d offsets were committed while the disk was full", commits+1)
 
 	// Topics can be made, since messages leave a little room.
 	create(t, c, "while-full", 1)
@@ -126,7 +148,7 @@ func TestDiskFull(t *testing.T) {
 	// Full again. Retention of another topic makes room, and all may write again.
 	large := strings.Repeat("y", 500_000)
 	for i := range 6 {
-		if _, err := nc.RequestWithContext(ctx, "metaq.put.short", []byte(large)); err != nil {
+		if _, err := w.put("short", "0-0", large); err != nil {
 			t.Fatalf("message %d: %v", i, err)
 		}
 	}
