@@ -16,7 +16,7 @@ export CGO_ENABLED ?= 0
 race: export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test unit race fuzz crash lint fmt golden docs bench ci micro services vet cross
+.PHONY: help build demo run test unit race interop fuzz crash lint fmt golden docs bench ci micro services vet cross
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -38,6 +38,10 @@ unit: ## tests that need no service and no network
 
 race: ## unit and integration tests with the race detector
 	go test -race -count=1 -timeout 8m $(PKG)
+
+interop: ## publish with the official clients of Go, JavaScript, Python and Java
+	@test/interop/install.sh
+	go test -count=1 -v ./test/interop
 
 fuzz: ## every fuzz target for FUZZTIME (default 10s) each
 	@scripts/fuzz.sh $(FUZZTIME)

@@ -8,3 +8,4 @@ if [ -f test/zk/install.sh ]; then
 else
 	echo "no service needed"
 fi
+bash test/interop/install.sh
