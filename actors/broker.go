@@ -101,7 +101,6 @@ func (b *broker) perform(ctx actor.Context, s brokerStep) {
 	case stepGateway, stepDrain, stepCloseGateway:
 		b.ask(ctx, s, b.gateway, gatewayStep{s, b.ctx})
 	case stepServing:
-		b.env.log.Info("broker is ready", "broker", b.env.home)
 		b.system.up()
 	case stepOver:
 		ctx.Stop(ctx.Self())
