@@ -284,3 +284,14 @@ func formatDuration(d time.Duration) string {
 	}
 	return text
 }
+
+// ParseSize reads a number of bytes as server.ini has it: 1048576, 1024*1024,
+// 512KiB, 1GiB, 64MB.
+func ParseSize(text string) (int64, error) { return parseInt(text, "bytes") }
+
+// ParseMillis reads a time as server.ini has it: a number of milliseconds, or a
+// duration such as 10s or 1h30m. It returns milliseconds.
+func ParseMillis(text string) (int64, error) {
+	d, err := parseDuration(text, "ms")
+	return d.Milliseconds(), err
+}
