@@ -1,0 +1,195 @@
+package client
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"metaq/protocol"
+)
+
+// redriveIdle is how long Redrive waits for the next dead letter that is known to
+// be there.
+const redriveIdle = 30 * time.Second
+
+// errRedriven keeps Redrive from the dead letters that came after it began: one
+// that fails again at once is not put back for ever.
+var errRedriven = errors.New("all that were there are put back")
+
+// Redrive puts the dead letters of a group in a topic back into the topic, in
+// order within each partition, without the headers that tell why they had failed.
+// It returns how many it put back, once all are stored that were there when it
+// began.
+//
+// What was put back is remembered as the offsets of the group that has the
+// dead-letter topic's name, so the next call begins after it. Like every consumer
+// it works at least once: after an error, letters since the last commit may be put
+// back twice. ErrConflict while another call works on the same letters, or within
+// a session after one has crashed.
+func (c *Client) Redrive(ctx context.Context, group, topic string) (int64, error) {
+	if err := errors.Join(checkGroup(group), checkTopic(topic)); err != nil {
+		return 0, err
+	}
+	r := &redrive{
+		topic: topic, from: DeadLetterTopic(topic, group), end: map[PartitionID]Offset{},
+		over: make(chan struct{}), news: make(chan struct{}, 1),
+	}
+	if err := r.look(ctx, c.Admin()); err != nil || r.left == 0 {
+		return 0, err
+	}
+	var err error
+	if r.producer, err = c.NewProducer(); err != nil {
+		return 0, err
+	}
+	consumer, err := c.NewConsumer(ctx, r.from, []string{r.from}, nil, WithBatchHandler(r.handle, 1000), WithClientName("redrive"),
+		WithRetries(math.MaxInt, time.Second, time.Second), OnFailure(StopConsumer), OnError(r.failed))
+	if err == nil {
+		err = r.wait(ctx, consumer)
+	}
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	defer cancel()
+	if consumer != nil {
+		err = errors.Join(err, consumer.Close(bounded))
+	}
+	err = errors.Join(err, r.producer.Close(bounded))
+	return r.done, err
+}
+
+type redrive struct {
+	topic, from string
+	producer    *Producer
+	end         map[PartitionID]Offset // of the letters to put back
+	over        chan struct{}          // closed when none is left, or none will be taken
+	once        sync.Once              // for over
+	news        chan struct{}          // has a token when one was put back
+
+	mu    sync.Mutex // guards what follows
+	left  int64
+	done  int64
+	cause error // the newest problem since one was put back
+}
+
+// look finds what there is to put back.
+func (r *redrive) look(ctx context.Context, a *Admin) error {
+	info, err := a.TopicInfo(ctx, r.from)
+	if errors.Is(err, ErrNoTopic) {
+		return nil // nothing has failed
+	}
+	if err != nil {
+		return err
+	}
+	known, err := a.GroupInfo(ctx, r.from)
+	switch {
+	case err == nil && len(known.Members) > 0:
+		return protocol.ErrConflict.With("the dead letters in %s are being put back; wait until that has ended", r.from)
+	case err != nil && !errors.Is(err, ErrNoGroup):
+		return err
+	}
+	at := map[PartitionID]Offset{}
+	for i := range known.Partitions {
+		if p := &known.Partitions[i]; p.Topic == r.from && p.Committed != nil {
+			at[p.Partition] = *p.Committed
+		}
+	}
+	for i := range info.Partitions {
+		p := &info.Partitions[i]
+		r.end[p.Partition] = p.EndOffset
+		r.left += max(0, int64(p.EndOffset-max(p.LogStart, at[p.Partition])))
+	}
+	return nil
+}
+
+// handle is a BatchHandler: it puts letters back and waits until they are stored.
+func (r *redrive) handle(ctx context.Context, recs []Record) error {
+	take := slices.IndexFunc(recs, func(rec Record) bool { return rec.Offset >= r.end[rec.Partition] })
+	if take < 0 {
+		take = len(recs)
+	}
+	errs := make([]error, take)
+	var work sync.WaitGroup
+	for i := range recs[:take] {
+		back := Record{Topic: r.topic, Key: recs[i].Key, Value: recs[i].Value, Headers: alive(recs[i].Headers)}
+		work.Add(1)
+		done := func(_ Result, err error) { errs[i] = err; work.Done() }
+		if err := r.producer.SendAsync(ctx, back, done); err != nil {
+			done(Result{}, err)
+		}
+	}
+	work.Wait()
+	// Those after the first failure come again, and may then be stored twice.
+	stored := slices.IndexFunc(errs, func(err error) bool { return err != nil })
+	if stored < 0 {
+		r.count(take)
+		if take == len(recs) {
+			return nil
+		}
+		return &BatchError{Index: take, Err: errRedriven}
+	}
+	r.count(stored)
+	r.failed(errs[stored])
+	if !retriable(errs[stored]) {
+		r.once.Do(func() { close(r.over) })
+	}
+	return &BatchError{Index: stored, Err: errs[stored]}
+}
+
+func (r *redrive) count(n int) {
+	if n == 0 {
+		return
+	}
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.done, r.left, r.cause = r.done+int64(n), r.left-int64(n), nil
+	if r.left == 0 {
+		r.once.Do(func() { close(r.over) })
+	}
+	select {
+	case r.news <- struct{}{}:
+	default:
+	}
+}
+
+// failed remembers a problem, which may pass.
+func (r *redrive) failed(err error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.cause = err
+}
+
+// wait returns when all is put back, or why not.
+func (r *redrive) wait(ctx context.Context, con *Consumer) error {
+	idle := time.NewTimer(redriveIdle)
+	defer idle.Stop()
+	for {
+		select {
+		case <-r.over:
+		case <-r.news:
+			idle.Reset(redriveIdle)
+			continue
+		case <-con.Done():
+			return con.Err()
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-idle.C:
+		}
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		if r.left == 0 {
+			return nil
+		}
+		if r.cause == nil {
+			r.cause = fmt.Errorf("no dead letter came for %v", redriveIdle)
+		}
+		return fmt.Errorf("%d of %d dead letters are put back: %w", r.done, r.done+r.left, r.cause)
+	}
+}
+
+// alive are the headers that a record had before it became a dead letter.
+func alive(all []Header) []Header {
+	return slices.DeleteFunc(slices.Clone(all), func(h Header) bool { return strings.HasPrefix(h.Name, "Metaq-Dead-") })
+}
