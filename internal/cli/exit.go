@@ -40,7 +40,7 @@ func Usagef(format string, args ...any) error {
 func ExitCode(err error) int {
 	var usage *UsageError
 	switch {
-	case err == nil:
+	case err == nil, errors.Is(err, ErrOutputClosed):
 		return ExitOK
 	case errors.As(err, &usage):
 		return ExitUsage
@@ -52,7 +52,7 @@ func ExitCode(err error) int {
 // Report writes err to w, "metaq: " before each of its lines, and returns the
 // exit code that tells it.
 func Report(w io.Writer, err error) int {
-	if err != nil && !errors.Is(err, ErrReported) {
+	if err != nil && !errors.Is(err, ErrReported) && !errors.Is(err, ErrOutputClosed) {
 		for line := range strings.Lines(err.Error()) {
 			// What cannot be written to stderr cannot be told anywhere.
 			_, _ = fmt.Fprintf(w, "metaq: %s\n", strings.TrimRight(line, "\r\n"))

@@ -17,6 +17,7 @@ func TestReport(t *testing.T) {
 		{"no error is done", nil, ExitOK, ""},
 		{"an error is a problem", errors.New("no such topic"), ExitProblem, "metaq: no such topic\n"},
 		{"wrapped wrong usage", fmt.Errorf("produce: %w", Usagef("bad key")), ExitUsage, "metaq: produce: bad key\n"},
+		{"a reader that has enough is no problem", fmt.Errorf("write: %w", ErrOutputClosed), ExitOK, ""},
 		{"every mistake on its line", errors.New("a.ini:1: x\na.ini:2: y"), ExitProblem, "metaq: a.ini:1: x\nmetaq: a.ini:2: y\n"},
 	} {
 		t.Run(c.name, func(t *testing.T) {

@@ -55,7 +55,7 @@ func (p *Progress) Done() {
 
 func isTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
-	if !ok {
+	if !ok || os.Getenv("TERM") == "dumb" { // which cannot rewrite a line
 		return false
 	}
 	info, err := f.Stat()

@@ -8,11 +8,25 @@ import (
 	"syscall"
 )
 
-// OnSignals returns a context that ends with the first SIGINT or SIGTERM; the
-// second one calls again, which is expected to end the process. stop gives the
+// SignalError is the cause of a context that a signal has ended.
+type SignalError struct{ Signal os.Signal }
+
+// Error names the signal as people do.
+func (e *SignalError) Error() string {
+	if e.Signal == syscall.SIGTERM {
+		return "SIGTERM"
+	}
+	return e.Signal.String()
+}
+
+// Unwrap returns context.Canceled, since that is what it also is.
+func (e *SignalError) Unwrap() error { return context.Canceled }
+
+// OnSignals returns a context that ends with the first SIGINT or SIGTERM, for the
+// cause of a *SignalError; the second one calls again, which is expected to end the process. stop gives the
 // signals back and returns when its goroutine has gone.
 func OnSignals(parent context.Context, again func()) (ctx context.Context, stop func()) {
-	ctx, cancel := context.WithCancel(parent)
+	ctx, cancel := context.WithCancelCause(parent)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
 	quit, done := make(chan struct{}), make(chan struct{})
@@ -20,8 +34,8 @@ func OnSignals(parent context.Context, again func()) (ctx context.Context, stop 
 		defer close(done)
 		for count := 0; ; count++ {
 			select {
-			case <-signals:
-				cancel()
+			case s := <-signals:
+				cancel(&SignalError{Signal: s})
 				if count > 0 {
 					again()
 				}
@@ -34,6 +48,6 @@ func OnSignals(parent context.Context, again func()) (ctx context.Context, stop 
 		signal.Stop(signals)
 		close(quit)
 		<-done
-		cancel()
+		cancel(nil)
 	})
 }

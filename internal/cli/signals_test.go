@@ -3,6 +3,8 @@
 package cli
 
 import (
+	"context"
+	"errors"
 	"os"
 	"syscall"
 	"testing"
@@ -27,6 +29,9 @@ func TestTheFirstSignalEndsTheContextAndTheSecondCallsAgain(t *testing.T) {
 	}
 	send(syscall.SIGTERM)
 	wait("first signal", ctx.Done())
+	if cause := context.Cause(ctx); cause.Error() != "SIGTERM" || !errors.Is(cause, context.Canceled) {
+		t.Errorf("the cause is %v", cause)
+	}
 	select {
 	case <-again:
 		t.Fatal("one signal counted as two")
