@@ -3,6 +3,7 @@
 
 BIN := bin/metaq
 PKG := ./...
+VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
 # Settings, for example: make fuzz FUZZTIME=1m, make crash SEEDS=100000, make bench
 # QUICK=1, make micro BENCH=Append
@@ -22,7 +23,7 @@ help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## build the one binary, bin/metaq
-	go build -trimpath -o $(BIN) ./cmd/metaq
+	go build -trimpath -ldflags "-X main.described=$(VERSION)" -o $(BIN) ./cmd/metaq
 
 demo: build ## send a whole book through a broker and prove that nothing was lost
 	$(BIN) demo

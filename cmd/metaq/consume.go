@@ -1,6 +1,7 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -15,6 +16,7 @@ import (
 type consumeFlags struct {
 	to        target
 	group     string
+	instance  string
 	from      string
 	partition string
 	o         pipe.ConsumeOptions
@@ -29,10 +31,16 @@ func newConsume() *cobra.Command {
 come; those of one partition are in order. It ends after --count messages, or
 when no new one came for --timeout; without either it goes on until a signal.
 
+With --group it is a member of that group: it shares the partitions with the
+other members, commits what it has printed, and the group goes on there next
+time; --from is for partitions in which the group has committed nothing. With
+--instance it may restart within 10s without moving anybody's partitions.
+
 With --json it prints an object a line: topic, partition, offset, time, key,
 headers, data, or data_base64 where the payload is not UTF-8.`,
 		Example: `  metaq consume greetings --count 1
   metaq consume clicks --from latest --timeout 1s
+  metaq consume orders --group billing --timeout 1s
   metaq consume clicks --from 2026-01-02T15:04:05Z --timeout 1s --json`,
 		Args: args("the name of a TOPIC"),
 		RunE: func(cmd *cobra.Command, args []string) error { return consume(cmd, args[0], &f) },
@@ -43,40 +51,41 @@ headers, data, or data_base64 where the payload is not UTF-8.`,
 	cmd.Flags().StringVar(&f.partition, "partition", "", "read this partition only, for example 0-3")
 	cmd.Flags().Int64Var(&f.o.Count, "count", 0, "end after so many messages")
 	cmd.Flags().DurationVar(&f.o.Timeout, "timeout", 0, "end when no new message came for so long")
-	cmd.Flags().StringVar(&f.group, "group", "", "not in this release: consumer groups come later")
+	cmd.Flags().StringVar(&f.group, "group", "", "be a member of this group, made at its first use")
+	cmd.Flags().StringVar(&f.instance, "instance", "", "`NAME` of this member across its restarts; one at a time")
 	return cmd
 }
 
-// options reads the flags into what the reader takes.
-func (f *consumeFlags) options(cmd *cobra.Command) ([]client.ReaderOption, error) {
+// check refuses flags that cannot be meant.
+func (f *consumeFlags) check(cmd *cobra.Command) error {
+	grouped := cmd.Flags().Changed("group")
 	switch {
-	case cmd.Flags().Changed("group"):
-		return nil, fmt.Errorf("--group %s: consumer groups come with a later release; leave --group out to read all partitions", f.group)
 	case cmd.Flags().Changed("count") && f.o.Count < 1:
-		return nil, fmt.Errorf("--count %d is not above 0; leave it out for no limit", f.o.Count)
+		return fmt.Errorf("--count %d is not above 0; leave it out for no limit", f.o.Count)
 	case cmd.Flags().Changed("timeout") && f.o.Timeout <= 0:
-		return nil, fmt.Errorf("--timeout %s is not above 0; leave it out for no limit", f.o.Timeout)
+		return fmt.Errorf("--timeout %s is not above 0; leave it out for no limit", f.o.Timeout)
+	case grouped && f.partition != "":
+		return fmt.Errorf("--partition %s: a group divides the partitions by itself; leave out --partition or --group", f.partition)
+	case !grouped && f.instance != "":
+		return fmt.Errorf("--instance %s is the name of a member of a group; add --group", f.instance)
+	case grouped:
+		return groupArg(f.group)
 	}
-	start, err := client.ParseStart(f.from)
-	if err != nil {
-		return nil, fmt.Errorf("--from: %w", err)
-	}
-	options := []client.ReaderOption{client.StartAt(start)}
-	partition, err := partitionFlag(f.partition)
-	if err != nil {
-		return nil, err
-	}
-	if partition != nil {
-		options = append(options, client.ReadPartitions(*partition))
-	}
-	return options, nil
+	return nil
 }
 
 func consume(cmd *cobra.Command, topic string, f *consumeFlags) error {
 	if err := topicArg(topic); err != nil {
 		return err
 	}
-	options, err := f.options(cmd)
+	if err := f.check(cmd); err != nil {
+		return cli.Usage(err)
+	}
+	from, err := client.ParseStart(f.from)
+	if err != nil {
+		return cli.Usagef("--from: %w", err)
+	}
+	partition, err := partitionFlag(f.partition)
 	if err != nil {
 		return cli.Usage(err)
 	}
@@ -85,6 +94,13 @@ func consume(cmd *cobra.Command, topic string, f *consumeFlags) error {
 		return err
 	}
 	defer c.Close()
+	if f.group != "" {
+		return consumeGroup(cmd, c, topic, from, f)
+	}
+	options := []client.ReaderOption{client.StartAt(from)}
+	if partition != nil {
+		options = append(options, client.ReadPartitions(*partition))
+	}
 	reader, err := c.NewReader(cmd.Context(), topic, options...)
 	if err != nil {
 		return adviseTopic(err)
@@ -92,6 +108,14 @@ func consume(cmd *cobra.Command, topic string, f *consumeFlags) error {
 	defer reader.Close()
 	start := time.Now()
 	n, err := pipe.Consume(cmd.Context(), reader, cmd.OutOrStdout(), f.o)
-	cmd.PrintErrf("printed %d messages in %s\n", n, cli.Short(time.Since(start)))
+	printed(cmd, n, start, err)
 	return cli.Advise(adviseTopic(err), client.ErrOutOfRange, "`metaq topic info %s` shows what each partition holds; name one with --partition", topic)
+}
+
+// printed says how many messages were printed, unless nobody knows how many the
+// reader of a closed pipe took.
+func printed(cmd *cobra.Command, n int64, start time.Time, err error) {
+	if !errors.Is(err, cli.ErrOutputClosed) {
+		cmd.PrintErrf("printed %d messages in %s\n", n, cli.Short(time.Since(start)))
+	}
 }

@@ -12,11 +12,12 @@ import (
 )
 
 func main() {
+	cli.KeepClosedPipes()
 	ctx, stop := cli.OnSignals(context.Background(), func() {
 		fmt.Fprintln(os.Stderr, "metaq: second signal: stopping at once")
 		os.Exit(cli.ExitProblem)
 	})
-	code := run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	code := run(ctx, os.Args[1:], os.Stdin, cli.Output{W: os.Stdout}, os.Stderr)
 	stop()
 	os.Exit(code)
 }

@@ -22,7 +22,7 @@ METAQ_SERVER names the broker that commands talk to (default nats://127.0.0.1:42
 		SilenceUsage:  true,
 	},
 		newBroker(), newPing(), newTopic(), newProduce(), newConsume(), newCluster(),
-		newLog(), newBench(), newConfig(), newDemo(), newVersion(), newCompletion(),
+		newGroup(), newLog(), newBench(), newConfig(), newDemo(), newVersion(), newCompletion(),
 	)
 	root.RunE = func(cmd *cobra.Command, _ []string) error { return cmd.Help() }
 	root.Args = func(cmd *cobra.Command, args []string) error {
@@ -93,7 +93,7 @@ Commands:{{range .Commands}}{{if or .IsAvailableCommand (eq .Name "help")}}
 {{- if .HasAvailableLocalFlags}}
 
 Flags:
-{{.LocalFlags.FlagUsages | trimTrailingWhitespaces}}{{end}}
+{{.LocalFlags.FlagUsagesWrapped 80 | trimTrailingWhitespaces}}{{end}}
 {{- if .HasExample}}
 
 Example:

@@ -6,9 +6,11 @@ import (
 	"flag"
 	"os"
 	"os/exec"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/rogpeppe/go-internal/testscript"
 
@@ -25,6 +27,7 @@ var update = flag.Bool("update", false, "rewrite the expected output in testdata
 //	crash                end it with kill -9
 //	freeport NAME        set NAME to a port that nobody listens on
 //	exits CODE COMMAND   run COMMAND, which must exit with CODE
+//	until REGEXP COMMAND run COMMAND again and again, until its stdout matches
 //	oneline              stderr of the last command is one line that begins with "metaq: "
 //	repeat FILE N TEXT [N TEXT]...   write N times TEXT, which may have escapes, to FILE
 //	swap FILE OLD NEW    replace OLD, which stands in FILE once, by NEW
@@ -43,7 +46,7 @@ func TestScripts(t *testing.T) {
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"broker": cmdBroker, "terminate": cmdTerminate, "crash": cmdCrash, "freeport": cmdFreeport,
-			"exits": cmdExits, "oneline": cmdOneLine, "repeat": cmdRepeat, "swap": cmdSwap, "send": cmdSend,
+			"exits": cmdExits, "until": cmdUntil, "oneline": cmdOneLine, "repeat": cmdRepeat, "swap": cmdSwap, "send": cmdSend,
 		},
 	})
 }
@@ -109,6 +112,25 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	}
 	if code != want {
 		ts.Fatalf("exit code %d, want %d", code, want)
+	}
+}
+
+func cmdUntil(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 2 {
+		ts.Fatalf("usage: until REGEXP COMMAND [ARGS]")
+	}
+	want, err := regexp.Compile("(?m)" + args[0])
+	ts.Check(err)
+	deadline := time.Now().Add(20 * time.Second)
+	for {
+		err := ts.Exec(args[1], args[2:]...)
+		if err == nil && want.MatchString(ts.ReadFile("stdout")) {
+			return
+		}
+		if time.Now().After(deadline) {
+			ts.Fatalf("stdout does not come to match %q; the last error is %v", args[0], err)
+		}
+		<-time.After(20 * time.Millisecond)
 	}
 }
 

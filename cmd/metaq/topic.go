@@ -20,13 +20,13 @@ func newTopic() *cobra.Command {
 func topicConfigFlags(flags *pflag.FlagSet) func() protocol.TopicConfig {
 	deletePolicy := flags.String("delete-policy", "", "what happens to old segments: `delete,AGE` or archive,AGE")
 	deleteWhen := flags.String("delete-when", "", "when old segments are looked for: a Quartz `CRON`, seconds first")
-	retention := flags.Int64("retention-bytes", 0, "most bytes that a partition keeps; 0 = no limit")
-	segment := flags.Int64("max-segment-size", 0, "bytes at which a new segment begins")
+	retention := sizeFlag(flags, "retention-bytes", "most bytes that a partition keeps, such as 10GiB; 0 = no limit")
+	segment := sizeFlag(flags, "max-segment-size", "bytes at which a new segment begins, such as 64MiB")
 	threshold := flags.Int("unflush-threshold", 0, "messages acknowledged before a sync; 0 = acknowledge after the sync")
-	interval := flags.Int64("unflush-interval", 0, "milliseconds until a sync when unflush-threshold is above 0")
+	interval := millisFlag(flags, "unflush-interval", "time until a sync when unflush-threshold is above 0, such as 10s")
 	publish := flags.Bool("accept-publish", true, "accept messages")
 	subscribe := flags.Bool("accept-subscribe", true, "serve readers")
-	window := flags.Int64("duplicate-window", 0, "milliseconds in which a repeated Nats-Msg-Id is recognised; 0 = not at all")
+	window := millisFlag(flags, "duplicate-window", "how long a repeated Nats-Msg-Id is recognised, such as 2m; 0 = not at all")
 	subjects := flags.StringSlice("subjects", nil, "`SUBJECTS` of existing publishers to listen to, such as orders.>,billing.*")
 	token := flags.Int("key-token", 0, "token of such a subject, from 1, that is the message's key; 0 = none")
 	return func() protocol.TopicConfig {

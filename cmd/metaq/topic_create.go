@@ -18,7 +18,7 @@ func newTopicCreate() *cobra.Command {
 		Use:   "create TOPIC",
 		Short: "create a topic",
 		Example: `  metaq topic create orders --partitions 4
-  metaq topic create audit --retention-bytes 1073741824
+  metaq topic create audit --retention-bytes 1GiB
   metaq topic create sales --subjects 'sales.>' --key-token 2`,
 		Args: args("the name of a TOPIC"),
 	}

@@ -3,7 +3,7 @@ package main
 import (
 	"fmt"
 	"runtime"
-	"runtime/debug"
+	"strings"
 
 	"github.com/spf13/cobra"
 
@@ -34,15 +34,21 @@ func newVersion() *cobra.Command {
 	return cmd
 }
 
-// version tells which source the binary was built from: the module's version, or
-// the commit and whether files were changed since.
+// release is the version that the source will be, or is, released as.
+const release = "0.1.0-dev"
+
+// described is what `git describe --tags --always --dirty` says of the source;
+// `make build` sets it.
+var described string
+
+// version is the release, and in a build of `make` the commit that it was built
+// from, unless that has a tag.
 func version() string {
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return "unknown"
+	if tag, ok := strings.CutPrefix(described, "v"); ok {
+		return tag
 	}
-	if v := info.Main.Version; v != "" {
-		return v
+	if described != "" {
+		return release + "+" + described
 	}
-	return "devel"
+	return release
 }

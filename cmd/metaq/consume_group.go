@@ -1,0 +1,103 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/spf13/cobra"
+
+	"metaq/client"
+	"metaq/internal/cli"
+	"metaq/internal/pipe"
+	"metaq/protocol"
+)
+
+// consumeGroup prints what a member of a group is given.
+func consumeGroup(cmd *cobra.Command, c *client.Client, topic string, from client.Start, f *consumeFlags) error {
+	if _, err := c.Admin().TopicInfo(cmd.Context(), topic); errors.Is(err, client.ErrNoTopic) {
+		cmd.PrintErrf("metaq: topic %s does not exist yet; waiting for its first message\n", topic)
+	}
+	ctx, end := context.WithCancel(cmd.Context())
+	defer end()
+	w := &groupWatch{end: end, remark: func(err error) { cmd.PrintErrf("metaq: %v\n", err) }}
+	start := time.Now()
+	n, err := pipe.ConsumeGroup(ctx, func(handle client.BatchHandler) (pipe.Member, error) {
+		start = time.Now() // the waiting to be taken in is not counted
+		options := []client.ConsumerOption{
+			client.ConsumeFrom(from), client.WithBatchHandler(handle, 1000), client.WithClientName(clientName()),
+			client.WithRetries(0, time.Second, time.Second), client.OnFailure(client.StopConsumer),
+			client.OnError(w.problem), client.OnPartitions(w.assigned, func([]protocol.TopicPartition) {}),
+		}
+		if f.instance != "" {
+			options = append(options, client.WithInstance(f.instance))
+		}
+		return c.NewConsumer(ctx, f.group, []string{topic}, nil, options...)
+	}, cmd.OutOrStdout(), f.o)
+	err = errors.Join(w.final(), err)
+	printed(cmd, n, start, err)
+	if n == 0 && err == nil && f.o.Timeout > 0 && !w.worked() {
+		cmd.PrintErrf("no partition was free: other members have them, or had them within their session; see `metaq group info %s`\n", f.group)
+	}
+	return cli.Advise(err, client.ErrOutOfRange, "`metaq group info %s` shows where the group is, `metaq group reset %s --topic %s --to earliest` moves it",
+		f.group, f.group, topic)
+}
+
+// groupWatch hears what a consumer's calls do not return. Its methods may be
+// called from any goroutine.
+type groupWatch struct {
+	end    func() // the consumer
+	remark func(error)
+
+	mu    sync.Mutex // guards what follows
+	fatal error      // the first problem that does not pass by itself
+	had   bool       // a partition
+}
+
+// problem ends the consumer when a partition stands still until somebody acts:
+// else nobody would notice. Whatever passes by itself is told.
+func (w *groupWatch) problem(err error) {
+	if !errors.Is(err, client.ErrOutOfRange) && !errors.Is(err, client.ErrCorrupt) {
+		w.remark(err)
+		return
+	}
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.fatal == nil {
+		w.fatal = err
+	}
+	w.end()
+}
+
+func (w *groupWatch) assigned([]protocol.TopicPartition) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.had = true
+}
+
+// final is the problem that ended the consumer, or nil.
+func (w *groupWatch) final() error {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.fatal
+}
+
+// worked says whether there was ever a partition to work on.
+func (w *groupWatch) worked() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.had
+}
+
+// clientName tells people where a member runs.
+func clientName() string {
+	host, err := os.Hostname()
+	if err != nil {
+		host = "unknown host"
+	}
+	name := fmt.Sprintf("metaq, process %d on %s", os.Getpid(), host)
+	return name[:min(len(name), protocol.MaxNameLen)]
+}
