@@ -78,6 +78,9 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		"retention_bytes is -1":                   {RetentionBytes: ptr(int64(-1))},
 		"max_segment_size is 4095":                {MaxSegmentSize: ptr(int64(4095))},
 		"unflush_interval is 0":                   {UnflushInterval: ptr(int64(0))},
+		"duplicate_window is -1":                  {DuplicateWindow: ptr(int64(-1))},
+		"key_token is 65":                         {KeyToken: ptr(65)},
+		`subject "metaq.>"`:                       {Subjects: ptr([]string{"metaq.>"})},
 		"unflush_interval is 9223372036854775807": {UnflushInterval: ptr(int64(1<<63 - 1))},
 	} {
 		_, err := resolve(config(t, nil), time.UTC, "t", c)

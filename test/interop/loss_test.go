@@ -171,6 +171,43 @@ func TestEachMessageOnceThroughABadNetwork(t *testing.T) {
 	}
 }
 
+// The broker is killed while publishers with ids wait for answers: each message is
+// there once.
+func TestEachMessageOnceThroughKills(t *testing.T) {
+	const publishers, each, kills = 4, 150, 3
+	b := process.Start(t, nil)
+	create(t, connect(t, b.URL), "jetstream", 4, "")
+	var work sync.WaitGroup
+	for p := range publishers {
+		work.Go(func() { modern(t, b.URL, p, each) })
+	}
+	for k := range kills {
+		nc := connect(t, b.URL)
+		for at := time.Now(); ; {
+			if n := len(values(t, nc, "jetstream")); n >= (k+1)*publishers*each/(kills+1) {
+				break
+			} else if time.Since(at) > patience {
+				t.Fatalf("only %d messages are stored", n)
+			}
+		}
+		b.Kill()
+		b.Start()
+	}
+	work.Wait()
+	seen := map[string]int{}
+	for _, v := range values(t, connect(t, b.URL), "jetstream") {
+		seen[v]++
+	}
+	if len(seen) != publishers*each {
+		t.Errorf("%d messages are stored, want %d", len(seen), publishers*each)
+	}
+	for v, n := range seen {
+		if n != 1 {
+			t.Errorf("message %s is stored %d times", v, n)
+		}
+	}
+}
+
 func native(t *testing.T, url string, p, each int) {
 	ctx := t.Context()
 	c, err := client.Connect(ctx, client.WithServers(url))
