@@ -98,7 +98,11 @@ func (d *dataDirs) open(dir string) error {
 		return dirError(dir, err)
 	}
 	lock, err := d.fs.Lock(d.fs.PathJoin(dir, lockName))
-	if err != nil {
+	switch {
+	case err == nil:
+	case !vfs.IsHeld(err):
+		return dirError(dir, err)
+	default:
 		return fmt.Errorf("data directory %s is in use by another broker (%w): stop that one, or choose another directory with --data or dataPath=", dir, err)
 	}
 	d.locks = append(d.locks, lock)

@@ -124,3 +124,26 @@ func TestATokenOutlivesRestarts(t *testing.T) {
 		t.Errorf("tokens %q", tokens)
 	}
 }
+
+func TestALockThatCannotBeOpenedIsNotAnotherBroker(t *testing.T) {
+	dir := t.TempDir()
+	cfg, lock := config(t, map[string]string{"data": dir}), vfs.Default.PathJoin(dir, lockName)
+	if err := vfs.MakeDir(vfs.Default, lock); err != nil {
+		t.Fatal(err)
+	}
+	_, err := openDataDirs(vfs.Default, cfg)
+	if err == nil || strings.Contains(err.Error(), "another broker") || !strings.Contains(err.Error(), "cannot use data directory "+dir) {
+		t.Errorf("a lock that is a directory: %v", err)
+	}
+	if err := vfs.Default.Remove(lock); err != nil {
+		t.Fatal(err)
+	}
+	d, err := openDataDirs(vfs.Default, cfg)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	if _, err = openDataDirs(vfs.Default, cfg); err == nil || !strings.Contains(err.Error(), "in use by another broker") {
+		t.Errorf("a lock that is held: %v", err)
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"syscall"
 
 	pebble "github.com/cockroachdb/pebble/v2/vfs"
 )
@@ -58,6 +59,16 @@ func OpenReadWrite(fsys FS, path string) (File, error) {
 
 // IsNotExist says whether err means that a file or directory is not there.
 func IsNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
+
+// IsHeld says whether err, of FS.Lock, means that somebody holds the lock; if not,
+// its file cannot be opened.
+func IsHeld(err error) bool {
+	var open *fs.PathError // of the systems that open and lock in two steps
+	if err == nil || errors.Is(err, fs.ErrPermission) {
+		return false
+	}
+	return !errors.As(err, &open) || errors.Is(err, syscall.EAGAIN)
+}
 
 // SyncDir makes the names in dir durable: creations, renames and removals.
 func SyncDir(fsys FS, dir string) error {
