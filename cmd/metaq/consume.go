@@ -29,7 +29,8 @@ func newConsume() *cobra.Command {
 		Short: "print the messages of a topic",
 		Long: `Prints the payload of each message and a newline, from all partitions as they
 come; those of one partition are in order. It ends after --count messages, or
-when no new one came for --timeout; without either it goes on until a signal.
+when no new one came for --timeout; without either it goes on until a signal. The
+exit code is 1 when a partition could not be read by then.
 
 With --group it is a member of that group: it shares the partitions with the
 other members, commits what it has printed, and the group goes on there next
@@ -109,6 +110,9 @@ func consume(cmd *cobra.Command, topic string, f *consumeFlags) error {
 	start := time.Now()
 	n, err := pipe.Consume(cmd.Context(), reader, cmd.OutOrStdout(), f.o)
 	printed(cmd, n, start, err)
+	if err == nil && cmd.Context().Err() == nil && (f.o.Count == 0 || n < f.o.Count) {
+		err = unread(topic, reader.Positions())
+	}
 	return cli.Advise(adviseTopic(err), client.ErrOutOfRange, "`metaq topic info %s` shows what each partition holds; name one with --partition", topic)
 }
 
@@ -118,4 +122,16 @@ func printed(cmd *cobra.Command, n int64, start time.Time, err error) {
 	if !errors.Is(err, cli.ErrOutputClosed) {
 		cmd.PrintErrf("printed %d messages in %s\n", n, cli.Short(time.Since(start)))
 	}
+}
+
+// unread returns why partitions could not be read just now, or nil. Without it a
+// partition that does not serve would look like one that has no more messages.
+func unread(topic string, positions []client.Position) error {
+	var errs []error
+	for _, p := range positions {
+		if p.Err != nil {
+			errs = append(errs, fmt.Errorf("%s %s was not read to its end: %w", topic, p.Partition, p.Err))
+		}
+	}
+	return errors.Join(errs...)
 }
