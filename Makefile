@@ -17,7 +17,7 @@ export CGO_ENABLED ?= 0
 race: export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo run test unit race interop fuzz crash lint fmt golden docs bench ci micro services vet cross
+.PHONY: help build demo tutorial run test unit race interop fuzz crash lint fmt golden docs bench ci micro services vet cross
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -27,6 +27,9 @@ build: ## build the one binary, bin/metaq
 
 demo: build ## send a whole book through a broker and prove that nothing was lost
 	$(BIN) demo
+
+tutorial: build services ## MetaQ's tutorial: three ZooKeeper servers, two brokers, one server killed
+	go run ./test/tutorial
 
 run: build ## start a broker to play with, in a fresh ./metaq-data
 	@scripts/run.sh $(BIN)

@@ -5,11 +5,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"os"
+	"strings"
 
 	"github.com/spf13/cobra"
 
 	"metaq/client"
+	"metaq/client/discovery"
 	"metaq/configs"
 	"metaq/internal/cli"
 	"metaq/protocol"
@@ -17,13 +20,17 @@ import (
 
 // target is the broker that a command talks to.
 type target struct {
-	server string
-	config string
+	server    string
+	zookeeper string
+	config    string
+	remarks   func() io.Writer // where progress goes
 }
 
 // targetFlags adds --server and --config to a command that talks to a broker.
 func targetFlags(cmd *cobra.Command, t *target) {
 	cmd.Flags().StringVar(&t.server, "server", "", "the broker's `URL`, several with commas between (default METAQ_SERVER, else "+configs.DefaultServer+")")
+	cmd.Flags().StringVar(&t.zookeeper, "zookeeper", "", "find the brokers through any of these ZooKeeper servers, `HOST:PORT,...` (default METAQ_ZOOKEEPER)")
+	t.remarks = cmd.ErrOrStderr
 	cmd.Flags().StringVar(&t.config, "config", "", "read a client's metaq.ini from `FILE` (default METAQ_CONFIG)")
 }
 
@@ -34,16 +41,34 @@ func (t *target) connect(ctx context.Context, opts ...client.Option) (*client.Cl
 	if t.server != "" {
 		flags["server"] = t.server
 	}
+	if t.zookeeper != "" {
+		flags["zookeeper"] = t.zookeeper
+	}
 	path := cmp.Or(t.config, os.Getenv("METAQ_CONFIG"))
 	c, err := configs.LoadClient(configs.LoadOptions{Path: path, Env: os.Environ(), Flags: flags})
 	if err != nil {
 		return nil, err
 	}
+	entrance := client.WithServers(c.Server...)
 	if len(c.ZooKeeper) > 0 {
-		return nil, fmt.Errorf("finding brokers through ZooKeeper (%s) comes with a later release; name one with --server nats://host:port", c.ZooKeeper[0])
+		find, err := discovery.Resolver(discovery.Options{
+			Connect: strings.Join(c.ZooKeeper, ","), Root: c.ZkRoot, Found: t.found,
+		})
+		if err != nil {
+			return nil, err
+		}
+		entrance = client.WithResolver(find)
 	}
-	opts = append([]client.Option{client.WithServers(c.Server...), client.WithPrefix(c.Prefix)}, opts...)
+	opts = append([]client.Option{entrance, client.WithPrefix(c.Prefix)}, opts...)
 	return client.Connect(ctx, opts...)
+}
+
+// found says which ZooKeeper server has answered.
+func (t *target) found(server string, urls []string) {
+	if t.remarks != nil {
+		// What cannot be said does not matter to the command.
+		_, _ = fmt.Fprintf(t.remarks(), "ZooKeeper %s answered: brokers at %s\n", server, strings.Join(urls, ", "))
+	}
 }
 
 // withAdmin connects and calls work with the administration calls.

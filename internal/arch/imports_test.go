@@ -24,6 +24,7 @@ var allowed = map[string][]string{
 	"transport/resolver":   {"actors", "protocol"},
 	"actors":               {"protocol"}, // it declares the interfaces that it needs
 	"client":               {"protocol"},
+	"client/discovery":     {"client", "cluster"}, // read-only; apart from client, so that client needs no ZooKeeper
 	"internal/broker": {
 		"actors", "cluster", "configs", "internal/vfs", "persistence", "protocol", "transport", "transport/resolver",
 	},
@@ -33,7 +34,7 @@ var allowed = map[string][]string{
 	"internal/pipe":  {"client", "internal/cli", "internal/lines", "protocol"},
 	"internal/demo":  {"client", "configs", "internal/broker", "internal/cli", "internal/lines", "protocol"},
 	"cmd/metaq": {
-		"client", "configs", "internal/bench", "internal/broker", "internal/cli", "internal/demo", "internal/lines", "internal/pipe", "internal/vfs",
+		"client", "client/discovery", "configs", "internal/bench", "internal/broker", "internal/cli", "internal/demo", "internal/lines", "internal/pipe", "internal/vfs",
 		"persistence", "protocol",
 	},
 }

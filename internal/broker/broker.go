@@ -170,6 +170,7 @@ func (b *Broker) registry(dirs *dataDirs) (*registry, func() error, error) {
 					Host: b.host(), ServerPort: b.cfg.System.ServerPort, Started: info.Started,
 				},
 				Events: events,
+				Audit:  min(cluster.DefaultAudit, b.cfg.ZooKeeper.SessionTimeout),
 			})
 		},
 		prepared: func(ctx context.Context, m *cluster.Member) error { return b.prepare(ctx, dirs, m, witness, rebuild) },
@@ -278,7 +279,8 @@ func (b *Broker) startNATS() (transport.Dial, error) {
 		MaxPayload: n.MaxPayload, MaxConnections: n.MaxConnections, Logger: b.log,
 	}
 	if b.members != nil {
-		o.Cluster = &transport.ClusterOptions{Name: b.clusterName(), Advertise: b.host(), Port: n.ClusterPort}
+		o.Cluster = &transport.ClusterOptions{Name: b.clusterName(), Advertise: b.host(), Port: n.ClusterPort,
+			Silence: min(b.cfg.ZooKeeper.SessionTimeout/2, maxSilence)}
 	}
 	server, err := transport.StartServer(o)
 	if err != nil {
@@ -293,6 +295,9 @@ func (b *Broker) startNATS() (transport.Dial, error) {
 	b.url = "nats://" + net.JoinHostPort(b.host(), port)
 	return server.Connect, nil
 }
+
+// maxSilence bounds how long a frozen broker's NATS server is waited for.
+const maxSilence = 6 * time.Second
 
 // host is where others reach this machine.
 func (b *Broker) host() string {

@@ -115,21 +115,28 @@ func newMembers(home int, witness *cluster.Witness, log *slog.Logger, metrics pr
 func (m *members) events(fail func(error)) cluster.MemberEvents {
 	return cluster.MemberEvents{
 		Changed: m.shown.put,
-		Lost:    func(error) { m.lost.Inc() },
-		Readable: func(readable bool) {
-			m.readable.Store(readable)
-			if readable {
-				m.log.Info("registry available again")
-			} else {
-				m.log.Warn("registry unavailable: messages go on, changes of membership and topics wait")
-			}
+		Lost: func(error) {
+			m.lost.Inc()
+			m.reads(false)
 		},
+		Readable: m.reads,
 		Rejoined: func() {
+			m.reads(true)
 			if groups := m.disown.Load(); groups != nil {
 				groups.Disown()
 			}
 		},
 		Failed: fail,
+	}
+}
+
+// reads notes whether the registry answers.
+func (m *members) reads(does bool) {
+	switch was := m.readable.Swap(does); {
+	case does && !was:
+		m.log.Info("registry available again")
+	case !does && was:
+		m.log.Warn("registry unavailable: messages go on, changes of membership and topics wait")
 	}
 }
 

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"metaq/actors"
 	"metaq/cluster"
@@ -63,14 +64,26 @@ func (r *registry) Leave(ctx context.Context) error {
 	if m == nil {
 		return nil
 	}
+	ctx, cancel := context.WithTimeout(ctx, leaveTimeout)
+	defer cancel()
 	err := m.Leave(ctx)
 	if r.local && vfs.IsDiskFull(err) {
 		return nil // nobody else reads a local registry, and what is ephemeral in it ends with us
 	}
-	if err != nil {
+	if err != nil && (r.local || !gone(err)) {
 		return fmt.Errorf("leave the registry: %w", err)
 	}
 	return nil
+}
+
+// leaveTimeout bounds how long a broker that stops waits for a registry that may not
+// be there.
+const leaveTimeout = 5 * time.Second
+
+// gone says that the registration goes with its session, if it has not gone already.
+func gone(err error) bool {
+	return errors.Is(err, cluster.ErrSessionLost) || errors.Is(err, cluster.ErrUnavailable) ||
+		errors.Is(err, cluster.ErrUnknownOutcome) || errors.Is(err, cluster.ErrFenced)
 }
 
 // Where implements actors.Registry.

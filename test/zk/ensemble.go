@@ -62,11 +62,29 @@ func Start(t testing.TB, n int) *Ensemble {
 
 // New starts n servers with their files in dir. It does not wait until they serve.
 func New(dir string, n int) (*Ensemble, error) {
-	classPath, err := findClassPath()
+	ports, err := freePorts(3 * n)
 	if err != nil {
 		return nil, err
 	}
-	ports, err := freePorts(3 * n)
+	return start(dir, n, ports)
+}
+
+// NewAt is New with servers whose clients' ports are these.
+func NewAt(dir string, clients ...int) (*Ensemble, error) {
+	ports, err := freePorts(3 * len(clients))
+	if err != nil {
+		return nil, err
+	}
+	for i, port := range clients {
+		ports[3*i] = port
+	}
+	return start(dir, len(clients), ports)
+}
+
+// start starts n servers, each with three of the ports: for clients, for the other
+// servers, and for elections.
+func start(dir string, n int, ports []int) (*Ensemble, error) {
+	classPath, err := findClassPath()
 	if err != nil {
 		return nil, err
 	}
