@@ -23,7 +23,8 @@ help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
 
 build: ## build the one binary, bin/metaq
-	go build -trimpath -ldflags "-X main.described=$(VERSION)" -o $(BIN) ./cmd/metaq
+	@echo building $(BIN)
+	@go build -trimpath -ldflags "-X main.described=$(VERSION)" -o $(BIN) ./cmd/metaq
 
 demo: build ## send a whole book through a broker and prove that nothing was lost
 	$(BIN) demo

@@ -76,6 +76,20 @@ func TestDocumentsNameRealFiles(t *testing.T) {
 	}
 }
 
+// The list of documents has all of them, so that each is found.
+func TestDocumentsAreListed(t *testing.T) {
+	list := read(t, "docs/README.md")
+	for _, doc := range documents(t) {
+		name, inside := strings.CutPrefix(doc, "docs/")
+		if dir, _, nested := strings.Cut(name, "/"); nested {
+			name = dir + "/README.md" // which lists those beside it
+		}
+		if inside && name != "README.md" && !strings.Contains(list, "]("+name+")") {
+			t.Errorf("docs/README.md does not list %s", doc)
+		}
+	}
+}
+
 func TestDocumentsNameRealIdentifiers(t *testing.T) {
 	known := map[string]map[string]bool{} // package's base name -> "Name" and "Name.Member"
 	for _, s := range sources(t) {
