@@ -254,3 +254,42 @@ func TestTopicsListenToExistingSubjects(t *testing.T) {
 		t.Errorf("stored are %v", got)
 	}
 }
+
+// A leader that is away for less than the half second for which the libraries try
+// again by themselves is not noticed by a publisher.
+func TestALeaderThatIsAwayForAMomentIsNotNoticed(t *testing.T) {
+	const libraries = 400 * time.Millisecond // two retries, 250 ms apart, less a margin
+	server := process.Start(t, map[string]string{"nats-prefix": "other"})
+	b := process.Start(t, map[string]string{"nats-url": server.URL})
+	nc := connect(t, server.URL)
+	create(t, nc, "t", 1, "")
+	js, err := jetstream.New(nc)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 10 {
+		b.Kill()
+		for { // until the NATS server knows
+			if _, err := nc.Request("metaq.offsets.t.0-0", nil, patience); err != nil {
+				break
+			}
+		}
+		away := time.Now()
+		answer := make(chan error, 1)
+		go func() {
+			_, err := js.Publish(t.Context(), "metaq.put.t", []byte("x"))
+			answer <- err
+		}()
+		b.Start()
+		took := time.Since(away)
+		err := <-answer
+		if err == nil {
+			return
+		}
+		if took < libraries {
+			t.Fatalf("the leader was away for %v: %v", took, err)
+		}
+		t.Logf("round %d: the leader was away for %v, too long to tell", round, took)
+	}
+	t.Fatal("this machine never starts a broker in time")
+}
