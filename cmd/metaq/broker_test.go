@@ -87,7 +87,6 @@ func TestConsumeEndsWithTheReaderOfItsOutput(t *testing.T) {
 		if err := stdout.Close(); err != nil {
 			t.Fatal(err)
 		}
-		produce()
 		if err := consume.Wait(); err != nil || remarks.String() != "" {
 			t.Errorf("%v: consume ended with %v\n%s", flags, err, remarks.String())
 		}

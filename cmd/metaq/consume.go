@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"time"
@@ -95,8 +96,15 @@ func consume(cmd *cobra.Command, topic string, f *consumeFlags) error {
 		return err
 	}
 	defer c.Close()
+	ctx, stop := cli.UntilClosed(cmd.Context(), cmd.OutOrStdout())
+	defer stop()
+	cmd.SetContext(ctx)
 	if f.group != "" {
-		return consumeGroup(cmd, c, topic, from, f)
+		err := consumeGroup(cmd, c, topic, from, f)
+		if errors.Is(err, context.Canceled) && errors.Is(context.Cause(ctx), cli.ErrOutputClosed) {
+			return cli.ErrOutputClosed // before the group had taken it in
+		}
+		return err
 	}
 	options := []client.ReaderOption{client.StartAt(from)}
 	if partition != nil {
@@ -119,7 +127,7 @@ func consume(cmd *cobra.Command, topic string, f *consumeFlags) error {
 // printed says how many messages were printed, unless nobody knows how many the
 // reader of a closed pipe took.
 func printed(cmd *cobra.Command, n int64, start time.Time, err error) {
-	if !errors.Is(err, cli.ErrOutputClosed) {
+	if !errors.Is(err, cli.ErrOutputClosed) && !errors.Is(context.Cause(cmd.Context()), cli.ErrOutputClosed) {
 		cmd.PrintErrf("printed %d messages in %s\n", n, cli.Short(time.Since(start)))
 	}
 }

@@ -3,7 +3,8 @@
 // reading of argument values.
 //
 // It decides nothing about messages and talks to no broker. It starts no
-// goroutine but one in OnSignals, which ends with the function that it returns.
+// goroutine but one in OnSignals and one in UntilClosed, which end with the
+// function that those return.
 //
 // Start at Report (exit.go), then Table (table.go).
 package cli

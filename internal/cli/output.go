@@ -1,9 +1,11 @@
 package cli
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 )
 
 // ErrOutputClosed says that whoever read the output wants no more of it, as in
@@ -21,4 +23,21 @@ func (o Output) Write(p []byte) (int, error) {
 		err = fmt.Errorf("%w: %w", ErrOutputClosed, err)
 	}
 	return n, err
+}
+
+// UntilClosed returns a context that also ends, for the cause ErrOutputClosed, when
+// w is an Output to a pipe whose reader has gone, while nothing is written, too.
+// The caller calls stop.
+func UntilClosed(parent context.Context, w io.Writer) (ctx context.Context, stop func()) {
+	ctx, cancel := context.WithCancelCause(parent)
+	unwatch := func() {}
+	if o, ok := w.(Output); ok {
+		if f, ok := o.W.(*os.File); ok {
+			unwatch = watchOutput(f, func() { cancel(ErrOutputClosed) })
+		}
+	}
+	return ctx, func() {
+		unwatch()
+		cancel(nil)
+	}
 }
