@@ -87,7 +87,11 @@ func TestBadInput(t *testing.T) {
 		})
 	}
 	for _, header := range []string{
-		"Nats-Rollup", "Nats-TTL", "Nats-Incr", "Nats-Batch-Id", "Nats-Schedule", "Nats-Msg-Id", "Nats-Expected-Stream", "Nats-Expected-Last-Sequence",
+		"Nats-Rollup", "Nats-TTL", "Nats-Marker-Reason", "Nats-Incr", "Nats-Counter-Sources", "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit",
+		"Nats-Schedule", "Nats-Schedule-TTL", "Nats-Schedule-Target", "Nats-Schedule-Source", "Nats-Schedule-Rollup", "Nats-Schedule-Time-Zone",
+		"Nats-Schedule-Next", "Nats-Scheduler", "Nats-Stream-Source", "Nats-Expected-Last-Subject-Sequence", "Nats-Expected-Last-Subject-Sequence-Subject",
+		// These want one partition, and the topic has two.
+		"Nats-Expected-Stream", "Nats-Expected-Last-Sequence", "Nats-Expected-Last-Msg-Id",
 	} {
 		if answer := b.ask("metaq.put.t", nats.Header{header: {"1"}}, []byte("x")); !strings.Contains(string(answer), header) {
 			t.Errorf("%s: %s", header, answer)

@@ -2,6 +2,7 @@ package interop
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -237,7 +238,7 @@ func TestTopicsListenToExistingSubjects(t *testing.T) {
 	// A topic that listens no more leaves its subjects, and another one may have them.
 	var info protocol.TopicInfo
 	ask(t, nc, "metaq.admin.topic.set", `{"topic":"sales","config":{"subjects":[]}}`, &info)
-	if _, err := nc.Request("sales.eu", nil, patience); err != nats.ErrNoResponders {
+	if _, err := nc.Request("sales.eu", nil, patience); !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("after the topic has left its subjects: %v", err)
 	}
 	ask(t, nc, "metaq.admin.topic.set", `{"topic":"other","config":{"subjects":["billing.>"]}}`, &info)
