@@ -33,8 +33,9 @@ func newBroker() *cobra.Command {
 and exit with 0; a second signal ends it at once with 1.
 
 Without -f it is broker 0 with an embedded NATS server on 127.0.0.1:4222 and a
-registry of its own, its data in ./metaq-data; a topic is made when it is first
-used. Flags override METAQ_* variables, which override the file. Logs go to stderr.`,
+registry of its own, its data in ./metaq-data; a topic is made when it is
+first used. Flags override METAQ_* variables, which override the file. Logs go
+to stderr.`,
 		Example: `  metaq broker
   metaq broker -f server.ini --data ./metaq-data --log-format json`,
 		Args: args(),

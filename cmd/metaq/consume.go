@@ -30,13 +30,14 @@ func newConsume() *cobra.Command {
 		Short: "print the messages of a topic",
 		Long: `Prints the payload of each message and a newline, from all partitions as they
 come; those of one partition are in order. It ends after --count messages, or
-when no new one came for --timeout; without either it goes on until a signal. The
-exit code is 1 when a partition could not be read by then.
+when no new one came for --timeout; without either it goes on until a signal.
+The exit code is 1 when a partition could not be read by then.
 
 With --group it is a member of that group: it shares the partitions with the
 other members, commits what it has printed, and the group goes on there next
 time; --from is for partitions in which the group has committed nothing. With
---instance it may restart within 10s without moving anybody's partitions.
+--instance it may crash and be back within 10s without moving anybody's
+partitions. A signal makes it commit and leave.
 
 With --json it prints an object a line: topic, partition, offset, time, key,
 headers, data, or data_base64 where the payload is not UTF-8.`,

@@ -20,11 +20,12 @@ func newDemo() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "demo",
 		Short: "send a whole book through a broker and prove that nothing was lost",
-		Long: `Starts a broker of its own on a free port, publishes every line of a book, or of
---file, keyed by its first word, into a topic of several partitions, reads all of
-it back, and proves that each line came back once, unchanged, and in order within
-its key. With --kill the broker is killed in the middle (kill -9) and started
-again. The exit code is 1 when the proof fails. Nothing is left behind.`,
+		Long: `Starts a broker of its own on a free port, publishes every line of a book, or
+of --file, keyed by its first word, into a topic of several partitions, reads
+all of it back, and proves that each line came back once, unchanged, and in
+order within its key. With --kill the broker is killed in the middle (kill -9)
+and started again. The exit code is 1 when the proof fails. Nothing is left
+behind.`,
 		Example: `  metaq demo
   metaq demo --file book.txt --kill`,
 		Args: args(),

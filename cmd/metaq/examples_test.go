@@ -71,6 +71,11 @@ func allExamples(t *testing.T) []helpExample {
 		if c.Example == "" || !strings.HasSuffix(help.String(), "\nExample:\n"+c.Example+"\n") {
 			t.Errorf("the help of `%s` does not end with an example:\n%s", c.CommandPath(), help.String())
 		}
+		for line := range strings.Lines(help.String()) {
+			if n := len(strings.TrimRight(line, "\n")); n > 80 {
+				t.Errorf("the help of `%s` has a line of %d characters, more than 80:\n%s", c.CommandPath(), n, line)
+			}
+		}
 		for line := range strings.Lines(c.Example) {
 			e := helpExample{c.CommandPath(), strings.TrimSpace(line)}
 			switch c.Name() {

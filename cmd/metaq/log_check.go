@@ -32,10 +32,10 @@ func newLogCheck() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "check DIR",
 		Short: "read every byte of a partition's log and say what state it is in",
-		Long: `Reads the log in DIR, the directory of one partition, and changes nothing. A torn
-tail is what a crash may leave: the next start of the broker cuts it, and nothing
-that was acknowledged is in it. Damage is anything else that is wrong; then the
-exit code is 1.`,
+		Long: `Reads the log in DIR, the directory of one partition, and changes nothing. A
+torn tail is what a crash may leave: the next start of the broker cuts it, and
+nothing that was acknowledged is in it. Damage is anything else that is wrong;
+then the exit code is 1.`,
 		Example: `  metaq log check metaq-data/orders-0-3`,
 		Args:    args("the DIR of a partition"),
 		RunE: func(cmd *cobra.Command, args []string) error {

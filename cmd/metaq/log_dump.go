@@ -20,9 +20,9 @@ func newLogDump() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "dump FILE",
 		Short: "print the batches and messages of a segment file",
-		Long: `Prints each batch of a segment and the messages in it, up to the first bytes that
-are none; the exit code is 1 when those are damage or a torn tail. With --json it
-prints an object for each message, as metaq consume does.`,
+		Long: `Prints each batch of a segment and the messages in it, up to the first bytes
+that are none; the exit code is 1 when those are damage or a torn tail. With
+--json it prints an object for each message, as metaq consume does.`,
 		Example: `  metaq log dump metaq-data/orders-0-3/00000000000000000000.log`,
 		Args:    args("the path of a segment FILE"),
 		RunE: func(cmd *cobra.Command, args []string) error {

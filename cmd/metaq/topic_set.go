@@ -17,8 +17,9 @@ func newTopicSet() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "set TOPIC",
 		Short: "change a topic's settings, or add partitions",
-		Long: `Changes the settings that are given and leaves the others as they are. Partitions
-may become more, not fewer; keys then go to other partitions than before.`,
+		Long: `Changes the settings that are given and leaves the others as they are.
+Partitions may become more, not fewer; keys then go to other partitions than
+before.`,
 		Example: `  metaq topic set orders --retention-bytes 1GiB
   metaq topic set orders --partitions 8`,
 		Args: args("the name of a TOPIC"),
