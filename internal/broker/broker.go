@@ -240,6 +240,13 @@ func (b *Broker) prepare(ctx context.Context, dirs *dataDirs, m *cluster.Member,
 	for _, path := range aside {
 		b.log.Warn("data that the registry does not know was set aside", "path", path)
 	}
+	if err != nil {
+		return err
+	}
+	gone, err := dirs.gone(topics, witness)
+	for _, path := range gone {
+		b.log.Warn("partition's directory is gone, it begins anew and empty: stop the broker and put it back if that is not meant", "path", path)
+	}
 	return err
 }
 
@@ -279,8 +286,10 @@ func (b *Broker) startNATS() (transport.Dial, error) {
 		MaxPayload: n.MaxPayload, MaxConnections: n.MaxConnections, Logger: b.log,
 	}
 	if b.members != nil {
-		o.Cluster = &transport.ClusterOptions{Name: b.clusterName(), Advertise: b.host(), Port: n.ClusterPort,
-			Silence: min(b.cfg.ZooKeeper.SessionTimeout/2, maxSilence)}
+		o.Cluster = &transport.ClusterOptions{
+			Name: b.clusterName(), Advertise: b.host(), Port: n.ClusterPort,
+			Silence: min(b.cfg.ZooKeeper.SessionTimeout/2, maxSilence),
+		}
 	}
 	server, err := transport.StartServer(o)
 	if err != nil {

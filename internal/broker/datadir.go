@@ -11,6 +11,7 @@ import (
 
 	"github.com/nats-io/nuid"
 
+	"metaq/cluster"
 	"metaq/configs"
 	"metaq/internal/vfs"
 	"metaq/protocol"
@@ -230,6 +231,27 @@ func (d *dataDirs) setAsideUnknown(known map[string]int) ([]string, error) {
 			return paths, dirError(p.dir, err)
 		}
 		paths = append(paths, path)
+	}
+	return paths, nil
+}
+
+// gone returns the directories of partitions that this broker has led before, as
+// the witness says, and that are not there any more.
+func (d *dataDirs) gone(topics []cluster.Topic, w *cluster.Witness) ([]string, error) {
+	var paths []string
+	for _, t := range topics {
+		for n, epoch := range w.Highest(t.Name, d.home) {
+			if epoch == 0 || n >= t.Partitions {
+				continue
+			}
+			path := d.path(t.Name, protocol.PartitionID{Home: d.home, N: n})
+			switch there, err := exists(d.fs, path); {
+			case err != nil:
+				return paths, dirError(path, err)
+			case !there:
+				paths = append(paths, path)
+			}
+		}
 	}
 	return paths, nil
 }

@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"metaq/cluster"
 	"metaq/internal/vfs"
 	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
@@ -145,5 +146,32 @@ func TestALockThatCannotBeOpenedIsNotAnotherBroker(t *testing.T) {
 	defer d.Close()
 	if _, err = openDataDirs(vfs.Default, cfg); err == nil || !strings.Contains(err.Error(), "in use by another broker") {
 		t.Errorf("a lock that is held: %v", err)
+	}
+}
+
+func TestPartitionsThatWereLedAndHaveNoDirectoryAreFound(t *testing.T) {
+	fs := disk(t, "/a/t-0-0", "/a/t-0-3")
+	d, err := openDataDirs(fs, config(t, map[string]string{"data": "/a"}))
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer d.Close()
+	w, err := cluster.OpenWitness(fs, "/a", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = w.Raise(cluster.Epochs{
+		"t":       {0: {1, 2, 0, 4, 5}, 1: {1}}, // 0-2 was never led, 0-4 is of an older topic t
+		"deleted": {0: {1}},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got, err := d.gone([]cluster.Topic{{Name: "new", Partitions: 2}, {Name: "t", Partitions: 4}}, w)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if diff := cmp.Diff([]string{"/a/t-0-1"}, got); diff != "" {
+		t.Error(diff)
 	}
 }

@@ -74,7 +74,10 @@ func restore(ctx context.Context, d *dataDirs, m *cluster.Member, log *slog.Logg
 	topics := d.topics()
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
 		err := m.CreateTopic(ctx, cluster.Topic{Name: name, Partitions: topics[name]})
-		if err != nil && !errors.Is(err, cluster.ErrExists) {
+		if errors.Is(err, cluster.ErrExists) {
+			continue // the generation of the registry before the lost one has it
+		}
+		if err != nil {
 			return fmt.Errorf("make the registry again: %w", err)
 		}
 		log.Warn("topic is back from its data directories; what was set for it at run time is lost",

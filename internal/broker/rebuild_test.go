@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 	"testing"
 
 	"metaq/internal/vfs"
@@ -53,7 +54,12 @@ func openTopics(t *testing.T, fs vfs.FS) error {
 	t.Helper()
 	cfg := config(t, map[string]string{"data": "/data"})
 	b := &Broker{cfg: cfg, opts: Options{FS: fs}, log: slog.New(slog.DiscardHandler)}
-	dirs, err := openDataDirs(fs, cfg)
+	return b.openTopics(t)
+}
+
+func (b *Broker) openTopics(t *testing.T) error {
+	t.Helper()
+	dirs, err := openDataDirs(b.opts.FS, b.cfg)
 	if err != nil {
 		return err
 	}
@@ -79,4 +85,27 @@ func openTopics(t *testing.T, fs vfs.FS) error {
 		t.Errorf("topics %v, want %v", got, want)
 	}
 	return nil
+}
+
+// TestAnOlderGenerationOfTheRegistryLosesNothing starts on the files that a stop
+// between the two renames of a publish leaves.
+func TestAnOlderGenerationOfTheRegistryLosesNothing(t *testing.T) {
+	fs := disk(t, "/data/a-0-0", "/data/a-0-1", "/data/b-0-0", "/data/c-0-2")
+	for range 2 { // the second writes the registry once more, so that there is an older one
+		if err := openTopics(t, fs); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := fs.Rename("/data/"+localRegistryName, "/data/"+localRegistryName+".prev"); err != nil {
+		t.Fatal(err)
+	}
+	var log strings.Builder
+	cfg := config(t, map[string]string{"data": "/data"})
+	b := &Broker{cfg: cfg, opts: Options{FS: fs}, log: slog.New(slog.NewTextHandler(&log, nil))}
+	if err := b.openTopics(t); err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(log.String(), "is lost") {
+		t.Error(log.String())
+	}
 }
