@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -344,14 +345,15 @@ func (t *topics) created(ctx actor.Context, m created) {
 		m.err = errStopping
 	}
 	t.refuseAskers(ctx, m.entry, m.err)
+	t.reconcile(ctx, true) // another broker may have made it meanwhile
 	t.endNext(ctx)
 }
 
 func (t *topics) refuseAskers(ctx actor.Context, e *topicEntry, err error) {
-	for _, asker := range e.askers {
+	for _, asker := range slices.Concat(e.askers, e.announced) {
 		t.env.refuse(ctx, asker, err)
 	}
-	e.askers = nil
+	e.askers, e.announced = nil, nil
 }
 
 // autoCreate answers when the topic is there.

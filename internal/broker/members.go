@@ -352,15 +352,20 @@ func (b *Broker) join(ctx context.Context, o cluster.MemberOptions) (*cluster.Me
 		ctx, cancel = context.WithTimeoutCause(ctx, b.opts.Wait, fmt.Errorf("--wait %s is over", b.opts.Wait))
 		defer cancel()
 	}
+	var last error // the latest that says more than that the time is over
 	for pause := time.Second; ; pause = min(2*pause, joinPause) {
 		m, err := cluster.Join(ctx, o)
+		if last == nil || !errors.Is(err, cluster.ErrUnavailable) {
+			last = err
+		}
 		switch {
 		case err == nil:
 			return m, nil
 		case errors.Is(err, cluster.ErrBrokerIDTaken), errors.Is(err, cluster.ErrInvalid):
 			return nil, err
 		case ctx.Err() != nil:
-			return nil, fmt.Errorf("no registry at %s: %w: start ZooKeeper, or correct zk.zkConnect", servers, err)
+			return nil, fmt.Errorf("no registry at %s (%w): %w: start ZooKeeper, or correct zk.zkConnect and zk.zkRoot",
+				servers, context.Cause(ctx), last)
 		}
 		b.log.Warn("registry cannot be used, trying again", "servers", servers, "root", b.cfg.ZooKeeper.Root, "err", err, "pause", pause)
 		select {

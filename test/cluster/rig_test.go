@@ -93,8 +93,11 @@ func (w *world) freeAddress(id int) string {
 }
 
 func (w *world) start(id int, more map[string]string) *process.Broker {
-	return process.Start(w.t, w.flags(id, more))
+	return w.start0(w.flags(id, more))
 }
+
+// start0 starts a broker with nothing but these flags.
+func (w *world) start0(flags map[string]string) *process.Broker { return process.Start(w.t, flags) }
 
 // connect connects to a broker.
 func (w *world) connect(i int) *client.Client {
@@ -126,7 +129,7 @@ func (w *world) eventually(what string, within time.Duration, do func(ctx contex
 	var err error
 	for {
 		// An attempt may wait for a broker that is frozen.
-		one, cancel := context.WithTimeout(ctx, time.Second)
+		one, cancel := context.WithTimeout(ctx, 2*time.Second)
 		err = do(one)
 		cancel()
 		if err == nil {
