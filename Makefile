@@ -29,7 +29,8 @@ build: ## build the one binary, bin/metaq
 demo: build ## send a whole book through a broker and prove that nothing was lost
 	$(BIN) demo
 
-tutorial: build services ## MetaQ's tutorial: three ZooKeeper servers, two brokers, one server killed
+tutorial: build ## MetaQ's tutorial: three ZooKeeper servers, two brokers, one server killed
+	@bash test/zk/install.sh
 	go run ./test/tutorial
 
 run: build ## start a broker to play with, in a fresh ./metaq-data

@@ -290,6 +290,8 @@ func start(dir, name, binary string, args ...string) (*process, error) {
 	p := &process{cmd: exec.Command(binary, args...), done: make(chan struct{})}
 	p.cmd.Dir, p.cmd.Stderr = dir, &p.said
 	p.cmd.Env = slices.DeleteFunc(os.Environ(), func(v string) bool { return strings.HasPrefix(v, "METAQ_") })
+	// All of it is on this machine, so nothing needs to leave the loopback.
+	p.cmd.Env = append(p.cmd.Env, "METAQ_HOST_NAME=127.0.0.1")
 	if err := p.cmd.Start(); err != nil {
 		return nil, fmt.Errorf("start %s: %w", name, err)
 	}
