@@ -139,7 +139,7 @@ func TestABrokerIsKilledAndComesBack(t *testing.T) {
 	w.eventually("no responders", back, func(context.Context) error {
 		_, err := nc.Request("metaq.get.t.1-0", []byte(`{}`), time.Second)
 		if !errors.Is(err, nats.ErrNoResponders) {
-			return fmt.Errorf("%v", err)
+			return errors.Join(errors.New("not told at once"), err)
 		}
 		return nil
 	})
