@@ -1,0 +1,126 @@
+//go:build unix
+
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"metaq/client"
+	"metaq/protocol"
+)
+
+// A group's members are connected to different brokers and share the partitions of
+// both; when the coordinator goes, the group goes on.
+func TestAGroupOutlivesItsCoordinator(t *testing.T) {
+	w := newWorld(t, 1, 0, 1)
+	w.create("t", 2)
+	var (
+		mu   sync.Mutex // guards seen
+		seen = map[string]int{}
+	)
+	for i := range w.brokers {
+		c, err := w.connect(i).NewConsumer(t.Context(), "workers", []string{"t"}, func(_ context.Context, r client.Record) error {
+			mu.Lock()
+			defer mu.Unlock()
+			seen[string(r.Value)]++
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.Background(), patience)
+			defer cancel()
+			if err := c.Close(ctx); err != nil {
+				t.Errorf("close the consumer: %v", err)
+			}
+		})
+	}
+	consumed := func(f *traffic) {
+		t.Helper()
+		w.eventually("all that was acknowledged to be processed", patience, func(context.Context) error {
+			f.mu.Lock()
+			defer f.mu.Unlock()
+			mu.Lock()
+			defer mu.Unlock()
+			missing := 0
+			for payload := range f.acked {
+				if seen[payload] == 0 {
+					missing++
+				}
+			}
+			if missing > 0 {
+				return fmt.Errorf("%d of %d are missing", missing, len(f.acked))
+			}
+			return nil
+		})
+	}
+	f := w.produce(w.connect(0), "t")
+	f.flows(200, patience)
+	var at int
+	w.eventually("a coordinator", patience, func(context.Context) error {
+		_, err := fmt.Sscanf(w.tree()["/meta/nats/groups/workers"], `{"epoch":1,"leader":%d}`, &at)
+		return err
+	})
+	// Another broker is asked, and sends the request on.
+	answer, err := w.nats(1-at).Request("metaq.group.workers.info", []byte(`{}`), 5*time.Second)
+	if err != nil || !strings.Contains(string(answer.Data), `"members"`) {
+		t.Errorf("group info: %v, %s", err, answer.Data)
+	}
+	w.brokers[at].Kill()
+	w.eventually("another coordinator", 3*back, func(context.Context) error {
+		if now := w.tree()["/meta/nats/groups/workers"]; !strings.Contains(now, fmt.Sprintf(`"leader":%d`, 1-at)) {
+			return errors.New(now)
+		}
+		return nil
+	})
+	w.brokers[at].Start()
+	w.whole("t", 4)
+	f.flows(200, back)
+	f.stop()
+	consumed(f)
+}
+
+// A topic that is deleted at one broker goes from all, and a broker that comes back
+// under another address is found.
+func TestChangesReachEveryBroker(t *testing.T) {
+	w := newWorld(t, 1, 0)
+	second := w.flags(1, nil)
+	w.add(w.start0(second))
+	w.create("t", 2)
+	if _, err := w.connect(1).Admin().SetTopic(t.Context(), protocol.TopicSet{Topic: "t", Partitions: 3}); err != nil {
+		t.Fatal(err)
+	}
+	w.whole("t", 6)
+
+	// The same data, other ports.
+	w.brokers[1].Kill()
+	second["data"] = w.brokers[1].Dir
+	w.brokers[1] = w.start0(second)
+	w.whole("t", 6)
+	f := w.produce(w.connect(0), "t")
+	f.flows(200, patience)
+	f.stop()
+	w.judge("t", f.ledger)
+
+	if err := w.connect(0).Admin().DeleteTopic(t.Context(), "t"); err != nil {
+		t.Fatal(err)
+	}
+	for i := range w.brokers {
+		for _, p := range []string{"0-0", "1-0"} {
+			w.eventually("the topic to go from "+p, patience, func(ctx context.Context) error {
+				answer, err := w.nats(i).RequestWithContext(ctx, "metaq.get.t."+p, []byte(`{}`))
+				if err == nil && protocol.DecodeError(answer.Data) == nil {
+					return errors.New("it is still served")
+				}
+				return nil
+			})
+		}
+	}
+}
