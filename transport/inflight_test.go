@@ -9,6 +9,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 
 	"metaq/actors"
 	"metaq/protocol"
@@ -136,6 +137,28 @@ func TestPutsWhoseTopicIsRefusedAreRefused(t *testing.T) {
 	if n := r.metric("metaq_inflight_requests"); n != 0 {
 		t.Errorf("%v requests are still counted", n)
 	}
+}
+
+func TestWhatIsRefusedCreatesNoTopic(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.AutoCreate = true })
+	created := make(chan error, 4)
+	for range cap(created) {
+		created <- nil
+	}
+	r.topicsActor(created)
+	for _, answer := range []string{
+		r.ask("metaq.batch.new.0-0", nil, "no batch"),
+		r.ask("metaq.put.new", nats.Header{"Nats-TTL": {"1h"}}, "x"),
+		r.ask("metaq.put.new", nats.Header{"Metaq-Key": {"a", "b"}}, "x"),
+	} {
+		if codeOf(t, answer) != 400 {
+			t.Error(answer)
+		}
+	}
+	if len(created) != cap(created) {
+		t.Error("a refused request has created its topic")
+	}
+	ackOf(t, r.ask("metaq.put.new", nil, "x"))
 }
 
 func TestTopicsInCreationAreBounded(t *testing.T) {

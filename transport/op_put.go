@@ -27,6 +27,18 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	if limit := g.opts.MaxMessage(t.topic); len(m.Data) > limit {
 		return tooLarge("message", len(m.Data), limit)
 	}
+	record, err := recordOf(m)
+	if err != nil {
+		return err
+	}
+	check, err := checkOf(m.Header)
+	if err != nil {
+		return err
+	}
+	size := recordSize(&record)
+	if limit := g.opts.MaxMessage(t.topic); size > limit {
+		return tooLarge("message", size, limit)
+	}
 	if w := g.waiting[t.topic]; w != nil {
 		return w.add(m)
 	}
@@ -39,18 +51,6 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	}
 	if !topic.route.AcceptPublish {
 		return notAccepting(t.topic)
-	}
-	record, err := recordOf(m)
-	if err != nil {
-		return err
-	}
-	check, err := checkOf(m.Header)
-	if err != nil {
-		return err
-	}
-	size := recordSize(&record)
-	if limit := g.opts.MaxMessage(t.topic); size > limit {
-		return tooLarge("message", size, limit)
 	}
 	var i int
 	if t.one {
