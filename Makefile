@@ -53,7 +53,7 @@ fuzz: ## every fuzz target for FUZZTIME (default 10s) each
 	@scripts/fuzz.sh $(FUZZTIME)
 
 crash: ## crash the log SEEDS times (default 20000) and judge what is recovered
-	@scripts/with-flag.sh seeds -count=1 -timeout 60m -run Crash -seeds=$(SEEDS)
+	@scripts/crash.sh $(SEEDS)
 
 lint: ## linters and formatting, no change made
 	@scripts/golangci-lint.sh run $(PKG)

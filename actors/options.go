@@ -44,8 +44,8 @@ type Options struct {
 	// files, buffers and readers. Default 1 min.
 	Sweep time.Duration
 	// Workers is the number of logs that are opened, closed or disposed of at a
-	// time. Default 8. Syncs is the number of syncs at a time; each holds a thread.
-	// Default 256.
+	// time. Default 16: most of that is waiting for the disk. Syncs is the number of
+	// syncs at a time; each holds a thread. Default 256.
 	Workers int
 	Syncs   int
 	// Retry and MaxRetry are the first and the longest wait before a failed log or
@@ -71,7 +71,7 @@ func (o Options) withDefaults() Options {
 	def(&o.ProducerTail, 64<<20)
 	def(&o.MaxProducers, 10_000)
 	def(&o.Sweep, time.Minute)
-	def(&o.Workers, 8)
+	def(&o.Workers, 16)
 	def(&o.Syncs, 256)
 	def(&o.Retry, 100*time.Millisecond)
 	def(&o.MaxRetry, 30*time.Second)

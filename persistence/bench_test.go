@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"errors"
 	"fmt"
 	"path/filepath"
 	"strings"
@@ -9,12 +10,13 @@ import (
 	"testing"
 	"time"
 
+	"metaq/internal/vfs"
 	"metaq/protocol"
 )
 
-// BenchmarkOpenManyPartitions opens 10,000 partitions after an unclean stop, as a
+// BenchmarkScaleOpen opens 10,000 partitions after an unclean stop, as a
 // broker does at its start, so many at once, and reports the time for all.
-func BenchmarkOpenManyPartitions(b *testing.B) {
+func BenchmarkScaleOpen(b *testing.B) {
 	const n = 10_000
 	dir := b.TempDir()
 	options := func(i int) Options {
@@ -49,6 +51,58 @@ func BenchmarkOpenManyPartitions(b *testing.B) {
 			}
 		})
 	}
+}
+
+// BenchmarkScaleTails opens 100 partitions of 1 GiB after an unclean stop, and
+// reports the time for all. The segments are holes up to their last index entry,
+// which must not be read; as much as a tail can be lies behind it.
+func BenchmarkScaleTails(b *testing.B) {
+	const n, size, first = 100, 1 << 30, protocol.Offset(1_000_000)
+	dir := b.TempDir()
+	options := func(i int) Options {
+		return Options{Dir: filepath.Join(dir, DirName("t", protocol.PartitionID{N: i})), SegmentSize: 2 * size}
+	}
+	var end []byte
+	next := first
+	for ; len(end) < defaultIndexInterval; next++ {
+		end = append(end, stampedAt(b, next, protocol.Position(next)*1020, 0, 1, epochTime, strings.Repeat("x", 1000))...)
+	}
+	entry := indexEntry{offset: first, at: size - int64(len(end)), time: epochTime}
+	for i := range n {
+		l, _, err := Open(options(i))
+		if err != nil {
+			b.Fatal(err)
+		}
+		l.letGo() // as a crash does: nothing is noted
+		s := l.active()
+		f, err := vfs.OpenReadWrite(l.fs, s.path)
+		if err != nil {
+			b.Fatal(err)
+		}
+		if _, err := f.WriteAt(end, entry.at); err != nil {
+			b.Fatal(err)
+		}
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			b.Fatal(err)
+		}
+		if err := writeIndex(l.fs, l.dir, s.base, []indexEntry{entry}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	took, runs := time.Duration(0), 0
+	for b.Loop() {
+		began := time.Now()
+		for i := range n {
+			l, r, err := Open(options(i))
+			if err != nil || r.Next != next || r.Clean || r.TornFile != "" {
+				b.Fatalf("%+v, %v; want the log to end at %d", r, err, next)
+			}
+			l.letGo()
+		}
+		took += time.Since(began)
+		runs++
+	}
+	b.ReportMetric(took.Seconds()/float64(runs), "s/100GiB")
 }
 
 // BenchmarkAppendSync appends and syncs groups of records of 1 KB, as group commit

@@ -33,7 +33,7 @@ func TestCrash(t *testing.T) {
 	began := time.Now()
 	st, err := simulateAll(1, uint64(*seeds))
 	if err != nil {
-		t.Fatalf("%v\nrepeat it with: go test ./persistence -run TestCrash -seed=N", err)
+		t.Fatal(err)
 	}
 	t.Logf("%d seeds in %v: %+v", *seeds, time.Since(began).Round(time.Millisecond), st)
 	if n := *seeds; n >= 300 && (st.crashes < 2*n || st.torn < n/4 || st.rolls < n || st.faults < n/4 || st.full < n/4 || st.truncations < n/4 || st.expired < n) {
@@ -66,7 +66,7 @@ func simulateAll(first, last uint64) (stats, error) {
 				mu.Lock()
 				total.add(st)
 				if err != nil && fault == nil {
-					fault = err
+					fault = fmt.Errorf("%w\nrepeat it with: go test ./persistence -run TestCrash -seed=%d", err, n)
 				}
 				mu.Unlock()
 			}

@@ -239,7 +239,11 @@ func (r *recovery) settleFile(f vfs.File, s *segment, t tail, size int64) error 
 			return diskError("cut", s.path, err)
 		}
 	}
-	if err := f.Sync(); err != nil {
+	sync := f.Sync
+	if t.lost == 0 {
+		sync = f.SyncData // the size is as it was: no journal has to be waited for
+	}
+	if err := sync(); err != nil {
 		return fmt.Errorf("sync %s: %w", s.path, err)
 	}
 	return nil

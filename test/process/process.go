@@ -99,6 +99,12 @@ func Start(t testing.TB, more map[string]string) *Broker {
 	return b
 }
 
+// FreeAddress is an address on the loopback that nobody listens on.
+func FreeAddress(t testing.TB) string {
+	t.Helper()
+	return net.JoinHostPort("127.0.0.1", freePort(t))
+}
+
 func freePort(t testing.TB) string {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
