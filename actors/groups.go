@@ -340,6 +340,9 @@ func (g *groups) refuse(m *GroupRequest) error {
 	if g.children[m.Group] != nil || g.journal.images[m.Group] != nil {
 		return nil
 	}
+	if g.deps.Coordination != nil && g.claims[m.Group] == 0 {
+		return nil // another broker may have it: the claim tells
+	}
 	switch m.Request.(type) {
 	case protocol.GroupJoin, protocol.GroupReset: // they make a group
 		return nil
