@@ -43,7 +43,7 @@ unit: ## tests that need no service and no network
 	go test -short $(PKG)
 
 race: ## unit and integration tests with the race detector
-	go test -race -count=1 -timeout 8m $(PKG)
+	@scripts/race.sh $(PKG)
 
 interop: ## publish with the official clients of Go, JavaScript, Python and Java
 	@test/interop/install.sh
