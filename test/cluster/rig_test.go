@@ -285,10 +285,17 @@ func (w *world) readAll(topic string) map[string]bool {
 	c := w.connect(0)
 	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
 	defer cancel()
-	info, err := c.Admin().TopicInfo(ctx, topic)
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	// The ends of a partition whose leader has not answered are not known.
+	var info protocol.TopicInfo
+	w.eventually("the ends of all partitions", patience, func(ctx context.Context) (err error) {
+		info, err = c.Admin().TopicInfo(ctx, topic)
+		for _, p := range info.Partitions {
+			if err == nil && p.Leader < 0 {
+				err = fmt.Errorf("partition %s has no leader: %s", p.Partition, p.Error)
+			}
+		}
+		return err
+	})
 	left := int64(0)
 	for _, p := range info.Partitions {
 		left += int64(p.EndOffset - p.LogStart)
