@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"hash/crc32"
 	"io"
+	"math"
 
 	"metaq/internal/vfs"
 	"metaq/protocol"
@@ -160,7 +161,13 @@ func decodeState(b []byte) (state, error) {
 	if s.mark.chain.next < 0 || s.mark.at < 0 || s.truncate < noTruncate {
 		return state{}, errors.New("its offsets are negative")
 	}
+	if u64(0)|u64(7) > math.MaxUint32 {
+		return state{}, errors.New("its epochs are beyond 32 bits")
+	}
 	for len(rest) > 0 {
+		if n := be.Uint64(rest); n > math.MaxUint32 {
+			return state{}, fmt.Errorf("epoch %d is beyond 32 bits", n)
+		}
 		e := epochStart{protocol.Epoch(be.Uint64(rest)), protocol.Offset(be.Uint64(rest[8:]))}
 		if n := len(s.epochs); e.first < 0 || e.epoch > s.highest || n > 0 && (e.epoch <= s.epochs[n-1].epoch || e.first <= s.epochs[n-1].first) {
 			return state{}, fmt.Errorf("epoch %d is out of order", e.epoch)
