@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"bytes"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -86,6 +87,10 @@ func decodeSegmentHeader(b []byte) (segmentHeader, error) {
 		floor:    int64(be.Uint64(b[32:])),
 		epoch:    protocol.Epoch(be.Uint64(b[40:])),
 		created:  int64(be.Uint64(b[48:])),
+	}
+	// What has no place in the header, such as an epoch beyond 32 bits, nobody wrote.
+	if !bytes.Equal(h.encode(), b[:segmentHeaderSize]) {
+		return segmentHeader{}, errors.New("the segment's header holds what this version cannot")
 	}
 	if h.base < 0 || h.position < 0 || h.previous < noSegment || h.previous >= h.base {
 		return segmentHeader{}, fmt.Errorf("the segment's header says base %d, position %d, previous %d", h.base, h.position, h.previous)
