@@ -36,7 +36,7 @@ type System struct {
 	// What a consumer group gets when its committed offset is outside the partition's messages:
 	// `true` moves it to the current end, which skips messages; `false` gives it the error. Keep
 	// `false` in production.
-	UpdateConsumerOffsets bool `ini:"updateConsumerOffsets" default:"false"`
+	UpdateConsumerOffsets bool `ini:"updateConsumerOffsets" default:"false" inert:"has no effect yet: out of range is the consumer's choice, and an error unless it chooses"`
 
 	// Bytes of the disk that messages leave free: below it puts are refused as on a full disk, so
 	// that offsets of consumer groups, topics and a restart still find room. Small values risk
@@ -174,7 +174,7 @@ type ZooKeeper struct {
 	// sooner, and a long pause looks like a failure. The ensemble has bounds of its own.
 	SessionTimeout time.Duration `ini:"zk.zkSessionTimeoutMs" default:"30000" min:"1000" max:"1h" unit:"ms"`
 	// Longest wait for one server's connection before the next one is tried.
-	ConnectionTimeout time.Duration `ini:"zk.zkConnectionTimeoutMs" default:"30000" min:"100" max:"1h" unit:"ms"`
+	ConnectionTimeout time.Duration `ini:"zk.zkConnectionTimeoutMs" default:"30000" min:"100" max:"1h" unit:"ms" inert:"has no effect: a connection is given up by the session timeout, and the start goes on trying"`
 	// Time between two writes of consumer offsets to ZooKeeper. Short: tools see newer offsets.
 	// Long: less load. No offset depends on it.
 	SyncTime time.Duration `ini:"zk.zkSyncTimeMs" default:"5000" min:"10" max:"1h" unit:"ms"`
