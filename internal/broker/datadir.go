@@ -14,6 +14,7 @@ import (
 	"metaq/cluster"
 	"metaq/configs"
 	"metaq/internal/vfs"
+	"metaq/persistence"
 	"metaq/protocol"
 )
 
@@ -51,22 +52,7 @@ type partitionDir struct {
 	id    protocol.PartitionID
 }
 
-func (p partitionDir) name() string { return p.topic + "-" + p.id.String() }
-
-// parsePartitionDir reads <topic>-<home>-<n>.
-func parsePartitionDir(name string) (topic string, id protocol.PartitionID, ok bool) {
-	n := strings.LastIndexByte(name, '-')
-	if n < 0 {
-		return "", id, false
-	}
-	home := strings.LastIndexByte(name[:n], '-')
-	if home < 0 {
-		return "", id, false
-	}
-	topic = name[:home]
-	id, err := protocol.ParsePartitionID(name[home+1:])
-	return topic, id, err == nil && protocol.CheckName("topic", topic) == nil
-}
+func (p partitionDir) name() string { return persistence.DirName(p.topic, p.id) }
 
 // openDataDirs makes, locks and checks every data directory of the configuration
 // and lists the partitions that they hold. Close unlocks them.
@@ -121,8 +107,8 @@ func (d *dataDirs) open(dir string) error {
 				return dirError(dir, err)
 			}
 		}
-		if topic, id, ok := parsePartitionDir(name); ok {
-			d.found = append(d.found, partitionDir{dir, topic, id})
+		if p, ok := persistence.ParseDirName(name); ok {
+			d.found = append(d.found, partitionDir{dir, p.Topic, p.ID})
 		}
 	}
 	return d.identify(dir)
@@ -205,7 +191,7 @@ func (d *dataDirs) inPlace() error {
 
 // path is the directory of a partition.
 func (d *dataDirs) path(topic string, id protocol.PartitionID) string {
-	return d.fs.PathJoin(d.of(topic), partitionDir{topic: topic, id: id}.name())
+	return d.fs.PathJoin(d.of(topic), persistence.DirName(topic, id))
 }
 
 // topics says how many partitions of each topic there are directories for.

@@ -11,6 +11,7 @@ import (
 	"metaq/cluster"
 	"metaq/internal/vfs"
 	"metaq/internal/vfs/faultfs"
+	"metaq/persistence"
 	"metaq/protocol"
 )
 
@@ -23,9 +24,9 @@ func TestPartitionDirectoriesAreReadBack(t *testing.T) {
 				N:    rapid.IntRange(0, protocol.MaxPartitions-1).Draw(t, "n"),
 			},
 		}
-		topic, id, ok := parsePartitionDir(p.name())
-		if !ok || topic != p.topic || id != p.id {
-			t.Fatalf("%s is read as topic %q, partition %s, %v", p.name(), topic, id, ok)
+		got, ok := persistence.ParseDirName(p.name())
+		if !ok || got.Topic != p.topic || got.ID != p.id {
+			t.Fatalf("%s is read as topic %q, partition %s, %v", p.name(), got.Topic, got.ID, ok)
 		}
 	})
 }
@@ -34,8 +35,8 @@ func TestOtherNamesAreNoPartitions(t *testing.T) {
 	for _, name := range []string{
 		"", "-", "t", "t-0", "-0-1", "t-0-01", "t-1024-0", "t-0-10000", "a.b-0-1", "t-0-1.set-aside-unknown-1", "registry", "broker.json",
 	} {
-		if topic, id, ok := parsePartitionDir(name); ok {
-			t.Errorf("%q is read as topic %q, partition %s", name, topic, id)
+		if got, ok := persistence.ParseDirName(name); ok {
+			t.Errorf("%q is read as topic %q, partition %s", name, got.Topic, got.ID)
 		}
 	}
 }
