@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"log/slog"
+	"strings"
 )
 
 // natsLog hands the NATS server's log lines to ours. Its notices are debug
@@ -10,6 +11,7 @@ import (
 type natsLog struct {
 	log   *slog.Logger
 	fatal chan string // the first fatal line; the server goes on after it
+	debug func(format string)
 }
 
 // Noticef implements server.Logger.
@@ -18,8 +20,14 @@ func (l *natsLog) Noticef(format string, v ...any) {
 }
 
 // Warnf implements server.Logger.
+//
+// What it says of publishers that the brake holds, the brake says itself.
 func (l *natsLog) Warnf(format string, v ...any) {
-	l.log.Warn("nats server", "text", fmt.Sprintf(format, v...))
+	text := fmt.Sprintf(format, v...)
+	if strings.Contains(text, "Readloop processing time") || strings.Contains(text, "Producer was stalled") {
+		return
+	}
+	l.log.Warn("nats server", "text", text)
 }
 
 // Errorf implements server.Logger.
@@ -36,8 +44,8 @@ func (l *natsLog) Fatalf(format string, v ...any) {
 	}
 }
 
-// Debugf implements server.Logger; it is switched off.
-func (l *natsLog) Debugf(string, ...any) {}
+// Debugf implements server.Logger. The lines go nowhere, but the brake hears them.
+func (l *natsLog) Debugf(format string, _ ...any) { l.debug(format) }
 
 // Tracef implements server.Logger; it is switched off.
 func (l *natsLog) Tracef(string, ...any) {}

@@ -14,6 +14,7 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 )
 
 // ServerOptions are those of the embedded NATS server.
@@ -28,18 +29,20 @@ type ServerOptions struct {
 	MaxConnections int
 	// Cluster (optional) makes the server one of a cluster.
 	Cluster *ClusterOptions
+	Metrics prometheus.Registerer // optional
 	Logger  *slog.Logger
 }
 
 // readyTimeout bounds the server's start, which takes some milliseconds.
 const readyTimeout = 10 * time.Second
 
-// maxPending is the most bytes that wait for one client; a client for which more
-// waits is cut off. The gateway is such a client, and what waits for it is lost
-// then without an answer. From three quarters on the server slows down those who
-// publish to it, each by 10 ms for 64 KiB, so this is large: it has to hold what
-// a burst brings until they are slow and the gateway has caught up.
-const maxPending = 256 << 20
+// The most bytes that wait for one client; a client for which more waits is cut
+// off. The gateway is such a client. The brake keeps it from that, but it does not
+// reach publishers of other servers, whose messages come over routes.
+const (
+	maxPending        = 64 << 20
+	maxPendingCluster = 256 << 20
+)
 
 // dialTimeout bounds a connection to one server.
 const dialTimeout = 5 * time.Second
@@ -48,6 +51,7 @@ const dialTimeout = 5 * time.Second
 // free; there is no monitoring port, no signal handler and no file.
 type Server struct {
 	nats   *server.Server
+	brake  *brake
 	routes *routes // nil when it runs alone
 	once   sync.Once
 }
@@ -64,14 +68,19 @@ func StartServer(o ServerOptions) (*Server, error) {
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
-	log := &natsLog{log: o.Logger.With("lib", "nats-server"), fatal: make(chan string, 1)}
+	pending := int64(maxPending)
+	if o.Cluster != nil {
+		pending = maxPendingCluster
+	}
+	brake := newBrake(pending, o.Metrics, o.Logger)
+	log := &natsLog{log: o.Logger.With("lib", "nats-server"), fatal: make(chan string, 1), debug: brake.debug}
 	options := &server.Options{
 		ServerName: o.Name, Host: o.Host, Port: port,
 		MaxPayload: int32(min(o.MaxPayload, 64<<20)), MaxConn: o.MaxConnections,
-		MaxPending: maxPending,
+		MaxPending: pending,
 		NoSigs:     true, NoLog: true, DisableJetStreamBanner: true,
 	}
-	s := &Server{}
+	s := &Server{brake: brake}
 	if o.Cluster != nil {
 		s.routes = o.Cluster.join(options)
 	}
@@ -80,6 +89,7 @@ func StartServer(o ServerOptions) (*Server, error) {
 		return nil, fmt.Errorf("configure the NATS server: %w", err)
 	}
 	s.nats = ns
+	brake.server.Store(ns)
 	s.setLogger(log)
 	ns.Start() // listens before it returns, or says fatal
 	select {
@@ -126,15 +136,22 @@ func isAddrInUse(err error) bool {
 // Addr is where the server listens.
 func (s *Server) Addr() net.Addr { return s.nats.Addr() }
 
-// Connect is the Dial of this server, in process. For the loopback instead,
-// return ConnectURL(s.nats.ClientURL())(wrap, opts...).
+// Connect is the gateway's Dial of this server, in process. The brake looks after
+// the connection that was made last.
 func (s *Server) Connect(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
+	nc, err := s.connect(wrap, opts...)
+	s.brake.gateway.Store(nc)
+	return nc, err
+}
+
+func (s *Server) connect(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
 	return nats.Connect("", append(opts, nats.InProcessServer(gatedServer{s.nats, wrap}))...)
 }
 
 // Stop ends the server and all its connections. It may be called twice.
 func (s *Server) Stop() {
 	s.once.Do(func() {
+		close(s.brake.stop)
 		s.nats.Shutdown()
 		s.nats.WaitForShutdown()
 	})

@@ -80,13 +80,14 @@ func (c *ClusterOptions) join(o *server.Options) *routes {
 	return r
 }
 
-// setLogger gives the server our log.
+// setLogger gives the server our log, with the debug lines that the brake needs.
 func (s *Server) setLogger(log *natsLog) {
+	const debugLines = true
 	if s.routes != nil {
-		s.nats.SetLoggerV2(clusterLog{log}, false, false, false)
+		s.nats.SetLoggerV2(clusterLog{log}, debugLines, false, false)
 		return
 	}
-	s.nats.SetLoggerV2(log, false, false, false)
+	s.nats.SetLoggerV2(log, debugLines, false, false)
 }
 
 // enterCluster completes what is only known once the server listens.
@@ -163,7 +164,7 @@ func (s *Server) SetRoutes(urls map[int]string) error {
 
 // ConnectPeers is the Dial of the account in which brokers talk to each other.
 func (s *Server) ConnectPeers(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
-	return s.Connect(wrap, append(opts, nats.UserInfo(peerUser, s.routes.secret))...)
+	return s.connect(wrap, append(opts, nats.UserInfo(peerUser, s.routes.secret))...)
 }
 
 // PeerListens says whether a broker anywhere in the cluster subscribes to a subject

@@ -283,7 +283,8 @@ func (b *Broker) startNATS() (transport.Dial, error) {
 	}
 	o := transport.ServerOptions{
 		Name: "metaq-" + strconv.Itoa(b.cfg.System.BrokerID), Host: n.Host, Port: n.Port,
-		MaxPayload: n.MaxPayload, MaxConnections: n.MaxConnections, Logger: b.log,
+		MaxPayload: n.MaxPayload, MaxConnections: n.MaxConnections,
+		Metrics: b.meter, Logger: b.log,
 	}
 	if b.members != nil {
 		o.Cluster = &transport.ClusterOptions{

@@ -16,7 +16,7 @@ import (
 // more than the broker may hold. Every put must get one answer: stored, or busy.
 // What was acknowledged is there, and nothing was dropped.
 func TestAFloodIsAnswered(t *testing.T) {
-	const connections, each, size = 50, 300, 8 << 10 // less than the NATS server holds for one client
+	const connections, each, size = 50, 4000, 2 << 10
 	b := start(t, options{flags: map[string]string{
 		"metrics": "127.0.0.1:0", "max-inflight-bytes": "8MiB", "max-partition-inflight-bytes": "4MiB",
 	}})
