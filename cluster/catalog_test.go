@@ -570,7 +570,7 @@ func TestWitnessKeepsTheHighest(t *testing.T) {
 	w = open()
 	equal(t, w.Highest("t", 0), []protocol.Epoch{3, 5, 1})
 	equal(t, w.Highest("t", 1), []protocol.Epoch{1})
-	got := w.Regressions("t", []cluster.Partition{
+	got := w.Seen().Regressions("t", []cluster.Partition{
 		{ID: protocol.PartitionID{N: 0}, Epoch: 3}, {ID: protocol.PartitionID{N: 1}, Epoch: 4}, {ID: protocol.PartitionID{N: 9}},
 	})
 	equal(t, got, []cluster.Regression{{Topic: "t", Partition: protocol.PartitionID{N: 1}, Registry: 4, Witnessed: 5}})

@@ -27,6 +27,15 @@ func (s watchSet) touch(changes []touched) {
 	}
 }
 
+// hintAll hints every watch and uses up none.
+func (s watchSet) hintAll() {
+	for _, watchers := range s {
+		for w := range watchers {
+			offer(w.hint)
+		}
+	}
+}
+
 // endSession hints and drops the watches of one session.
 func (s watchSet) endSession(session any) {
 	for t, watchers := range s {

@@ -239,12 +239,13 @@ func (m *Member) read(ctx context.Context, r *Registration, hint chan<- struct{}
 	if err := r.watch(ctx, hint); err != nil {
 		return Snapshot{}, err
 	}
+	seen := m.o.Witness.Seen()
 	s, err := r.Snapshot(ctx)
 	if err != nil {
 		return Snapshot{}, fmt.Errorf("read cluster: %w", err)
 	}
 	for _, t := range s.Topics {
-		s.Regressions = append(s.Regressions, m.o.Witness.Regressions(t.Name, t.Claimed)...)
+		s.Regressions = append(s.Regressions, seen.Regressions(t.Name, t.Claimed)...)
 	}
 	if len(s.Regressions) > 0 {
 		m.o.Log.Warn("registry is behind what was seen before", "partitions", len(s.Regressions), "first", s.Regressions[0])

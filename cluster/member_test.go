@@ -3,6 +3,7 @@ package cluster_test
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ type news struct {
 	mu       sync.Mutex // guards what follows
 	last     cluster.Snapshot
 	changes  int
+	behind   int // snapshots with regressions
 	lost     []error
 	rejoined int
 	failed   error
@@ -29,7 +31,13 @@ func (n *news) events() cluster.MemberEvents {
 		f()
 	}
 	return cluster.MemberEvents{
-		Changed:  func(s cluster.Snapshot) { locked(func() { n.last = s; n.changes++ }) },
+		Changed: func(s cluster.Snapshot) {
+			locked(func() {
+				n.last = s
+				n.changes++
+				n.behind += min(1, len(s.Regressions))
+			})
+		},
 		Lost:     func(err error) { locked(func() { n.lost = append(n.lost, err) }) },
 		Rejoined: func() { locked(func() { n.rejoined++ }) },
 		Failed:   func(err error) { locked(func() { n.failed = err }) },
@@ -176,4 +184,59 @@ func TestMemberFailsWhenItsBrokerIDIsTakenMeanwhile(t *testing.T) {
 	n.wait(t, "failure", func(n *news) bool { return n.failed != nil })
 	wantErr(t, n.failed, cluster.ErrBrokerIDTaken)
 	wantErr(t, m.CreateTopic(testContext(t), cluster.Topic{Name: "t", Partitions: 1}), cluster.ErrBrokerIDTaken)
+}
+
+// interrupted is a session that does something right after it has read a node, once.
+type interrupted struct {
+	cluster.Registry
+	path string
+	then *atomic.Pointer[func()]
+}
+
+func (r interrupted) Get(ctx context.Context, path string) (cluster.Node, error) {
+	n, err := r.Registry.Get(ctx, path)
+	if path == r.path {
+		if do := r.then.Swap(nil); do != nil {
+			(*do)()
+		}
+	}
+	return n, err
+}
+
+func TestAClaimDuringAReadingIsNoRegression(t *testing.T) {
+	fs := vfs.NewMem()
+	l := openLocal(t, fs)
+	w, err := cluster.OpenWitness(fs, dataDir, false)
+	check(t, err)
+	var then atomic.Pointer[func()]
+	m, n := join(t, cluster.MemberOptions{
+		Broker: broker(0, "a"), Witness: w, Audit: time.Hour,
+		Open: func(ctx context.Context) (cluster.Registry, error) {
+			reg, err := l.Open(ctx)
+			return interrupted{reg, "/meta/nats/partitions/t/0", &then}, err
+		},
+	})
+	ctx := testContext(t)
+	claim := func() {
+		_, err := m.ClaimEpochs(ctx, "t", make([]protocol.Epoch, 1))
+		check(t, err)
+	}
+	claimed := func(epoch protocol.Epoch) func(*news) bool {
+		return func(n *news) bool {
+			for _, topic := range n.last.Topics {
+				if topic.Name == "t" {
+					return len(topic.Claimed) == 1 && topic.Claimed[0].Epoch == epoch
+				}
+			}
+			return false
+		}
+	}
+	check(t, m.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 1}))
+	claim()
+	n.wait(t, "the first epoch", claimed(1))
+	do := func() { claim() }
+	then.Store(&do)
+	check(t, m.CreateTopic(ctx, cluster.Topic{Name: "u", Partitions: 1})) // lets it read again
+	n.wait(t, "the second epoch", claimed(2))
+	n.wait(t, "no regression ever", func(n *news) bool { return n.behind == 0 })
 }

@@ -43,8 +43,8 @@ type Witness struct {
 	turn chan struct{}
 
 	mu     sync.Mutex // guards what follows
-	seen   Epochs
-	poison error // a failed publish: no epoch can be witnessed any more
+	seen   Epochs     // replaced, never changed in place
+	poison error      // a failed publish: no epoch can be witnessed any more
 }
 
 const (
@@ -120,16 +120,22 @@ func (w *Witness) Raise(seen Epochs) error {
 	return nil
 }
 
-// Regressions compares what the registry says with what was seen before.
-func (w *Witness) Regressions(topic string, partitions []Partition) []Regression {
+// Seen is what was seen so far, for Regressions. It does not change.
+func (w *Witness) Seen() Epochs {
 	if w == nil {
 		return nil
 	}
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	return w.seen
+}
+
+// Regressions compares what the registry says with what was seen before it was asked: a
+// claim that is made while the registry is read may be in the witness already.
+func (seen Epochs) Regressions(topic string, partitions []Partition) []Regression {
 	var behind []Regression
 	for _, p := range partitions {
-		if list := w.seen[topic][p.ID.Home]; p.ID.N < len(list) && p.Epoch < list[p.ID.N] {
+		if list := seen[topic][p.ID.Home]; p.ID.N < len(list) && p.Epoch < list[p.ID.N] {
 			behind = append(behind, Regression{Topic: topic, Partition: p.ID, Registry: p.Epoch, Witnessed: list[p.ID.N]})
 		}
 	}

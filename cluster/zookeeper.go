@@ -42,11 +42,6 @@ type ZooKeeperOptions struct {
 	DialTimeout time.Duration
 	// CallTimeout bounds calls whose context has no deadline. 0 means SessionTimeout.
 	CallTimeout time.Duration
-	// AbandonAfter is how long a connection may be down before the session is given up
-	// for a new one. It matters when ZooKeeper was set back to an older state: its
-	// servers then refuse for ever those who have seen newer ones. 0 means twice the
-	// session timeout.
-	AbandonAfter time.Duration
 
 	// Auth is "user:password" for ZooKeeper's digest scheme. With it every node that is
 	// made is for that user alone; with WorldRead all others may read. Without it nodes
@@ -96,9 +91,6 @@ func NewZooKeeper(o ZooKeeperOptions) (*ZooKeeper, error) {
 	if o.CallTimeout == 0 {
 		o.CallTimeout = o.SessionTimeout
 	}
-	if o.AbandonAfter == 0 {
-		o.AbandonAfter = 2 * o.SessionTimeout
-	}
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
@@ -136,7 +128,7 @@ func (z *ZooKeeper) connect() (*zkSession, error) {
 	s := &zkSession{
 		ZooKeeper: z, hosts: newZKHosts(z.servers), life: life, cut: cut,
 		news: make(chan struct{}, 1), ready: make(chan struct{}), done: make(chan struct{}), gone: make(chan struct{}),
-		slots: make(chan struct{}, zkCalls), dialed: make(map[string]time.Time), since: time.Now(),
+		slots: make(chan struct{}, zkCalls), dialed: make(map[string]time.Time), linked: make(chan struct{}),
 		watches: make(watchSet), armed: make(map[touched]bool),
 	}
 	conn, events, err := zk.Connect(z.servers, z.o.SessionTimeout,
@@ -212,8 +204,8 @@ type zkSession struct {
 	id        SessionID
 	granted   time.Duration
 	connected bool
+	linked    chan struct{}        // closed while connected
 	server    string               // in use, or used last
-	since     time.Time            // of the last change of connected
 	dialed    map[string]time.Time // last attempt, by server
 	socket    *guardedConn         // the latest
 	ended     error                // not nil once done is closed
@@ -240,17 +232,20 @@ func (s *zkSession) onState(e zk.Event) {
 	s.mu.Lock()
 	was := s.connected
 	s.connected = e.State == zk.StateHasSession
-	if s.connected {
-		s.server = e.Server
-	}
-	first := s.connected && !closedAlready(s.ready)
-	if first {
-		close(s.ready)
-	}
-	if s.connected != was {
-		s.since = time.Now()
-	}
 	changed := s.connected != was
+	switch {
+	case s.connected && changed:
+		s.server = e.Server
+		close(s.linked)
+		if !closedAlready(s.ready) {
+			close(s.ready)
+		}
+		// The library sets its watches again, but they tell of newer states only, and
+		// this server may know less.
+		s.watches.hintAll()
+	case changed:
+		s.linked = make(chan struct{})
+	}
 	s.mu.Unlock()
 	if changed {
 		offer(s.news)
@@ -286,14 +281,13 @@ func (s *zkSession) end(why error) {
 	}
 }
 
-// run tells about the connection, gives a session up that cannot come back, and takes
-// everything down at the end.
+// run tells about the connection and takes everything down at the end.
 func (s *zkSession) run(events <-chan zk.Event) {
 	defer close(s.gone)
 	told := ""
 	for {
 		s.mu.Lock()
-		connected, server, since := s.connected, s.server, s.since
+		connected, server := s.connected, s.server
 		s.mu.Unlock()
 		switch {
 		case connected && told != server:
@@ -305,22 +299,13 @@ func (s *zkSession) run(events <-chan zk.Event) {
 			call(s.o.Events.Disconnected, told)
 			told = ""
 		}
-		var abandon <-chan time.Time
-		timer := time.NewTimer(max(0, s.o.AbandonAfter-time.Since(since)))
-		if !connected && closedAlready(s.ready) {
-			abandon = timer.C
-		}
 		select {
 		case <-s.news:
 		case <-events: // also seen by onEvent; the channel is only read to be empty
-		case <-abandon:
-			s.end(fmt.Errorf("%w: given up, no server took it for %v: %w", ErrSessionLost, s.o.AbandonAfter, s.hosts.failures()))
 		case <-s.done:
-			timer.Stop()
 			s.takeDown(events)
 			return
 		}
-		timer.Stop()
 	}
 }
 

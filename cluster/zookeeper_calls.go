@@ -15,9 +15,11 @@ import (
 const retryPause = 100 * time.Millisecond
 
 // zkCall runs one of the library's calls on a goroutine of its own, as it may hang for
-// most of a session, and waits for it as long as ctx allows. Reads that were cut off, and
-// writes that were certainly not sent, are tried again. The number of calls under way is
-// bounded; the library ends each of them when the connection ends.
+// most of a session, and waits for it as long as ctx allows. It waits for a server first:
+// what the library is given meanwhile it would keep, and nobody knew whether it was sent.
+// Reads that were cut off, and writes that were certainly not sent, are tried again. The
+// number of calls under way is bounded; the library ends each of them when the connection
+// ends.
 func zkCall[T any](ctx context.Context, s *zkSession, write bool, do func() (T, error)) (T, error) {
 	var zero T
 	if _, bounded := ctx.Deadline(); !bounded {
@@ -26,6 +28,9 @@ func zkCall[T any](ctx context.Context, s *zkSession, write bool, do func() (T, 
 		defer cancel()
 	}
 	for {
+		if err := s.awaitServer(ctx); err != nil {
+			return zero, err
+		}
 		v, err := zkOnce(ctx, s, write, do)
 		again := errors.Is(err, zk.ErrNoServer) || errors.Is(err, zk.ErrSessionMoved) ||
 			!write && errors.Is(err, zk.ErrConnectionClosed)
@@ -41,6 +46,21 @@ func zkCall[T any](ctx context.Context, s *zkSession, write bool, do func() (T, 
 		if !wait(ctx, retryPause) {
 			return zero, fmt.Errorf("%w: %w: %w", ErrUnavailable, context.Cause(ctx), err)
 		}
+	}
+}
+
+// awaitServer returns once a server is connected.
+func (s *zkSession) awaitServer(ctx context.Context) error {
+	s.mu.Lock()
+	linked := s.linked
+	s.mu.Unlock()
+	select {
+	case <-linked:
+		return nil
+	case <-s.done:
+		return s.Err()
+	case <-ctx.Done():
+		return fmt.Errorf("%w: no ZooKeeper server reached (%w): %w", ErrUnavailable, context.Cause(ctx), s.hosts.failures())
 	}
 }
 

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"time"
 )
 
 // defaultZooKeeperPort is used where zk.zkConnect names none.
@@ -69,16 +70,35 @@ func (h *zkHosts) Init([]string) error { return nil }
 // Len is the number of servers.
 func (h *zkHosts) Len() int { return len(h.servers) }
 
-// Next names the server to try, and says after each whole round that it was one: the
-// library then fails what waits to be sent, and pauses for a second.
+// Next names the server to try. The library is told of the end of a round only when all
+// is over: it fails then what waits to be sent, and would pause for a second each time.
 func (h *zkHosts) Next() (string, bool) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	server := h.servers[h.next%len(h.servers)]
-	round := h.over || h.tried > 0 && h.tried%len(h.servers) == 0
 	h.next++
 	h.tried++
-	return server, round
+	return server, h.over
+}
+
+const (
+	// dialPause is the least time between two attempts at the same server: without it a
+	// server that greets and hangs up would be asked in a tight loop.
+	dialPause = 100 * time.Millisecond
+	// maxDialPause is the most, for an ensemble that is away for long.
+	maxDialPause = time.Second
+)
+
+// pause is the time between two attempts at the same server: it doubles with each round
+// in which nobody took the session, up to a tenth of the session timeout.
+func (h *zkHosts) pause(session time.Duration) time.Duration {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	pause := dialPause
+	for rounds := (h.tried - 1) / len(h.servers); rounds > 0 && pause < maxDialPause; rounds-- {
+		pause *= 2
+	}
+	return max(dialPause, min(pause, session/10, maxDialPause))
 }
 
 // Connected is called when a session is there.

@@ -3,6 +3,7 @@ package cluster
 import (
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestParseZooKeeperConnect(t *testing.T) {
@@ -33,12 +34,9 @@ func TestServersAreTriedInRandomOrderAndAllOfThem(t *testing.T) {
 		for i := range 3 {
 			server, over := h.Next()
 			if over {
-				t.Fatalf("the round is over after %d", i)
+				t.Fatalf("the library pauses after %d", i)
 			}
 			round = append(round, server)
-		}
-		if _, over := h.Next(); !over {
-			t.Fatal("the round is not over after all servers")
 		}
 		first[round[0]]++
 		slices.Sort(round)
@@ -53,16 +51,29 @@ func TestServersAreTriedInRandomOrderAndAllOfThem(t *testing.T) {
 	}
 }
 
-func TestAReconnectDoesNotPauseBeforeTheOtherServers(t *testing.T) {
+func TestThePauseBetweenAttemptsGrowsAndIsBounded(t *testing.T) {
+	const session = 4 * time.Second
 	h := newZKHosts([]string{"a", "b"})
-	h.Next()
-	h.Connected()
-	for i := range 2 {
+	var pauses []time.Duration
+	for range 10 {
 		if _, over := h.Next(); over {
-			t.Fatalf("paused before attempt %d", i)
+			t.Fatal("the library pauses")
 		}
+		pauses = append(pauses, h.pause(session)/time.Millisecond)
 	}
+	if want := []time.Duration{100, 100, 200, 200, 400, 400, 400, 400, 400, 400}; !slices.Equal(pauses, want) {
+		t.Errorf("pauses of %v ms, not %v", pauses, want)
+	}
+	if p := h.pause(30 * time.Second); p != time.Second {
+		t.Errorf("a pause of %v for a long session", p)
+	}
+	h.Connected()
+	h.Next()
+	if p := h.pause(session); p != dialPause {
+		t.Errorf("a pause of %v after a success", p)
+	}
+	h.end()
 	if _, over := h.Next(); !over {
-		t.Fatal("no pause after a round of failures")
+		t.Error("the library does not notice the end")
 	}
 }
