@@ -49,6 +49,7 @@ type consumed struct {
 
 	reader     *Reader
 	buf        []Record
+	memory     []Record // that buf is in, and that the next fetch writes over
 	paused     bool
 	rolling    bool  // a proceed is on its way
 	attempts   int   // failures of the record in hand
@@ -213,7 +214,11 @@ func (c *consumed) fetch() ([]Record, error) {
 	}
 	c.wait = cancel
 	c.mu.Unlock()
-	recs, err := c.reader.NextBatch(wait)
+	if c.con.o.batch != nil {
+		c.memory = nil // the handler may have kept the slice
+	}
+	recs, err := c.reader.AppendBatch(wait, c.memory[:0])
+	c.memory = recs
 	c.mu.Lock()
 	c.wait = nil
 	c.mu.Unlock()

@@ -5,6 +5,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 	"unsafe"
 
@@ -204,13 +205,13 @@ func (f *feed) request(ctx context.Context, req *protocol.GetRequest) ([]byte, e
 	return answer, protocol.DecodeError(answer)
 }
 
-// enqueue checks the batches, decodes them, and queues the records from from on.
-// Only the first one is taken without asking for room.
+// enqueue queues the batches, which hold the records from from on. Only the first
+// one is taken without asking for room.
 func (f *feed) enqueue(ctx context.Context, batches []byte, from Offset) error {
 	for len(batches) > 0 {
 		h, err := protocol.ParseBatchHeader(batches)
-		if err == nil {
-			err = protocol.VerifyChecksum(&h, batches)
+		if err == nil && len(batches) < h.Length {
+			err = protocol.ErrShortBatch
 		}
 		if err != nil {
 			return fmt.Errorf("%w at offset %d of %s %s: %w", ErrCorrupt, from, f.r.topic, f.id, err)
@@ -218,11 +219,9 @@ func (f *feed) enqueue(ctx context.Context, batches []byte, from Offset) error {
 		if h.Base > from || h.Next() <= from {
 			return fmt.Errorf("%w: %s %s gave offsets %d to %d when asked for %d", ErrCorrupt, f.r.topic, f.id, h.Base, h.Next()-1, from)
 		}
-		c := &chunk{feed: f, next: h.Next(), bytes: int64(h.RawLen) + int64(h.Count)*recordBytes}
+		c := &chunk{feed: f, next: h.Next(), from: from, bytes: int64(h.RawLen) + int64(h.Count)*recordBytes}
 		if !h.Control { // marks of transactions are not records
-			if c.recs, err = f.decode(&h, batches, from); err != nil {
-				return err
-			}
+			c.head, c.raw = h, batches[:h.Length:h.Length]
 		}
 		if err := f.update(ctx, func() { f.pushLocked(c) }); err != nil {
 			return err
@@ -237,28 +236,11 @@ func (f *feed) enqueue(ctx context.Context, batches []byte, from Offset) error {
 	return nil
 }
 
-func (f *feed) decode(h *protocol.BatchHeader, b []byte, from Offset) ([]Record, error) {
-	recs := make([]Record, 0, h.Next()-from)
-	for rec, err := range protocol.DecodeRecords(h, b) {
-		if err != nil {
-			return nil, fmt.Errorf("%w at offset %d of %s %s: %w", ErrCorrupt, h.Base, f.r.topic, f.id, err)
-		}
-		if rec.Offset < from {
-			continue // a batch comes whole, also its part before the offset asked for
-		}
-		recs = append(recs, Record{
-			Topic: f.r.topic, Partition: f.id, Offset: rec.Offset, Time: time.UnixMilli(rec.Time).UTC(),
-			Key: rec.Key, Value: rec.Value, Headers: rec.Headers,
-		})
-	}
-	return recs, nil
-}
-
 // pushLocked queues c, and counts it as fetched. A batch without records only
 // moves the place where the records before it lead to.
 func (f *feed) pushLocked(c *chunk) {
 	f.fetch, f.end = c.next, max(f.end, c.next)
-	if len(c.recs) > 0 {
+	if c.raw != nil || len(c.recs) > 0 {
 		f.r.queue = append(f.r.queue, c)
 		f.r.held += c.bytes
 		f.r.signal()
@@ -329,10 +311,30 @@ func (f *feed) note(ctx context.Context, err error) {
 
 // stop gives err to Next and rests until Seek.
 func (f *feed) stop(ctx context.Context, err error) {
-	_ = f.update(ctx, func() { // after a Seek nothing is stopped
-		f.problem, f.stopped = err, err
-		f.r.queue = append(f.r.queue, &chunk{feed: f, next: f.fetch, err: err})
-		f.r.signal()
+	_ = f.update(ctx, func() { f.stopLocked(f.fetch, err) }) // after a Seek nothing is stopped
+}
+
+func (f *feed) stopLocked(next Offset, err error) {
+	f.problem, f.stopped = err, err
+	f.r.queue = append(f.r.queue, &chunk{feed: f, next: next, err: err})
+	f.r.signal()
+}
+
+// failLocked drops what was fetched, and what is being fetched, and stops with err.
+func (f *feed) failLocked(err error) {
+	f.dropLocked()
+	f.cancel()
+	f.ctx, f.cancel = context.WithCancel(f.r.ctx)
+	f.stopLocked(f.position, err)
+}
+
+// dropLocked takes the chunks of f out of the queue.
+func (f *feed) dropLocked() {
+	f.r.queue = slices.DeleteFunc(f.r.queue, func(c *chunk) bool {
+		if c.feed == f {
+			f.r.freeLocked(c.bytes)
+		}
+		return c.feed == f
 	})
 }
 

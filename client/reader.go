@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"fmt"
+	"math"
 	"slices"
 	"sync"
 	"time"
@@ -27,20 +28,15 @@ type Reader struct {
 
 	ready chan struct{} // has a token when a waiting Next should look again
 
+	// taking is held while records are taken from the first chunk, so that they are
+	// decoded once and without holding mu. Take it before mu.
+	taking sync.Mutex
+
 	mu    sync.Mutex    // guards the fields below, and those of the feeds
 	feeds []*feed       // Invariant: sorted by id
 	queue []*chunk      // fetched, oldest first; no chunk is empty
 	held  int64         // bytes of the queue
 	freed chan struct{} // closed and replaced when held became smaller
-}
-
-// chunk is the rest of one fetched batch, or the error that stopped a partition.
-type chunk struct {
-	feed  *feed
-	recs  []Record
-	next  Offset // after the last record
-	bytes int64
-	err   error
 }
 
 // Position is how far a Reader is in one partition.
@@ -138,7 +134,8 @@ func (r *Reader) resolveStarts(ctx context.Context) error {
 // and stops until Seek; the others go on. When all have stopped, every call
 // returns an error.
 func (r *Reader) Next(ctx context.Context) (Record, error) {
-	recs, err := r.next(ctx, 1)
+	var one [1]Record
+	recs, err := r.next(ctx, one[:0], 1)
 	if err != nil {
 		return Record{}, err
 	}
@@ -148,21 +145,27 @@ func (r *Reader) Next(ctx context.Context) (Record, error) {
 // NextBatch returns at least one record, all of one partition: what is left of
 // one fetched batch. Otherwise it is like Next. The slice belongs to the caller.
 func (r *Reader) NextBatch(ctx context.Context) ([]Record, error) {
-	return r.next(ctx, int(^uint(0)>>1))
+	return r.next(ctx, nil, math.MaxInt)
 }
 
-func (r *Reader) next(ctx context.Context, most int) ([]Record, error) {
+// AppendBatch is NextBatch into memory that the caller uses again: it appends the
+// records to dst, and returns dst as it was with an error. With dst[:0] of the call
+// before it writes over the records, which spares an allocation of their size; the
+// bytes of their keys and payloads are never written over.
+func (r *Reader) AppendBatch(ctx context.Context, dst []Record) ([]Record, error) {
+	return r.next(ctx, dst, math.MaxInt)
+}
+
+func (r *Reader) next(ctx context.Context, dst []Record, most int) ([]Record, error) {
 	for {
 		switch {
 		case r.ctx.Err() != nil:
-			return nil, fmt.Errorf("read %s: the reader is %w", r.topic, ErrClosed)
+			return dst, fmt.Errorf("read %s: the reader is %w", r.topic, ErrClosed)
 		case ctx.Err() != nil:
-			return nil, fmt.Errorf("read %s: %w", r.topic, ctx.Err())
+			return dst, fmt.Errorf("read %s: %w", r.topic, ctx.Err())
 		}
-		r.mu.Lock()
-		recs, err := r.popLocked(most)
-		r.mu.Unlock()
-		if recs != nil || err != nil {
+		recs, err := r.take(dst, most)
+		if len(recs) > len(dst) || err != nil {
 			return recs, err
 		}
 		select {
@@ -173,26 +176,47 @@ func (r *Reader) next(ctx context.Context, most int) ([]Record, error) {
 	}
 }
 
-// popLocked takes up to most records from the first chunk; it returns nothing
-// when there is nothing.
-func (r *Reader) popLocked(most int) ([]Record, error) {
-	if len(r.queue) == 0 {
-		return nil, r.allStoppedLocked()
+// take appends up to most records of the first chunk to dst; none when there is
+// none.
+func (r *Reader) take(dst []Record, most int) ([]Record, error) {
+	r.taking.Lock()
+	defer r.taking.Unlock()
+	for {
+		r.mu.Lock()
+		if len(r.queue) == 0 {
+			defer r.mu.Unlock()
+			return dst, r.allStoppedLocked()
+		}
+		c := r.queue[0]
+		r.mu.Unlock()
+		recs, bad := c.take(dst, most)
+		r.mu.Lock()
+		if len(r.queue) == 0 || r.queue[0] != c { // a Seek dropped it in between
+			r.mu.Unlock()
+			continue
+		}
+		err := c.err
+		if bad == nil {
+			c.feed.position = c.position()
+		} else if len(recs) > len(dst) {
+			c.feed.position = recs[len(recs)-1].Offset + 1
+		}
+		switch {
+		case bad != nil:
+			c.feed.failLocked(bad)
+		case c.left() == 0:
+			r.queue[0] = nil
+			r.queue = r.queue[1:]
+			r.freeLocked(c.bytes)
+		}
+		if len(r.queue) > 0 {
+			r.signal() // for another goroutine in Next
+		}
+		r.mu.Unlock()
+		if len(recs) > len(dst) || err != nil {
+			return recs, err
+		}
 	}
-	c := r.queue[0]
-	n := min(most, len(c.recs))
-	recs := c.recs[:n:n]
-	if c.recs = c.recs[n:]; len(c.recs) > 0 {
-		c.feed.position = c.recs[0].Offset
-		return recs, nil
-	}
-	c.feed.position = c.next
-	r.queue[0] = nil
-	if r.queue = r.queue[1:]; len(r.queue) > 0 {
-		r.signal() // for another goroutine in Next
-	}
-	r.freeLocked(c.bytes)
-	return recs, c.err
 }
 
 // allStoppedLocked returns an error when no partition will give a record.
@@ -261,12 +285,7 @@ func (r *Reader) Seek(p PartitionID, s Start) error {
 	if f == nil {
 		return protocol.ErrNoPartition.With("the reader of %s does not read partition %s", r.topic, p)
 	}
-	r.queue = slices.DeleteFunc(r.queue, func(c *chunk) bool {
-		if c.feed == f {
-			r.freeLocked(c.bytes)
-		}
-		return c.feed == f
-	})
+	f.dropLocked()
 	f.resetLocked(s)
 	return nil
 }

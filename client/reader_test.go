@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"strings"
@@ -142,7 +143,7 @@ func TestReaderGivesEveryRecordOnceInOrder(t *testing.T) {
 		partitions := rapid.IntRange(1, 4).Draw(rt, "partitions")
 		batches := rapid.SliceOfN(rapid.IntRange(1, 20), 1, 30).Draw(rt, "records in each batch")
 		prefetch := rapid.Int64Range(1, 20_000).Draw(rt, "prefetch")
-		inBatches := rapid.Bool().Draw(rt, "NextBatch")
+		by := rapid.SampledFrom([]string{"Next", "NextBatch", "AppendBatch"}).Draw(rt, "by")
 		var problem error
 		synctest.Test(t, func(t *testing.T) {
 			b, l, c := fakeCluster(t, "orders", partitions)
@@ -164,10 +165,17 @@ func TestReaderGivesEveryRecordOnceInOrder(t *testing.T) {
 			r := mustReader(t, c, "orders", WithPrefetch(prefetch))
 			defer r.Close()
 			next := r.NextBatch
-			if !inBatches {
+			var memory []Record
+			switch by {
+			case "Next":
 				next = func(ctx context.Context) ([]Record, error) {
 					rec, err := r.Next(ctx)
 					return []Record{rec}, err
+				}
+			case "AppendBatch":
+				next = func(ctx context.Context) (recs []Record, err error) {
+					memory, err = r.AppendBatch(ctx, memory[:0])
+					return memory, err
 				}
 			}
 			at := make([]int, partitions)
@@ -254,6 +262,7 @@ func TestReaderStopsADamagedPartitionOnly(t *testing.T) {
 		b, _, c := fakeCluster(t, "orders", 2)
 		fill(t, b, "orders", 0, 0, 3)
 		fill(t, b, "orders", 0, 3, 6)
+		fill(t, b, "orders", 0, 6, 9) // is fetched, and must not be given
 		b.with("orders", 0, func(p *fakePartition) { p.batches[1][len(p.batches[1])-1] ^= 1 })
 		r := mustReader(t, c, "orders")
 		defer r.Close()
@@ -264,11 +273,101 @@ func TestReaderStopsADamagedPartitionOnly(t *testing.T) {
 		if !errors.Is(err, ErrCorrupt) || !strings.Contains(err.Error(), "offset 3 of orders 0-0") {
 			t.Errorf("at the damage: %v", err)
 		}
+		if p := r.Positions()[0]; p.Offset != 3 || !errors.Is(p.Err, ErrCorrupt) {
+			t.Errorf("stopped at %+v", p)
+		}
 		fill(t, b, "orders", 1, 0, 2)
 		if diff := cmp.Diff(numbered(2), read(t, r, 2)); diff != "" {
 			t.Errorf("the other partition (-want +got):\n%s", diff)
 		}
+		nothing(t, r)
+		if err := r.Seek(PartitionID{}, AtOffset(6)); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(numbered(9)[6:], read(t, r, 3)); diff != "" {
+			t.Errorf("behind the damage (-want +got):\n%s", diff)
+		}
 	})
+}
+
+func TestAppendBatchWritesOverRecordsButNotTheirBytes(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, _, c := fakeCluster(t, "orders", 1)
+		fill(t, b, "orders", 0, 0, 5)
+		fill(t, b, "orders", 0, 5, 9)
+		r := mustReader(t, c, "orders")
+		defer r.Close()
+		var values [][]byte
+		var recs []Record
+		for len(values) < 9 {
+			before := len(values)
+			more, err := r.AppendBatch(t.Context(), recs[:0])
+			if err != nil {
+				t.Fatal(err)
+			}
+			if before > 0 && &more[0] != &recs[0] {
+				t.Error("the memory was not used again")
+			}
+			recs = more
+			for i := range recs {
+				values = append(values, recs[i].Value)
+			}
+		}
+		if diff := cmp.Diff(numbered(9), texts(values)); diff != "" {
+			t.Errorf("values that were kept (-want +got):\n%s", diff)
+		}
+		fill(t, b, "orders", 0, 9, 10)
+		after, err := r.AppendBatch(t.Context(), recs)
+		if err != nil || len(after) != len(recs)+1 || string(after[len(recs)].Value) != "9" || string(after[0].Value) != "5" {
+			t.Errorf("appended to %d records: %d, %v", len(recs), len(after), err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if same, err := r.AppendBatch(ctx, after); err == nil || len(same) != len(after) {
+			t.Errorf("with an error: %d records, %v; want %d as before", len(same), err, len(after))
+		}
+	})
+}
+
+func texts(values [][]byte) []string {
+	out := make([]string, len(values))
+	for i, v := range values {
+		out[i] = string(v)
+	}
+	return out
+}
+
+// BenchmarkTakeBatch takes the records of a fetched batch: into new memory as
+// NextBatch does, and into used memory as AppendBatch may.
+func BenchmarkTakeBatch(b *testing.B) {
+	var bb protocol.BatchBuilder
+	for range 1000 {
+		if err := bb.Add(&protocol.Record{Time: 1, Value: make([]byte, 128)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	raw := bb.Encode(protocol.CompressionNone, protocol.Producer{ID: protocol.NoProducer})
+	h, err := protocol.ParseBatchHeader(raw)
+	if err != nil {
+		b.Fatal(err)
+	}
+	f := &feed{r: &Reader{topic: "orders"}}
+	for _, again := range []bool{false, true} {
+		b.Run(fmt.Sprintf("again=%v", again), func(b *testing.B) {
+			b.SetBytes(int64(len(raw)))
+			b.ReportAllocs()
+			var recs []Record
+			for b.Loop() {
+				if !again {
+					recs = nil
+				}
+				c := chunk{feed: f, raw: raw, head: h}
+				if recs, err = c.take(recs[:0], math.MaxInt); err != nil || len(recs) != 1000 {
+					b.Fatal(len(recs), err)
+				}
+			}
+		})
+	}
 }
 
 func TestReaderSeek(t *testing.T) {

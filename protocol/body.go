@@ -70,8 +70,8 @@ func (c *cursor) uvarint() uint64 {
 		c.b = c.b[1:]
 		return v
 	}
-	v, n := binary.Uvarint(c.b)
-	if n <= 0 || n != uvarintLen(v) {
+	v, n := uvarint(c.b)
+	if n == 0 {
 		c.ok, c.b = false, nil
 		return 0
 	}
@@ -123,45 +123,21 @@ func walkRecords(h *BatchHeader, body []byte) (metaqLen int64, err error) {
 	return metaqLen, nil
 }
 
-// DecodeRecords returns the records of the batch at the start of b, whose
-// header h was decoded from the same bytes and whose checksum was verified. The
-// records point into b, or into a new buffer when the body is compressed; they
-// are valid as long as the caller leaves b alone. Records are yielded with
-// their offset and time; after a fault the last pair holds the error.
+// DecodeRecords is ScanRecords as an iterator. Records are yielded with their
+// offset and time; after a fault the last pair holds the error.
 func DecodeRecords(h *BatchHeader, b []byte) iter.Seq2[Record, error] {
 	return func(yield func(Record, error) bool) {
-		if len(b) < h.Length {
-			yield(Record{}, ErrShortBatch)
-			return
-		}
-		body, err := ownBody(h, b)
-		if err != nil {
-			yield(Record{}, err)
-			return
-		}
-		if _, err := walkRecords(h, body); err != nil {
-			yield(Record{}, err)
-			return
-		}
-		c := cursor{b: body, ok: true}
-		for i := range h.Count {
-			rec := cursor{b: c.bytes(c.uvarint()), ok: true}
-			r := Record{Offset: h.Base + Offset(i), Time: h.FirstTime + int64(rec.uvarint())}
-			if key := rec.uvarint(); key > 0 {
-				r.Key = rec.bytes(key - 1)
-			}
-			if n := rec.uvarint(); n > 0 {
-				// n headers take at least two bytes each: the walk above has seen them.
-				r.Headers = make([]Header, n)
-				for j := range r.Headers {
-					r.Headers[j].Name = string(rec.bytes(rec.uvarint()))
-					r.Headers[j].Value = string(rec.bytes(rec.uvarint()))
-				}
-			}
-			r.Value = rec.b
+		s, err := ScanRecords(h, b)
+		for r := (Record{}); err == nil && s.Next(&r); {
 			if !yield(r, nil) {
 				return
 			}
+		}
+		if err == nil {
+			err = s.Err()
+		}
+		if err != nil {
+			yield(Record{}, err)
 		}
 	}
 }

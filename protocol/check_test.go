@@ -201,6 +201,33 @@ func BenchmarkCheckBatch(b *testing.B) {
 	}
 }
 
+// BenchmarkDecodeRecords decodes the records of a batch as a broker does, and into
+// memory that is used again as a reader does.
+func BenchmarkDecodeRecords(b *testing.B) {
+	var bb BatchBuilder
+	for range 1000 {
+		if err := bb.Add(&Record{Time: 1, Value: make([]byte, 128)}); err != nil {
+			b.Fatal(err)
+		}
+	}
+	batch := bb.Encode(CompressionNone, Producer{ID: NoProducer})
+	h, err := ParseBatchHeader(batch)
+	if err != nil {
+		b.Fatal(err)
+	}
+	b.Run("iterate", func(b *testing.B) {
+		b.SetBytes(int64(len(batch)))
+		b.ReportAllocs()
+		for b.Loop() {
+			for _, err := range DecodeRecords(&h, batch) {
+				if err != nil {
+					b.Fatal(err)
+				}
+			}
+		}
+	})
+}
+
 func BenchmarkBatchBuilder(b *testing.B) {
 	r := Record{Time: 1, Value: make([]byte, 128)}
 	var bb BatchBuilder

@@ -16,19 +16,19 @@ import (
 // feed is a Source that gives three messages every second, each a second old.
 type feed struct{ batches int }
 
-func (f *feed) NextBatch(ctx context.Context) ([]client.Record, error) {
+func (f *feed) AppendBatch(ctx context.Context, dst []client.Record) ([]client.Record, error) {
 	if f.batches == 0 {
 		<-ctx.Done()
-		return nil, ctx.Err()
+		return dst, ctx.Err()
 	}
 	f.batches--
 	select {
 	case <-time.After(time.Second):
 	case <-ctx.Done():
-		return nil, ctx.Err()
+		return dst, ctx.Err()
 	}
 	r := client.Record{Value: []byte("12345"), Time: time.Now().Add(-time.Second)}
-	return []client.Record{r, r, r}, nil
+	return append(dst, r, r, r), nil
 }
 
 func TestConsumeMeasures(t *testing.T) {

@@ -12,9 +12,9 @@ import (
 
 // Source is what Consume needs from a reader; *client.Reader is one.
 type Source interface {
-	// NextBatch returns the next messages, at least one, and waits for them until
-	// ctx ends.
-	NextBatch(ctx context.Context) ([]client.Record, error)
+	// AppendBatch appends the next messages to dst, at least one, and waits for them
+	// until ctx ends.
+	AppendBatch(ctx context.Context, dst []client.Record) ([]client.Record, error)
 }
 
 // ConsumeOptions is what Consume reads. Count and Timeout are positive.
@@ -29,6 +29,7 @@ type ConsumeOptions struct {
 func Consume(ctx context.Context, from Source, o ConsumeOptions) (Report, error) {
 	var (
 		ages         Histogram
+		batch        []client.Record
 		count, bytes int64
 		start        = time.Now()
 	)
@@ -36,8 +37,8 @@ func Consume(ctx context.Context, from Source, o ConsumeOptions) (Report, error)
 		defer o.Progress.Done()
 	}
 	for count < o.Count {
-		batch, err := nextWithin(ctx, from, o.Timeout)
-		if err != nil {
+		var err error
+		if batch, err = nextWithin(ctx, from, batch[:0], o.Timeout); err != nil {
 			return Report{}, fmt.Errorf("after %d of %d messages: %w", count, o.Count, err)
 		}
 		now := time.Now()
@@ -53,10 +54,10 @@ func Consume(ctx context.Context, from Source, o ConsumeOptions) (Report, error)
 	return newReport("consume", o.Topic, count, bytes, time.Since(start), &ages), nil
 }
 
-func nextWithin(ctx context.Context, from Source, timeout time.Duration) ([]client.Record, error) {
+func nextWithin(ctx context.Context, from Source, dst []client.Record, timeout time.Duration) ([]client.Record, error) {
 	waiting, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
-	batch, err := from.NextBatch(waiting)
+	batch, err := from.AppendBatch(waiting, dst)
 	if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
 		return nil, fmt.Errorf("no message came for %s", timeout)
 	}

@@ -126,8 +126,9 @@ func (t *metaqTarget) receivers() []receiver {
 			return err
 		}
 		defer r.Close()
+		var recs []client.Record
 		for {
-			recs, err := r.NextBatch(ctx)
+			recs, err = r.AppendBatch(ctx, recs[:0])
 			if ctx.Err() != nil {
 				return nil
 			}
