@@ -10,7 +10,7 @@ import (
 	"metaq/protocol"
 )
 
-// Headers of a record in a dead-letter topic, besides its own.
+// Headers of a record in a dead-letter topic, besides its own (see Passed).
 const (
 	HeaderDeadReason    = "Metaq-Dead-Reason"    // text of the handler's last error
 	HeaderDeadAttempts  = "Metaq-Dead-Attempts"  // how often it was tried
@@ -61,7 +61,7 @@ func (d *deadLetters) send(ctx context.Context, r Record, attempts int, reason e
 	}
 	text := reason.Error()
 	text = text[:min(len(text), 1000)]
-	headers := append(append([]Header(nil), r.Headers...),
+	headers := append(Passed(r.Headers),
 		Header{Name: HeaderDeadReason, Value: text},
 		Header{Name: HeaderDeadAttempts, Value: strconv.Itoa(attempts)},
 		Header{Name: HeaderDeadGroup, Value: d.group},

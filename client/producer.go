@@ -93,8 +93,8 @@ func (p *Producer) Send(ctx context.Context, r Record) (Result, error) {
 
 // SendAsync takes a record, whose bytes it copies, and returns; done, which may be
 // nil, is called once with what became of it. When SendAsync returns an error the
-// record was not taken and done is not called: the record is too large (at once),
-// the buffer is full, ctx ended, the topic or partition does not exist, or the
+// record was not taken and done is not called: the record is too large or has a
+// header that a batch must not have (at once, see Passed), the buffer is full, ctx ended, the topic or partition does not exist, or the
 // producer is closed.
 //
 // It waits only for room in the buffer and, the first time that a topic is used,
@@ -114,7 +114,7 @@ func (p *Producer) SendAsync(ctx context.Context, r Record, done func(Result, er
 		if err != nil {
 			return err
 		}
-		if err := p.checkSize(&r); err != nil {
+		if err := p.check(&r); err != nil {
 			return err
 		}
 		to, next, err := t.pick(list, &r)
@@ -135,7 +135,13 @@ func (p *Producer) SendAsync(ctx context.Context, r Record, done func(Result, er
 	}
 }
 
-func (p *Producer) checkSize(r *Record) error {
+// check refuses what the broker would refuse, with all that is in its batch.
+func (p *Producer) check(r *Record) error {
+	for i := range r.Headers {
+		if err := protocol.RefusedInBatch(r.Headers[i].Name); err != nil {
+			return err
+		}
+	}
 	l := p.limits.Load()
 	size := r.size()
 	limit := min(int64(l.message), p.o.bufferBytes)

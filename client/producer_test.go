@@ -90,6 +90,7 @@ func TestSendRefusesAtOnce(t *testing.T) {
 			want error
 			text string
 		}{
+			{"header of a put", Record{Topic: "orders", Headers: []Header{{Name: "a"}, {Name: "Nats-Msg-Id"}}}, protocol.ErrHeaderInBatch, "Nats-Msg-Id"},
 			{"above the broker's limit", Record{Topic: "orders", Key: []byte("k"), Value: make([]byte, 1000)}, ErrTooLarge, "1001 bytes is larger than the limit of 1000"},
 			{"name not allowed", Record{Topic: "a.b"}, ErrBadName, "a.b"},
 			{"no such topic", Record{Topic: "other"}, ErrNoTopic, "other"},

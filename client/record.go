@@ -25,6 +25,12 @@ const (
 	CompressionZstd = protocol.CompressionZstd
 )
 
+// Passed returns the headers with which a record that was read can be sent on. A
+// producer refuses headers that mean something only in a single put, such as
+// Nats-Msg-Id: here they are kept, under names that begin with Metaq-Original-.
+// It does not change headers.
+func Passed(headers []Header) []Header { return protocol.Passed(headers) }
+
 // Record is one message, to be sent or as it was read.
 type Record struct {
 	Topic string

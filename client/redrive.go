@@ -22,7 +22,8 @@ const redriveIdle = 30 * time.Second
 var errRedriven = errors.New("all that were there are put back")
 
 // Redrive puts the dead letters of a group in a topic back into the topic, in
-// order within each partition, without the headers that tell why they had failed.
+// order within each partition, without the headers that tell why they had failed
+// (and with the others as Passed gives them).
 // It returns how many it put back, once all are stored that were there when it
 // began.
 //
@@ -191,5 +192,5 @@ func (r *redrive) wait(ctx context.Context, con *Consumer) error {
 
 // alive are the headers that a record had before it became a dead letter.
 func alive(all []Header) []Header {
-	return slices.DeleteFunc(slices.Clone(all), func(h Header) bool { return strings.HasPrefix(h.Name, "Metaq-Dead-") })
+	return slices.DeleteFunc(Passed(all), func(h Header) bool { return strings.HasPrefix(h.Name, "Metaq-Dead-") })
 }

@@ -202,6 +202,18 @@ func VerifyChecksum(h *BatchHeader, b []byte) error {
 // The MetaqLen of the returned header is computed from the records: the value
 // in a producer's batch is not trusted.
 func CheckBatch(b []byte, maxRaw int) (BatchHeader, error) {
+	return checkBatch(b, maxRaw, false)
+}
+
+// CheckSent is CheckBatch for what a client sent: it also returns the refusal of
+// the first header that RefusedInBatch has something against, an *Error. What is
+// stored is not judged by it: single messages may have more headers, and other
+// releases other rules.
+func CheckSent(b []byte, maxRaw int) (BatchHeader, error) {
+	return checkBatch(b, maxRaw, true)
+}
+
+func checkBatch(b []byte, maxRaw int, sent bool) (BatchHeader, error) {
 	h, err := ParseBatchHeader(b)
 	if err != nil {
 		return h, err
@@ -217,7 +229,11 @@ func CheckBatch(b []byte, maxRaw int) (BatchHeader, error) {
 		return h, err
 	}
 	defer release()
-	h.MetaqLen, err = walkRecords(&h, body)
+	var refused []byte
+	h.MetaqLen, refused, err = walkRecords(&h, body)
+	if err == nil && sent && refused != nil {
+		return h, RefusedInBatch(string(refused))
+	}
 	return h, err
 }
 

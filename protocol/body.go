@@ -90,8 +90,9 @@ func (c *cursor) bytes(n uint64) []byte {
 }
 
 // walkRecords checks every record of a raw body without allocating and returns
-// the bytes that they would take in a MetaQ log.
-func walkRecords(h *BatchHeader, body []byte) (metaqLen int64, err error) {
+// the bytes that they would take in a MetaQ log. refused is the first header name
+// that RefusedInBatch has something against, or nil; it points into body.
+func walkRecords(h *BatchHeader, body []byte) (metaqLen int64, refused []byte, err error) {
 	span := uint64(h.MaxTime) - uint64(h.FirstTime)
 	c := cursor{b: body, ok: true}
 	for i := range h.Count {
@@ -108,19 +109,22 @@ func walkRecords(h *BatchHeader, body []byte) (metaqLen int64, err error) {
 				seen = true
 				metaqLen += int64(metaqAttributeHeader + len(value))
 			}
+			if refused == nil && mayBeRefused(name) && RefusedInBatch(string(name)) != nil {
+				refused = name
+			}
 		}
 		if !c.ok || !rec.ok {
-			return 0, badBatch("record %d of %d does not fit its length", i, h.Count)
+			return 0, nil, badBatch("record %d of %d does not fit its length", i, h.Count)
 		}
 		if delta > span {
-			return 0, badBatch("record %d of %d is %d ms after the first one, the last one %d", i, h.Count, delta, span)
+			return 0, nil, badBatch("record %d of %d is %d ms after the first one, the last one %d", i, h.Count, delta, span)
 		}
 		metaqLen += int64(metaqRecordHeader + len(rec.b))
 	}
 	if len(c.b) != 0 {
-		return 0, badBatch("%d bytes follow the last of %d records", len(c.b), h.Count)
+		return 0, nil, badBatch("%d bytes follow the last of %d records", len(c.b), h.Count)
 	}
-	return metaqLen, nil
+	return metaqLen, refused, nil
 }
 
 // DecodeRecords is ScanRecords as an iterator. Records are yielded with their

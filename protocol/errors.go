@@ -76,6 +76,7 @@ var (
 	ErrHeaderIncr    = &Error{400, 10168, "header Nats-Incr is not supported"}
 	ErrHeaderBatch   = &Error{400, 10174, "atomic batches (Nats-Batch-*) are not supported"}
 	ErrHeaderSched   = &Error{400, 10188, "message schedules (Nats-Schedule*) are not supported"}
+	ErrHeaderInBatch = &Error{400, 10177, "header has no meaning in a batch"}
 	ErrHeaderSource  = &Error{400, 10227, "header Nats-Stream-Source is not allowed"}
 	ErrStreamDiffers = &Error{400, 10060, "expected stream does not match"}
 	ErrWrongSequence = &Error{400, 10071, "wrong last sequence"}

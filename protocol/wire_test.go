@@ -144,7 +144,7 @@ func TestErrorNumbersAreUnique(t *testing.T) {
 	for _, e := range []*Error{
 		ErrBadRequest, ErrBadName, ErrBatchRefused, ErrReplySubject, ErrNoTopic, ErrNoPartition, ErrExists, ErrConflict,
 		ErrFenced, ErrTooLarge, ErrRange, ErrBusy, ErrUnavailable, ErrDiskFull, ErrPartition, ErrInternal, ErrNotAccepted,
-		ErrHeaderRollup, ErrHeaderTTL, ErrHeaderIncr, ErrHeaderBatch, ErrHeaderSched, ErrStreamDiffers, ErrWrongSequence, ErrWrongMsgID,
+		ErrHeaderRollup, ErrHeaderTTL, ErrHeaderIncr, ErrHeaderBatch, ErrHeaderInBatch, ErrHeaderSched, ErrStreamDiffers, ErrWrongSequence, ErrWrongMsgID,
 	} {
 		if other := seen[e.ErrCode]; other != nil {
 			t.Errorf("%v and %v share %d", e, other, e.ErrCode)

@@ -2,7 +2,6 @@ package transport
 
 import (
 	"slices"
-	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -10,46 +9,12 @@ import (
 )
 
 // A message's headers become the record's, with two exceptions: Metaq-Key
-// becomes the record's key and is not kept as a header, and the headers below
-// are refused.
+// becomes the record's key and is not kept as a header, and those that
+// protocol.RefusedHeader has something against are refused.
 //
 // The NATS client library hands headers over as a map, so their order on the
 // wire is lost; they are stored sorted by name, the values of one name in their
 // order.
-
-// unsupported are JetStream's publish headers that ask for something that this
-// broker does not do. A header that ends in * stands for all that begin so.
-var unsupported = []struct {
-	name string
-	err  *protocol.Error
-}{
-	{"Nats-Rollup", protocol.ErrHeaderRollup},
-	{"Nats-TTL", protocol.ErrHeaderTTL},
-	{"Nats-Incr", protocol.ErrHeaderIncr},
-	{"Nats-Batch-*", protocol.ErrHeaderBatch},
-	{"Nats-Schedule*", protocol.ErrHeaderSched},
-	{"Nats-Marker-Reason", protocol.ErrHeaderTTL},
-	{"Nats-Counter-Sources", protocol.ErrHeaderIncr},
-	{"Nats-Stream-Source", protocol.ErrHeaderSource},
-	{"Nats-Expected-Last-Subject-*", protocol.ErrBadRequest},
-	{"Nats-Required-Api-Level", protocol.ErrBadRequest},
-}
-
-// refusedHeader returns the refusal of a header that must not be stored and
-// ignored, or nil.
-func refusedHeader(name string) error {
-	if !strings.HasPrefix(name, "Nats-") {
-		return nil
-	}
-	for _, u := range unsupported {
-		stem, many := strings.CutSuffix(u.name, "*")
-		if name != stem && (!many || !strings.HasPrefix(name, stem)) {
-			continue
-		}
-		return u.err.With("header %s is not supported: leave it out", name)
-	}
-	return nil
-}
 
 // recordOf returns the record of a put. It shares m's bytes.
 func recordOf(m *nats.Msg) (protocol.Record, error) {
@@ -64,7 +29,7 @@ func recordOf(m *nats.Msg) (protocol.Record, error) {
 	names := make([]string, 0, len(m.Header))
 	count := 0
 	for name, values := range m.Header {
-		if err := refusedHeader(name); err != nil {
+		if err := protocol.RefusedHeader(name); err != nil {
 			return r, err
 		}
 		if name == protocol.HeaderKey {

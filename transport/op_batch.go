@@ -16,7 +16,8 @@ import (
 //	          the topic's maxMessageSize; Options.Partition and Options.Total
 //	400       name or partition not allowed; no batch, or a wrong version,
 //	          length, checksum, count or record; bytes after the batch; a
-//	          transactional or control batch
+//	          transactional or control batch; a header that a put must not have,
+//	          or that means nothing in a batch
 //	403, 404, 429, 503 as for a put
 //	413       too large
 
@@ -72,8 +73,11 @@ func (g *Gateway) putBatch(t *target, m *nats.Msg) error {
 
 // checkBatch returns the header of the batch that b is, or the refusal.
 func checkBatch(b []byte, maxRaw, maxMessage int) (protocol.BatchHeader, error) {
-	h, err := protocol.CheckBatch(b, maxRaw)
+	h, err := protocol.CheckSent(b, maxRaw)
+	var refused *protocol.Error
 	switch {
+	case errors.As(err, &refused):
+		return h, refused
 	case err != nil:
 		return h, protocol.ErrBatchRefused.With("%s", err)
 	case h.Length != len(b):

@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"errors"
 	"fmt"
 	"strings"
 	"unicode/utf8"
@@ -9,7 +10,8 @@ import (
 )
 
 // ParseHeader reads K=V. The name must be printable ASCII without a space or a
-// colon, and the value must be one line, as in NATS.
+// colon, and the value must be one line, as in NATS. A header that a producer must
+// not send is refused.
 func ParseHeader(s string) (protocol.Header, error) {
 	name, value, found := strings.Cut(s, "=")
 	if !found || name == "" {
@@ -22,6 +24,12 @@ func ParseHeader(s string) (protocol.Header, error) {
 	}
 	if strings.ContainsAny(value, "\r\n") {
 		return protocol.Header{}, fmt.Errorf("value of header %q has a line break; a header is one line", name)
+	}
+	if name == protocol.HeaderKey {
+		return protocol.Header{}, fmt.Errorf("header %s means nothing here: give keys with --key-sep", name)
+	}
+	if err := protocol.RefusedInBatch(name); err != nil {
+		return protocol.Header{}, errors.New(err.Description)
 	}
 	return protocol.Header{Name: name, Value: value}, nil
 }

@@ -16,7 +16,7 @@ func TestParseHeader(t *testing.T) {
 			t.Errorf("%q: got %+v, %v", in, got, err)
 		}
 	}
-	for _, in := range []string{"", "a", "=b", "a b=c", "a:b=c", "a=b\nc", "\x7f=b", "\u00e4=b"} {
+	for _, in := range []string{"", "a", "=b", "a b=c", "a:b=c", "a=b\nc", "\x7f=b", "\u00e4=b", "Nats-TTL=1", "Nats-Msg-Id=a", "Metaq-Key=k"} {
 		if got, err := ParseHeader(in); err == nil {
 			t.Errorf("%q: got %+v, want an error", in, got)
 		}

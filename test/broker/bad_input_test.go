@@ -86,15 +86,27 @@ func TestBadInput(t *testing.T) {
 			}
 		})
 	}
-	for _, header := range []string{
+	unsupported := []string{
 		"Nats-Rollup", "Nats-TTL", "Nats-Marker-Reason", "Nats-Incr", "Nats-Counter-Sources", "Nats-Batch-Id", "Nats-Batch-Sequence", "Nats-Batch-Commit",
 		"Nats-Schedule", "Nats-Schedule-TTL", "Nats-Schedule-Target", "Nats-Schedule-Source", "Nats-Schedule-Rollup", "Nats-Schedule-Time-Zone",
 		"Nats-Schedule-Next", "Nats-Scheduler", "Nats-Stream-Source", "Nats-Expected-Last-Subject-Sequence", "Nats-Expected-Last-Subject-Sequence-Subject",
 		// These want one partition, and the topic has two.
 		"Nats-Expected-Stream", "Nats-Expected-Last-Sequence", "Nats-Expected-Last-Msg-Id",
-	} {
+	}
+	for _, header := range unsupported {
 		if answer := b.ask("metaq.put.t", nats.Header{header: {"1"}}, []byte("x")); !strings.Contains(string(answer), header) {
 			t.Errorf("%s: %s", header, answer)
+		}
+	}
+	// A batch says no to the same, and to what means something in a put only.
+	for _, c := range []protocol.Compression{protocol.CompressionNone, protocol.CompressionZstd} {
+		for _, header := range append(unsupported, "Nats-Msg-Id", "Metaq-Key") {
+			answer := b.refused(400, "metaq.batch.t.0-0", string(encodeRecords(t, c, protocol.Record{
+				Value: []byte("x"), Headers: []protocol.Header{{Name: header, Value: "1"}},
+			})))
+			if !strings.Contains(answer, header) {
+				t.Errorf("%s: %s", header, answer)
+			}
 		}
 	}
 	// A reply subject of the broker's own: stored nowhere, and no answer becomes a request.

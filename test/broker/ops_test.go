@@ -140,9 +140,18 @@ func TestABatch(t *testing.T) {
 // encode returns a batch of messages.
 func encode(t testing.TB, c protocol.Compression, list ...string) []byte {
 	t.Helper()
+	records := make([]protocol.Record, len(list))
+	for i, v := range list {
+		records[i] = protocol.Record{Time: 1000, Value: []byte(v)}
+	}
+	return encodeRecords(t, c, records...)
+}
+
+func encodeRecords(t testing.TB, c protocol.Compression, list ...protocol.Record) []byte {
+	t.Helper()
 	var bb protocol.BatchBuilder
-	for _, v := range list {
-		if err := bb.Add(&protocol.Record{Time: 1000, Value: []byte(v)}); err != nil {
+	for i := range list {
+		if err := bb.Add(&list[i]); err != nil {
 			t.Fatal(err)
 		}
 	}

@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"metaq/client"
 	"metaq/protocol"
 )
@@ -210,6 +212,55 @@ func TestAFailingRecordGoesToTheDeadLetters(t *testing.T) {
 	slices.Sort(values)
 	if !slices.Equal(values, []string{"13", "17"}) {
 		t.Errorf("dead letters are %v", values)
+	}
+}
+
+// A message that was put with headers that a batch must not have goes to the dead
+// letters and back, and nothing of it is lost.
+func TestAPutWithAMessageIDGoesToTheDeadLettersAndBack(t *testing.T) {
+	w := newWorld(t)
+	c := connect(t, w.url)
+	nc, err := nats.Connect(w.url)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	put := &nats.Msg{Subject: "metaq.put.orders", Data: []byte("pears"), Header: nats.Header{
+		"Nats-Msg-Id": {"a"}, "Metaq-Key": {"k"}, "Trace": {"t"}, "Nats-Expected-Last-Msg-Id": {""},
+	}}
+	m, err := nc.RequestMsg(put, patience)
+	if err == nil {
+		err = protocol.DecodeError(m.Data)
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	con := consume(t, c, func(context.Context, client.Record) error { return errors.New("no room") }, client.WithRetries(0, time.Millisecond, time.Millisecond))
+	await(t, "no lag", func() bool { return lag(t, c) == 0 })
+	if err := con.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if n, err := c.Redrive(t.Context(), "g", "orders"); n != 1 || err != nil {
+		t.Fatalf("%d put back: %v", n, err)
+	}
+	r, err := c.NewReader(t.Context(), "orders")
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer r.Close()
+	var recs []client.Record
+	for range 2 {
+		rec, err := r.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		recs = append(recs, rec)
+	}
+	want := []client.Header{
+		{Name: "Metaq-Original-Nats-Expected-Last-Msg-Id"}, {Name: "Metaq-Original-Nats-Msg-Id", Value: "a"}, {Name: "Trace", Value: "t"},
+	}
+	if back := recs[1]; string(back.Value) != "pears" || string(back.Key) != "k" || !slices.Equal(back.Headers, want) {
+		t.Errorf("%q with key %q and headers %v came back, want headers %v", back.Value, back.Key, back.Headers, want)
 	}
 }
 
