@@ -120,6 +120,29 @@ func TestTheSampleFilesLoad(t *testing.T) {
 	}
 }
 
+func TestTheContainersFileNeedsOnlyTheirEnvironment(t *testing.T) {
+	compose, err := os.ReadFile("../deploy/docker-compose.yml")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for id := range 2 {
+		name := fmt.Sprintf("broker%d", id)
+		if want := fmt.Sprintf("environment: {METAQ_BROKER_ID: \"%d\", METAQ_HOST_NAME: %s}", id, name); !strings.Contains(string(compose), want) {
+			t.Errorf("docker-compose.yml does not hold %s", want)
+		}
+		s := load(t, LoadOptions{
+			Path: "../deploy/server.ini",
+			Env:  []string{fmt.Sprintf("METAQ_BROKER_ID=%d", id), "METAQ_HOST_NAME=" + name},
+		})
+		if !s.UseZooKeeper() || s.System.BrokerID != id || s.NATS.Port != 4222 || s.NATS.ClusterPort != 6222 || s.System.DataPath != "/data" {
+			t.Errorf("%s: %+v", name, s)
+		}
+		if notices := s.Notices(); len(notices) != 0 {
+			t.Errorf("%s: %q", name, notices)
+		}
+	}
+}
+
 func TestATopicInheritsWhatItDoesNotSet(t *testing.T) {
 	s := load(t, LoadOptions{
 		Path: write(t, `
