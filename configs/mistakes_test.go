@@ -74,6 +74,7 @@ func TestEveryMistakeIsNamedWithItsLine(t *testing.T) {
 		"payload below transfer":    {good + "[nats]\nmaxPayload=128KiB", "server.ini:5: maxTransferSize=1MiB does not fit into [nats] maxPayload; the most that fits is 64KiB\nserver.ini:5: maxMessageSize=1MiB does not fit into [nats] maxPayload; the most that fits is 64KiB"},
 		"topic's message too large": {good + "[topic=t]\nmaxMessageSize=9MiB", "server.ini:5: maxMessageSize=9MiB does not fit into [nats] maxPayload; the most that fits is 8128KiB"},
 		"message above admission":   {good + "maxPartitionInflightBytes=512KiB", "server.ini:4: maxMessageSize=1MiB does not fit into [system] maxPartitionInflightBytes; the most that fits is 512KiB"},
+		"memory below admission":    {good + "memoryLimit=64MiB", "server.ini:4: memoryLimit=64MiB leaves no room beside maxInflightBytes=256MiB; raise it or lower maxInflightBytes"},
 		"one port for two":          {good + "[nats]\nport=5000\nclusterPort=5000", "server.ini:6: port and clusterPort are both 5000; give each its own"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -43,6 +43,11 @@ type System struct {
 	// that those fail too; large ones refuse messages early. 0 leaves nothing.
 	DiskReserve int64 `ini:"diskReserve" default:"16MiB" min:"0" max:"1TiB" unit:"bytes"`
 
+	// Bytes of memory that the process tries to keep to: heap, stacks and the runtime's own, without
+	// the code and the system's file cache. Near it the garbage collector works as hard as half the
+	// processors allow, so a small value costs processor time; what is really in use is never
+	// refused because of it: that is the job of `maxInflightBytes`, which it must exceed. 0: no limit.
+	MemoryLimit int64 `ini:"memoryLimit" default:"0" min:"0" max:"1024TiB" unit:"bytes"`
 	// Bytes of requests that the whole broker holds before it answers 429, back off. Small values
 	// refuse bursts early; large ones need that much memory.
 	MaxInflightBytes int64 `ini:"maxInflightBytes" default:"256MiB" min:"64KiB" max:"1TiB" unit:"bytes"`

@@ -53,6 +53,11 @@ func (s *Server) validateValues(mistakes *Mistakes) {
 			s.checkFits(o, "nats", "maxPayload", s.NATS.MaxPayload-payloadRoom, mistakes)
 			s.checkFits(o, "system", "maxInflightBytes", s.System.MaxInflightBytes, mistakes)
 			s.checkFits(o, "system", "maxPartitionInflightBytes", s.System.MaxPartitionInflightBytes, mistakes)
+		case "memoryLimit":
+			if v := s.System.MemoryLimit; v > 0 && v <= s.System.MaxInflightBytes {
+				mistakes.add(s.either(o.id(), "system\nmaxInflightBytes"), "memoryLimit=%s leaves no room beside maxInflightBytes=%s; raise it or lower maxInflightBytes",
+					s.written(o), formatSize(s.System.MaxInflightBytes))
+			}
 		case "port", "clusterPort":
 			ports[o.key] = o
 		}

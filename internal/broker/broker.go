@@ -75,7 +75,8 @@ func Run(ctx context.Context, cfg *configs.Server, o Options) error {
 }
 
 // Start starts a broker and returns when it is ready. When it returns an error,
-// nothing is left running or locked.
+// nothing is left running or locked. A configured memory limit is that of the
+// whole process, until the broker has stopped.
 func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err error) {
 	o.complete()
 	b := &Broker{cfg: cfg, opts: o, log: o.Logger.With("broker", cfg.System.BrokerID)}
@@ -85,6 +86,7 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 		}
 	}()
 	began := o.Now()
+	b.limitMemory()
 	for _, notice := range cfg.Notices() {
 		b.log.Warn("setting has no effect", "notice", notice)
 	}

@@ -38,8 +38,8 @@ func memory(t testing.TB, pid int, field string) int64 {
 }
 
 // A flood of more than a gigabyte from 50 connections that never wait: every put is answered, no acknowledged one is lost, and the broker's
-// process stays within the memory that it was told to use (GOMEMLIMIT, as
-// docs/operating.md says) and the code and buffers that do not count in it.
+// process stays within its memoryLimit and the code and buffers that do not count
+// in it.
 func TestAFloodStaysWithinMemory(t *testing.T) {
 	const (
 		connections, each, size = 50, 12000, 2 << 10
@@ -48,9 +48,9 @@ func TestAFloodStaysWithinMemory(t *testing.T) {
 		limit                   = 256 << 20
 		bound                   = limit + 64<<20
 	)
-	t.Setenv("GOMEMLIMIT", fmt.Sprint(limit))
 	b := process.Start(t, map[string]string{
 		"max-inflight-bytes": fmt.Sprint(inflight), "max-partition-inflight-bytes": fmt.Sprint(inflight / 2),
+		"memory-limit": fmt.Sprint(limit),
 	})
 	nc := connect(t, b.URL)
 	create(t, nc, "t", 4, "")

@@ -1,0 +1,18 @@
+package broker
+
+import (
+	"context"
+	"runtime/debug"
+)
+
+// limitMemory makes the configured limit that of the process. Without one it
+// leaves what GOMEMLIMIT says.
+func (b *Broker) limitMemory() {
+	limit := b.cfg.System.MemoryLimit
+	if limit == 0 {
+		return
+	}
+	was := debug.SetMemoryLimit(limit)
+	b.onClose(func(context.Context) error { debug.SetMemoryLimit(was); return nil })
+	b.log.Info("memory limit set", "bytes", limit)
+}
