@@ -18,6 +18,9 @@ const anyBroker = "metaq"
 
 // subscribeCluster is subscribe for a broker in a cluster.
 func (g *Gateway) subscribeCluster() error {
+	if err := g.relay.start(); err != nil {
+		return err
+	}
 	subject := g.prefix + protocol.OpPut + ".*"
 	sub, err := g.nc.ChanQueueSubscribe(subject, anyBroker, g.incoming)
 	if err != nil {
@@ -76,16 +79,12 @@ func (g *Gateway) followLocked(r *actors.Routes) error {
 	return nil
 }
 
-// elsewhere sends a put to the broker that leads its partition, with the subject
-// that the answer goes to: one more hop, and no state here. A put that named the
-// partition never comes here (see ledHere): this is what keeps two brokers who
-// disagree from playing ball.
+// elsewhere sends a put to the broker that leads its partition. A put that named the
+// partition never comes here (see ledHere): this is what keeps two brokers who disagree
+// from playing ball.
 func (g *Gateway) elsewhere(t *target, topic *topicState, i int, m *nats.Msg) error {
 	id := topic.route.All[i]
-	g.metrics.sentOn.Inc()
-	return g.nc.PublishMsg(&nats.Msg{
-		Subject: g.opts.Subjects.Partition(protocol.OpPut, t.topic, id), Reply: m.Reply, Header: m.Header, Data: m.Data,
-	})
+	return g.relay.send(m, g.opts.Subjects.Partition(protocol.OpPut, t.topic, id), id.Home, 0)
 }
 
 // there says whether the leader of a partition can be reached now.

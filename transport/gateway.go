@@ -61,6 +61,7 @@ type Gateway struct {
 	closing   atomic.Bool
 	drain     sync.Once
 
+	relay   *relay     // in a cluster: what was sent on to other brokers
 	peers   *nats.Conn // in a cluster: to the other brokers
 	peerSub *nats.Subscription
 	asking  chan struct{} // a place for each question that goroutines of asks wait for
@@ -108,6 +109,9 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 	g.adminReplies = resolver.Register(system, addressAdmin, g.answerAdmin, g.refuseSystem)
 	g.creations = resolver.Register(system, addressCreate, g.answerCreate, g.refuseSystem)
 	g.led, g.asking = make(map[string]*nats.Subscription), make(chan struct{}, peerAsks)
+	if o.Cluster != nil {
+		g.relay = newRelay(g, o.Total)
+	}
 	g.peerReplies = resolver.Register(system, addressPeer, g.answerPeers, g.refuseSystem)
 	g.leaders = resolver.RegisterAsk(system, addressLeader, g.askLeader, g.refuseSystem)
 	return g, nil
@@ -203,8 +207,7 @@ func (g *Gateway) Close() error {
 	if g.nc == nil || !g.closing.CompareAndSwap(false, true) {
 		return nil
 	}
-	err := g.nc.FlushTimeout(flushTimeout)
-	g.leavePeers()
+	err := errors.Join(g.leavePeers(), g.nc.FlushTimeout(flushTimeout))
 	g.nc.Close()
 	if errors.Is(err, nats.ErrConnectionClosed) {
 		return nil // an external server has gone before us
@@ -321,6 +324,12 @@ func (g *Gateway) refuse(m *nats.Msg, err error) {
 		return
 	}
 	g.publish(m.Reply, err)
+}
+
+// refuseTo is refuse for a request that is only known by its reply subject.
+func (g *Gateway) refuseTo(reply string, err error) {
+	g.metrics.refuse(err)
+	g.publish(reply, err)
 }
 
 // answer is what a PID of a reply subject leads to: the last hop.

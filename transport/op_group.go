@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -60,15 +61,22 @@ func (g *Gateway) groupSubject(group, verb string, broker int) string {
 	return g.opts.Subjects.Group(group, verb) + "." + strconv.Itoa(broker)
 }
 
-// groupElsewhere sends a request on to the coordinator, which answers it.
-func (g *Gateway) groupElsewhere(m *nats.Msg, group, verb string, broker int) {
-	if !g.PeerThere(broker) {
-		g.refuse(m, protocol.ErrUnavailable.With("broker %d, which coordinates group %s, is not connected: try again", broker, group))
-		return
+// groupPatience is how much longer than a put a request to a group may take: it may ask
+// the leaders of partitions.
+const groupPatience = 2 * peerTimeout
+
+// groupElsewhere sends a request on to the coordinator.
+func (g *Gateway) groupElsewhere(m *nats.Msg, group, verb string, broker int, request any) {
+	wait := groupPatience
+	if beat, ok := request.(protocol.GroupHeartbeat); ok {
+		wait += time.Duration(min(max(beat.WaitMs, 0), protocol.MaxSessionMs)) * time.Millisecond
 	}
-	g.metrics.sentOn.Inc()
-	if err := g.nc.PublishRequest(g.groupSubject(group, verb, broker), m.Reply, m.Data); err != nil {
-		g.refuse(m, protocol.ErrUnavailable.With("group %s: %v: try again", group, err))
+	err := error(protocol.ErrUnavailable.With("broker %d, which coordinates group %s, is not connected: try again", broker, group))
+	if g.PeerThere(broker) {
+		err = g.relay.send(m, g.groupSubject(group, verb, broker), broker, wait)
+	}
+	if err != nil {
+		g.refuse(m, err)
 	}
 }
 
@@ -94,7 +102,7 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 	}
 	r := &actors.GroupRequest{Group: name, Request: request, Ticket: actors.Ticket{From: account, Bytes: len(m.Data)}}
 	if g.opts.Cluster != nil && !sentOn {
-		r.Elsewhere = func(broker int) { g.groupElsewhere(m, name, verb, broker) }
+		r.Elsewhere = func(broker int) { g.groupElsewhere(m, name, verb, broker, request) }
 	}
 	g.send(g.system.NewLocalPID(actors.GroupsActor), r, m)
 }

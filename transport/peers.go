@@ -69,12 +69,17 @@ func (g *Gateway) servePeers() error {
 	return g.peers.Flush()
 }
 
-// leavePeers says no more to other brokers. It comes once all answers are sent.
-func (g *Gateway) leavePeers() {
+// leavePeers says no more to other brokers. It comes once all answers are sent, and
+// waits a little for theirs.
+func (g *Gateway) leavePeers() (err error) {
 	g.asks.Wait()
+	if g.relay != nil {
+		err = g.relay.close()
+	}
 	if g.peers != nil && g.peers != g.nc {
 		g.peers.Close()
 	}
+	return err
 }
 
 // answerPeer sends a broker's question on to the actor that knows.

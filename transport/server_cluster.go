@@ -27,9 +27,10 @@ type ClusterOptions struct {
 	Advertise string
 	// Port is where the other servers connect to; 0 picks a free one.
 	Port int
-	// Silence is how long another server may say nothing before the route to it is cut:
-	// until then it gets its share of what any broker may answer. Short: a frozen broker
-	// does less harm. Long: a busy machine loses fewer routes. 0 means 6 s.
+	// Silence is how long another server may say nothing, or take nothing, before the route
+	// to it is cut: until then it gets its share of what any broker may answer, and may
+	// hold those up who write to it. Short: a frozen broker does less harm. Long: a busy
+	// machine loses fewer routes. 0 means 3 s.
 	Silence time.Duration
 }
 
@@ -64,11 +65,12 @@ func (c *ClusterOptions) join(o *server.Options) *routes {
 	}
 	silence := c.Silence
 	if silence == 0 {
-		silence = 6 * time.Second
+		silence = 3 * time.Second
 	}
 	o.Cluster = server.ClusterOpts{
 		Name: c.Name, Host: o.Host, Port: port,
 		PingInterval: silence / (routePings + 1), MaxPingsOut: routePings,
+		WriteDeadline: silence,
 	}
 	peers := server.NewAccount(peersAccount)
 	o.Accounts = []*server.Account{peers}

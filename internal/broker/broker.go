@@ -291,7 +291,7 @@ func (b *Broker) startNATS() (transport.Dial, error) {
 	if b.members != nil {
 		o.Cluster = &transport.ClusterOptions{
 			Name: b.clusterName(), Advertise: b.host(), Port: n.ClusterPort,
-			Silence: min(b.cfg.ZooKeeper.SessionTimeout/2, maxSilence),
+			Silence: min(b.cfg.ZooKeeper.SessionTimeout/3, maxSilence),
 		}
 	}
 	server, err := transport.StartServer(o)
@@ -309,7 +309,7 @@ func (b *Broker) startNATS() (transport.Dial, error) {
 }
 
 // maxSilence bounds how long a frozen broker's NATS server is waited for.
-const maxSilence = 6 * time.Second
+const maxSilence = 3 * time.Second
 
 // host is where others reach this machine.
 func (b *Broker) host() string {
