@@ -154,8 +154,10 @@ type groups struct {
 	names    uint64
 	routes   groupsRoutes
 
-	claims   map[string]protocol.Epoch
-	claiming map[string][]*groupClaimant
+	claims     map[string]protocol.Epoch
+	claiming   map[string][]*groupClaimant
+	calls      context.Context // of claims; ends with stop, when their result is nothing any more
+	stopClaims context.CancelFunc
 	// elsewhere are groups of other brokers, for as long as that may be believed.
 	elsewhere map[string]foreignGroup
 
@@ -219,11 +221,14 @@ func (g *groups) Receive(ctx actor.Context) {
 	case *actor.Started:
 		g.children, g.claims, g.claiming = map[string]*groupChild{}, map[string]protocol.Epoch{}, map[string][]*groupClaimant{}
 		g.elsewhere = map[string]foreignGroup{}
+		g.calls, g.stopClaims = context.WithCancel(context.Background())
 		g.unmirrored = map[string]map[protocol.TopicPartition]protocol.Offset{}
 		g.open(ctx)
 	case *actor.Restarting:
+		g.stopClaims()
 		g.journal.close(g.log)
 	case *actor.Stopped:
+		g.stopClaims()
 		g.ended()
 	}
 }
@@ -308,7 +313,7 @@ func (g *groups) request(ctx actor.Context, m *GroupRequest, from *actor.PID) {
 		respond(ctx, from, err)
 		return
 	}
-	if g.sendOn(m) {
+	if g.sendOn(ctx, m) {
 		return
 	}
 	if !g.claim(ctx, m.Group) {
@@ -439,6 +444,7 @@ func (g *groups) stop(ctx actor.Context) {
 		return
 	}
 	g.stopping = true
+	g.stopClaims()
 	for _, c := range g.children {
 		ctx.Poison(c.pid)
 	}

@@ -30,9 +30,9 @@ func (g *groups) claim(ctx actor.Context, name string) bool {
 	if image := g.journal.images[name]; image != nil {
 		known = image.epoch
 	}
-	self, registry := ctx.Self(), g.deps.Coordination
+	self, registry, calls := ctx.Self(), g.deps.Coordination, g.calls
 	g.workers.run(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), registryTimeout)
+		ctx, cancel := context.WithTimeout(calls, registryTimeout)
 		defer cancel()
 		m := groupClaimed{group: name}
 		m.epoch, m.err = registry.ClaimGroup(ctx, name)
@@ -55,12 +55,19 @@ func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
 		waiting := g.claiming[m.group]
 		delete(g.claiming, m.group)
 		for _, w := range waiting {
-			if !g.sendOn(w.request) {
+			if !g.sendOn(ctx, w.request) {
 				w.request.Ticket.Release()
 				respond(ctx, w.from, protocol.ErrUnavailable.With("group %s: %v: try again", m.group, other))
 			}
 		}
 		return
+	}
+	if f, known := g.elsewhere[m.group]; known && m.err != nil {
+		// The registry does not answer. Who had the group last is still the best guess.
+		f.until = g.now().Add(foreignTTL)
+		g.elsewhere[m.group] = f
+	} else {
+		delete(g.elsewhere, m.group)
 	}
 	if m.err != nil || g.stopping || g.refusal != nil {
 		refusal := errGone
@@ -105,15 +112,15 @@ type foreignGroup struct {
 const foreignTTL = time.Second
 
 // sendOn gives a request to the broker that coordinates its group, if that is known
-// to be another one.
-func (g *groups) sendOn(m *GroupRequest) bool {
+// to be another one. The registry is asked again now and then, and nobody waits for it:
+// running groups go on while it is away.
+func (g *groups) sendOn(ctx actor.Context, m *GroupRequest) bool {
 	f, found := g.elsewhere[m.Group]
 	if !found || m.Elsewhere == nil || g.claims[m.Group] > 0 {
 		return false
 	}
 	if !g.now().Before(f.until) {
-		delete(g.elsewhere, m.Group)
-		return false
+		g.claim(ctx, m.Group)
 	}
 	m.Ticket.Release()
 	m.Elsewhere(f.broker)

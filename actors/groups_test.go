@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -364,6 +365,50 @@ func TestOffsetsAreMirroredAndTakenOver(t *testing.T) {
 	w.refused(w.ask("g", protocol.GroupHeartbeat{Member: "x", Generation: x.Generation}), protocol.ErrNoMember)
 	if r := want[protocol.GroupOffsets](w, w.ask("g", GroupCommitted{})); r.Offsets[0].Offset != 30 || r.Generation <= x.Generation {
 		t.Errorf("offsets are %+v", r)
+	}
+}
+
+// absentRegistry knows who coordinates each group, once, and is away then.
+type absentRegistry struct {
+	Coordination
+	asked atomic.Int32
+}
+
+func (r *absentRegistry) ClaimGroup(ctx context.Context, _ string) (protocol.Epoch, error) {
+	if r.asked.Add(1) == 1 {
+		return 0, &CoordinatedElsewhere{Broker: 3}
+	}
+	<-ctx.Done()
+	return 0, protocol.ErrUnavailable.With("away")
+}
+
+func TestTheCoordinatorIsRememberedWhileTheRegistryIsAway(t *testing.T) {
+	r := &absentRegistry{}
+	var passed atomic.Int64 // of time
+	w := newGroupsWorld(t, func(d *GroupsDeps) {
+		d.Coordination = r
+		d.Now = func() time.Time { return time.Unix(0, passed.Load()) }
+	})
+	want[protocol.GroupList](w, w.ask("", ListGroups{})) // the log is open
+	for range 5 {
+		sent := make(chan int, 1)
+		w.system.Root.Send(w.groups.PID(), &GroupRequest{
+			Group: "g", Request: GroupDescribe{}, Elsewhere: func(broker int) { sent <- broker },
+		})
+		select {
+		case broker := <-sent:
+			if broker != 3 {
+				t.Errorf("sent on to %d", broker)
+			}
+		case <-time.After(10 * time.Second):
+			t.Fatal("the request waits for the registry")
+		}
+		passed.Add(int64(2 * foreignTTL))
+	}
+	for deadline := time.Now().Add(10 * time.Second); r.asked.Load() != 2; {
+		if time.Now().After(deadline) {
+			t.Fatalf("the registry was asked %d times", r.asked.Load())
+		}
 	}
 }
 
