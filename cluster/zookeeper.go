@@ -240,11 +240,14 @@ func (s *zkSession) onState(e zk.Event) {
 		if !closedAlready(s.ready) {
 			close(s.ready)
 		}
-		// The library sets its watches again, but they tell of newer states only, and
-		// this server may know less.
-		s.watches.hintAll()
 	case changed:
 		s.linked = make(chan struct{})
+	}
+	if changed {
+		// Who watches reads again, and learns whether the registry can be read. The library
+		// sets its watches again, too, but they tell of newer states only, and a server may
+		// know less.
+		s.watches.hintAll()
 	}
 	s.mu.Unlock()
 	if changed {

@@ -19,8 +19,9 @@ import (
 	zktest "metaq/test/zk"
 )
 
-// back is how long service may take to return after the end of what broke it.
-const back = sessionTimeout + slack
+// expiry is after what time a broker that has gone is known to have gone: ZooKeeper counts
+// sessions in ticks, and looks at them once a tick.
+const expiry = back + 2*zktest.TickTime
 
 // inUse is the ZooKeeper server that a broker is connected to.
 func (w *world) inUse(id int) *zktest.Server {
@@ -42,18 +43,26 @@ func (w *world) inUse(id int) *zktest.Server {
 	return s
 }
 
-// creates makes a topic within a time, and has every broker open it.
-func (w *world) creates(topic string, within time.Duration) {
+// serves holds the cluster to its promise: within a session timeout and a second of
+// since, a topic can be made, every broker leads its partition of it, messages flow, and
+// those that were sent before have an outcome.
+func (w *world) serves(topic string, since time.Time, flows ...*traffic) {
 	w.t.Helper()
+	deadline := since.Add(back)
 	admin := w.connect(0).Admin()
-	w.eventually("a new topic", within, func(ctx context.Context) error {
+	w.eventually("topic "+topic, time.Until(deadline), func(ctx context.Context) error {
 		_, err := admin.CreateTopic(ctx, protocol.TopicCreate{Topic: topic, Partitions: 1})
 		if errors.Is(err, client.ErrExists) {
 			return nil // an attempt before had an unknown outcome
 		}
 		return err
 	})
-	w.whole(topic, len(w.brokers))
+	w.wholeBy(topic, len(w.brokers), deadline)
+	for _, f := range flows {
+		f.flows(50, time.Until(deadline))
+		f.settles(time.Until(deadline))
+	}
+	w.t.Logf("topic %s: served after %s, with a session timeout of %s", topic, time.Since(since).Round(time.Millisecond), sessionTimeout)
 }
 
 // metric reads one value of a broker's metrics.
@@ -79,28 +88,31 @@ func (w *world) metric(address, name string) string {
 func TestZooKeeperServersDieOneByOne(t *testing.T) {
 	w := newWorld(t, 3, 0, 1)
 	w.create("t", 2)
-	f := w.produce(w.connect(0), "t")
+	f, group := w.produce(w.connect(0), "t"), w.consume("workers", "t")
 	f.flows(100, patience)
 
 	first := w.inUse(0)
-	if err := first.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	f.flows(100, back)
-	w.creates("with-two", 2*back) // with a quorum everything works
+	kill(t, first)
+	w.serves("with-two", time.Now(), f) // with a quorum everything works
 
 	second := w.inUse(0)
-	if err := second.Kill(); err != nil {
-		t.Fatal(err)
-	}
-	// Without one messages go on, also when all sessions would have been over.
-	until := time.Now().Add(2 * sessionTimeout)
-	for time.Now().Before(until) {
+	kill(t, second)
+	alone := time.Now()
+	// Without one messages go on, also when all sessions would have been over, and so do
+	// the groups that run.
+	for time.Since(alone) < 2*sessionTimeout {
 		f.flows(50, back)
 	}
-	w.eventually("the metric that says so", patience, func(context.Context) error {
+	group.reads(f.ledger, back)
+	w.eventually("the metric that says so", time.Second, func(context.Context) error {
 		if v := w.metric(w.metrics[0], "metaq_registry_readable"); v != "0" {
 			return fmt.Errorf("metaq_registry_readable is %q", v)
+		}
+		return nil
+	})
+	w.eventually("the line in the log that says so", time.Second, func(context.Context) error {
+		if !strings.Contains(w.brokers[0].Log(), "registry unavailable: messages go on") {
+			return errors.New("it does not")
 		}
 		return nil
 	})
@@ -115,15 +127,31 @@ func TestZooKeeperServersDieOneByOne(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	quorum, cancel := context.WithTimeout(t.Context(), patience)
-	defer cancel()
-	if err := w.zk.WaitQuorum(quorum); err != nil {
+	w.quorum()
+	w.serves("with-three", time.Now(), f) // no restart of anything
+	f.stop()
+	group.reads(f.ledger, patience)
+	w.judge("t", f.ledger)
+	if lost := w.metric(w.metrics[0], "metaq_registry_sessions_lost_total"); lost != "0" {
+		t.Errorf("%s sessions were lost for want of a quorum", lost)
+	}
+}
+
+func kill(t testing.TB, s *zktest.Server) {
+	t.Helper()
+	if err := s.Kill(); err != nil {
 		t.Fatal(err)
 	}
-	w.creates("with-three", 2*back) // no restart of anything
-	f.flows(100, back)
-	f.stop()
-	w.judge("t", f.ledger)
+}
+
+// quorum waits until ZooKeeper serves.
+func (w *world) quorum() {
+	w.t.Helper()
+	ctx, cancel := context.WithTimeout(w.t.Context(), patience)
+	defer cancel()
+	if err := w.zk.WaitQuorum(ctx); err != nil {
+		w.t.Fatal(err)
+	}
 }
 
 func TestABrokerIsKilledAndComesBack(t *testing.T) {
@@ -160,11 +188,8 @@ func TestABrokerIsKilledAndComesBack(t *testing.T) {
 
 	began = time.Now()
 	w.brokers[1].Start() // within its old session
-	w.whole("t", 4)
-	if d := time.Since(began); d > back {
-		t.Errorf("the broker served after %s", d)
-	}
-	f.flows(200, back)
+	w.wholeBy("t", 4, began.Add(back))
+	w.serves("again", began, f)
 	f.stop()
 	w.judge("t", f.ledger)
 }
@@ -181,15 +206,37 @@ func keyOf(t testing.TB, partitions int, will func(int) bool) string {
 	return ""
 }
 
+// A broker that is frozen keeps its connections and answers nobody, until its routes are
+// cut; when it goes on, its session is over.
 func TestABrokerIsPausedLongerThanItsSession(t *testing.T) {
 	w := newWorld(t, 1, 0, 1)
 	w.create("t", 2)
 	f := w.produce(w.connect(0), "t")
 	f.flows(100, patience)
+	nc := w.nats(0)
 
 	w.brokers[1].Pause()
+	paused := time.Now()
 	t.Cleanup(w.brokers[1].Resume) // so that it can be stopped
-	w.eventually("its registration to go", 2*back, func(ctx context.Context) error {
+	// Whatever names no broker is soon answered, and each time: no share goes to it any
+	// more. What was sent on to it is answered, too.
+	others := 0
+	w.eventually("an answer to each put without a key", back, func(context.Context) error {
+		answer, err := nc.Request("metaq.put.t", []byte("x"), time.Second)
+		if err == nil {
+			err = protocol.DecodeError(answer.Data)
+		}
+		if others++; err != nil {
+			others = 0
+			return err
+		}
+		if others < 50 {
+			return fmt.Errorf("%d in a row", others)
+		}
+		return nil
+	})
+	t.Logf("the frozen broker had no share any more after %s", time.Since(paused).Round(time.Millisecond))
+	w.eventually("its registration to go", time.Until(paused.Add(expiry)), func(ctx context.Context) error {
 		info, err := w.connect(0).Admin().ClusterInfo(ctx)
 		if err != nil {
 			return err
@@ -199,45 +246,54 @@ func TestABrokerIsPausedLongerThanItsSession(t *testing.T) {
 		}
 		return nil
 	})
-	nc := w.nats(0)
-	for range 10 {
-		answer, err := nc.Request("metaq.put.t", []byte("x"), time.Second)
-		if err != nil || protocol.DecodeError(answer.Data) != nil {
-			t.Errorf("without a key: %v", err)
-		}
-	}
 	w.brokers[1].Resume()
 	resumed := time.Now()
-	w.whole("t", 4)
-	if d := time.Since(resumed); d > back {
-		t.Errorf("the broker served after %s", d)
-	}
-	f.flows(200, back)
+	w.wholeBy("t", 4, resumed.Add(back))
+	w.serves("again", resumed, f)
 	f.stop()
 	w.judge("t", f.ledger)
 }
 
+// Each server is frozen once, so that the leader of the ensemble is among them.
 func TestTheZooKeeperServerInUseFreezes(t *testing.T) {
 	w := newWorld(t, 3, 0, 1)
 	w.create("t", 2)
 	f := w.produce(w.connect(0), "t")
 	f.flows(100, patience)
-	frozen := w.inUse(0)
-	if err := frozen.Pause(); err != nil {
-		t.Fatal(err)
+	freeze := func(what string, frozen *zktest.Server) {
+		t.Helper()
+		if err := frozen.Pause(); err != nil {
+			t.Fatal(err)
+		}
+		w.serves(what+"-frozen", time.Now(), f) // through another server
+		if now := w.inUse(0); now == frozen {
+			t.Error("the broker is still connected to the frozen server")
+		}
+		if err := frozen.Resume(); err != nil {
+			t.Fatal(err)
+		}
+		w.serves(what+"-thawed", time.Now(), f)
+		w.quorum()
 	}
-	f.flows(100, back)
-	w.creates("meanwhile", 3*back) // through another server
-	if now := w.inUse(0); now == frozen {
-		t.Error("the broker is still connected to the frozen server")
-	}
-	if err := frozen.Resume(); err != nil {
-		t.Fatal(err)
-	}
-	w.creates("after", back)
-	f.flows(100, back)
+	freeze("in-use", w.inUse(0))
+	freeze("leader", w.zkLeader())
 	f.stop()
 	w.judge("t", f.ledger)
+}
+
+// zkLeader is the server that leads the ensemble.
+func (w *world) zkLeader() (leader *zktest.Server) {
+	w.t.Helper()
+	w.eventually("a leader of ZooKeeper", patience, func(ctx context.Context) error {
+		for _, s := range w.zk.Servers {
+			if mode, err := s.Mode(ctx); err == nil && mode == "leader" {
+				leader = s
+				return nil
+			}
+		}
+		return errors.New("none")
+	})
+	return leader
 }
 
 // A broker whose network to ZooKeeper is gone for longer than its session keeps
@@ -252,7 +308,7 @@ func TestASessionExpires(t *testing.T) {
 	f.flows(100, patience)
 
 	proxy.Set(zktest.Cut)
-	w.eventually("its registration to go", 3*back, func(context.Context) error {
+	w.eventually("its registration to go", patience, func(context.Context) error {
 		if _, there := w.tree()["/meta/nats/brokers/0"]; there {
 			return errors.New("it is still there")
 		}
@@ -264,11 +320,8 @@ func TestASessionExpires(t *testing.T) {
 	}
 	proxy.Set(zktest.Healthy)
 	healed := time.Now()
-	w.whole("t", 4)
-	if d := time.Since(healed); d > back {
-		t.Errorf("the broker was back after %s", d)
-	}
-	f.flows(200, back)
+	w.wholeBy("t", 4, healed.Add(back))
+	w.serves("again", healed, f)
 	f.stop()
 	w.judge("t", f.ledger)
 }
@@ -276,31 +329,40 @@ func TestASessionExpires(t *testing.T) {
 // A ZooKeeper that was restored from a backup knows neither the topics since then nor
 // the epochs: the brokers tell it, and messages go on.
 func TestZooKeeperIsSetBack(t *testing.T) {
-	w := newWorld(t, 1, 0, 1)
-	w.create("old", 2)
-	server := w.zk.Servers[0]
-	restart := func(between func() error) {
-		t.Helper()
-		if err := errors.Join(server.Stop(), between(), server.Start()); err != nil {
-			t.Fatal(err)
-		}
-		ctx, cancel := context.WithTimeout(t.Context(), patience)
-		defer cancel()
-		if err := w.zk.WaitQuorum(ctx); err != nil {
-			t.Fatal(err)
-		}
+	for _, servers := range []int{1, 3} {
+		t.Run(fmt.Sprint(servers), func(t *testing.T) { setBack(t, servers) })
 	}
-	restart(w.zk.Save)
-	w.creates("new", 4*back)
+}
+
+func setBack(t *testing.T, servers int) {
+	w := newWorld(t, servers, 0, 1)
+	w.create("old", 2)
+	restart := func(between func() error) time.Time {
+		t.Helper()
+		for _, s := range w.zk.Servers {
+			if err := s.Stop(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := between(); err != nil {
+			t.Fatal(err)
+		}
+		for _, s := range w.zk.Servers {
+			if err := s.Start(); err != nil {
+				t.Fatal(err)
+			}
+		}
+		w.quorum()
+		return time.Now()
+	}
+	w.serves("new", restart(w.zk.Save))
 	f, g := w.produce(w.connect(0), "old"), w.produce(w.connect(1), "new")
 	f.flows(100, patience)
 	g.flows(100, patience)
 	before := w.epochs("old")
 
-	restart(w.zk.Restore)
-	f.flows(100, back) // messages never stop
-	g.flows(100, back)
-	w.eventually("the lost topic in the registry", 5*back, func(context.Context) error {
+	restored := restart(w.zk.Restore)
+	w.eventually("the lost topic in the registry", time.Until(restored.Add(back)), func(context.Context) error {
 		tree := w.tree()
 		for _, path := range []string{"/meta/nats/topics/new", "/meta/nats/partitions/new/0", "/meta/nats/partitions/new/1"} {
 			if _, there := tree[path]; !there {
@@ -309,15 +371,14 @@ func TestZooKeeperIsSetBack(t *testing.T) {
 		}
 		return nil
 	})
-	w.whole("old", 4)
-	w.whole("new", 2)
+	w.wholeBy("old", 4, restored.Add(back))
+	w.wholeBy("new", 2, restored.Add(back))
+	w.serves("later", restored, f, g)
 	for id, epoch := range w.epochs("old") {
 		if epoch < before[id] {
 			t.Errorf("the epoch of %s went from %d to %d", id, before[id], epoch)
 		}
 	}
-	f.flows(100, back)
-	g.flows(100, back)
 	f.stop()
 	g.stop()
 	w.judge("old", f.ledger)

@@ -6,6 +6,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -15,52 +17,66 @@ import (
 	"metaq/protocol"
 )
 
+// readers are the members of a group, one connected to each broker.
+type readers struct {
+	w    *world
+	mu   sync.Mutex // guards seen
+	seen map[string]bool
+}
+
+// consume has a group process a topic until the test ends.
+func (w *world) consume(group, topic string) *readers {
+	w.t.Helper()
+	r := &readers{w: w, seen: map[string]bool{}}
+	for i := range w.brokers {
+		c, err := w.connect(i).NewConsumer(w.t.Context(), group, []string{topic}, func(_ context.Context, rec client.Record) error {
+			r.mu.Lock()
+			defer r.mu.Unlock()
+			r.seen[string(rec.Value)] = true
+			return nil
+		})
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		w.t.Cleanup(func() {
+			ctx, cancel := context.WithTimeout(context.WithoutCancel(w.t.Context()), patience)
+			defer cancel()
+			if err := c.Close(ctx); err != nil {
+				w.t.Errorf("close the consumer: %v", err)
+			}
+		})
+	}
+	return r
+}
+
+// reads waits until the group has processed all that was acknowledged up to now.
+func (r *readers) reads(l *ledger, within time.Duration) {
+	r.w.t.Helper()
+	l.mu.Lock()
+	acked := slices.Collect(maps.Keys(l.acked))
+	l.mu.Unlock()
+	r.w.eventually("all that was acknowledged to be processed", within, func(context.Context) error {
+		r.mu.Lock()
+		defer r.mu.Unlock()
+		missing := 0
+		for _, payload := range acked {
+			if !r.seen[payload] {
+				missing++
+			}
+		}
+		if missing > 0 {
+			return fmt.Errorf("%d of %d are missing", missing, len(acked))
+		}
+		return nil
+	})
+}
+
 // A group's members are connected to different brokers and share the partitions of
 // both; when the coordinator goes, the group goes on.
 func TestAGroupOutlivesItsCoordinator(t *testing.T) {
 	w := newWorld(t, 1, 0, 1)
 	w.create("t", 2)
-	var (
-		mu   sync.Mutex // guards seen
-		seen = map[string]int{}
-	)
-	for i := range w.brokers {
-		c, err := w.connect(i).NewConsumer(t.Context(), "workers", []string{"t"}, func(_ context.Context, r client.Record) error {
-			mu.Lock()
-			defer mu.Unlock()
-			seen[string(r.Value)]++
-			return nil
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-		t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(t.Context()), patience)
-			defer cancel()
-			if err := c.Close(ctx); err != nil {
-				t.Errorf("close the consumer: %v", err)
-			}
-		})
-	}
-	consumed := func(f *traffic) {
-		t.Helper()
-		w.eventually("all that was acknowledged to be processed", patience, func(context.Context) error {
-			f.mu.Lock()
-			defer f.mu.Unlock()
-			mu.Lock()
-			defer mu.Unlock()
-			missing := 0
-			for payload := range f.acked {
-				if seen[payload] == 0 {
-					missing++
-				}
-			}
-			if missing > 0 {
-				return fmt.Errorf("%d of %d are missing", missing, len(f.acked))
-			}
-			return nil
-		})
-	}
+	group := w.consume("workers", "t")
 	f := w.produce(w.connect(0), "t")
 	f.flows(200, patience)
 	var at int
@@ -77,7 +93,7 @@ func TestAGroupOutlivesItsCoordinator(t *testing.T) {
 		}
 	}
 	w.brokers[at].Kill()
-	w.eventually("another coordinator", 3*back, func(context.Context) error {
+	w.eventually("another coordinator", expiry, func(context.Context) error {
 		if now := w.tree()["/meta/nats/groups/workers"]; !strings.Contains(now, fmt.Sprintf(`"leader":%d`, 1-at)) {
 			return errors.New(now)
 		}
@@ -87,7 +103,7 @@ func TestAGroupOutlivesItsCoordinator(t *testing.T) {
 	w.whole("t", 4)
 	f.flows(200, back)
 	f.stop()
-	consumed(f)
+	group.reads(f.ledger, patience)
 }
 
 // A topic that is deleted at one broker goes from all, and a broker that comes back

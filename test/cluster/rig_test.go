@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -21,11 +23,12 @@ import (
 	zktest "metaq/test/zk"
 )
 
-// sessionTimeout is short, so that what waits for it is fast; slack is what the
-// issue allows beyond it.
+// sessionTimeout is short, so that what waits for it is fast. Service returns within it
+// and a second more after the end of what broke it: back. patience is for what no rule
+// bounds.
 const (
-	sessionTimeout = 3 * time.Second
-	slack          = time.Second
+	sessionTimeout = 4 * time.Second
+	back           = sessionTimeout + time.Second
 	patience       = 40 * time.Second
 )
 
@@ -146,9 +149,15 @@ func (w *world) eventually(what string, within time.Duration, do func(ctx contex
 // whole waits until each broker says that the topic has n partitions with a leader.
 func (w *world) whole(topic string, n int) {
 	w.t.Helper()
+	w.wholeBy(topic, n, time.Now().Add(patience))
+}
+
+// wholeBy is whole with a deadline for all of it.
+func (w *world) wholeBy(topic string, n int, deadline time.Time) {
+	w.t.Helper()
 	for i := range w.brokers {
 		admin := w.connect(i).Admin()
-		w.eventually(fmt.Sprintf("all partitions of %s at broker %d", topic, i), patience, func(ctx context.Context) error {
+		w.eventually(fmt.Sprintf("all partitions of %s at broker %d", topic, i), time.Until(deadline), func(ctx context.Context) error {
 			info, err := admin.TopicInfo(ctx, topic)
 			if err != nil {
 				return err
@@ -197,33 +206,27 @@ type traffic struct {
 	p    *client.Producer
 	done chan struct{}
 	end  context.CancelFunc
+
+	openMu sync.Mutex      // guards open
+	open   map[string]bool // payloads that are neither acknowledged nor given up
 }
 
 // produce begins to put messages into a topic through a client.
 func (w *world) produce(c *client.Client, topic string) *traffic {
 	w.t.Helper()
-	p, err := c.NewProducer(client.WithDeliveryTimeout(patience))
+	// A request that a broker took with it is repeated while there is time.
+	p, err := c.NewProducer(client.WithDeliveryTimeout(patience), client.WithRequestTimeout(sessionTimeout/2))
 	if err != nil {
 		w.t.Fatal(err)
 	}
 	ctx, cancel := context.WithCancel(context.Background())
-	f := &traffic{ledger: newLedger(), w: w, p: p, done: make(chan struct{}), end: cancel}
+	f := &traffic{ledger: newLedger(), w: w, p: p, done: make(chan struct{}), end: cancel, open: map[string]bool{}}
 	go func() {
 		defer close(f.done)
 		tick := time.NewTicker(2 * time.Millisecond)
 		defer tick.Stop()
 		for n := 0; ctx.Err() == nil; n++ {
-			payload := fmt.Sprintf("%s-%d", topic, n)
-			r := client.Record{Topic: topic, Value: []byte(payload)}
-			if n%2 == 0 {
-				r.Key = []byte(strconv.Itoa(n % 20))
-			}
-			err := p.SendAsync(ctx, r, func(_ client.Result, err error) {
-				if err == nil {
-					f.ack(payload)
-				}
-			})
-			if err != nil && ctx.Err() == nil {
+			if err := f.send(ctx, topic, n); err != nil && ctx.Err() == nil {
 				w.t.Errorf("send: %v", err)
 				return
 			}
@@ -235,6 +238,54 @@ func (w *world) produce(c *client.Client, topic string) *traffic {
 	}()
 	w.t.Cleanup(func() { f.stop() })
 	return f
+}
+
+func (f *traffic) send(ctx context.Context, topic string, n int) error {
+	payload := fmt.Sprintf("%s-%d", topic, n)
+	r := client.Record{Topic: topic, Value: []byte(payload)}
+	if n%2 == 0 {
+		r.Key = []byte(strconv.Itoa(n % 20))
+	}
+	f.openMu.Lock()
+	f.open[payload] = true
+	f.openMu.Unlock()
+	over := func() {
+		f.openMu.Lock()
+		defer f.openMu.Unlock()
+		delete(f.open, payload)
+	}
+	err := f.p.SendAsync(ctx, r, func(_ client.Result, err error) {
+		if err == nil {
+			f.ack(payload)
+		}
+		over()
+	})
+	if err != nil {
+		over()
+	}
+	return err
+}
+
+// settles waits until everything that was sent so far is acknowledged or given up.
+func (f *traffic) settles(within time.Duration) {
+	f.w.t.Helper()
+	f.openMu.Lock()
+	waiting := slices.Collect(maps.Keys(f.open))
+	f.openMu.Unlock()
+	f.w.eventually("the outcome of all that was sent", within, func(context.Context) error {
+		f.openMu.Lock()
+		defer f.openMu.Unlock()
+		left := 0
+		for _, payload := range waiting {
+			if f.open[payload] {
+				left++
+			}
+		}
+		if left > 0 {
+			return fmt.Errorf("%d of %d have none", left, len(waiting))
+		}
+		return nil
+	})
 }
 
 // stop ends the traffic and waits for what is on its way.

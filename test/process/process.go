@@ -2,16 +2,19 @@ package process
 
 import (
 	"bufio"
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net"
 	"os"
 	"os/exec"
 	"os/signal"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 
@@ -80,6 +83,27 @@ type Broker struct {
 	flags map[string]string
 	cmd   *exec.Cmd
 	in    interface{ Close() error }
+	log   logBuffer
+}
+
+// logBuffer keeps what brokers log.
+type logBuffer struct {
+	mu   sync.Mutex // guards text
+	text bytes.Buffer
+}
+
+// Write implements io.Writer.
+func (l *logBuffer) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.text.Write(p)
+}
+
+// Log is what the broker has logged so far, at warning and above, over all its starts.
+func (b *Broker) Log() string {
+	b.log.mu.Lock()
+	defer b.log.mu.Unlock()
+	return b.log.text.String()
 }
 
 // Start starts a broker with an empty data directory on a free loopback port.
@@ -132,7 +156,7 @@ func (b *Broker) Start() {
 	}
 	b.cmd = exec.Command(self)
 	b.cmd.Env = append(os.Environ(), role+"="+string(encoded))
-	b.cmd.Stderr = b.t.Output()
+	b.cmd.Stderr = io.MultiWriter(b.t.Output(), &b.log)
 	in, err := b.cmd.StdinPipe()
 	if err != nil {
 		b.t.Fatal(err)

@@ -34,7 +34,7 @@ func (s *Server) prepare(id, port int, members string) error {
 	}
 	config := fmt.Sprintf(`tickTime=%d
 initLimit=20
-syncLimit=6
+syncLimit=4
 minSessionTimeout=%d
 maxSessionTimeout=%d
 dataDir=%s
