@@ -2,12 +2,16 @@ package interop
 
 import (
 	"context"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
+
+	"github.com/nats-io/nats.go"
 
 	"metaq/test/process"
 )
@@ -128,10 +132,32 @@ func TestOfficialClients(t *testing.T) {
 			nc := connect(t, b.URL)
 			create(t, nc, "one", 1, "")
 			create(t, nc, "four", 4, "")
+			create(t, nc, "sales", 4, `"subjects":["sales.>"],"key_token":2`)
 			if out := l.start(t, l.full, b.URL); !strings.Contains(out, "are as promised") {
 				t.Error("the program did not come to its end")
 			}
+			soldInEurope(t, nc)
 		})
+	}
+}
+
+// soldInEurope checks what a program published to the topic's own subjects: all
+// with the key eu, the second token, so in one partition and in order.
+func soldInEurope(t *testing.T, nc *nats.Conn) {
+	t.Helper()
+	partitions := stored(t, nc, "sales")
+	var got []string
+	for _, list := range partitions {
+		for _, m := range list {
+			if m.Key == nil || *m.Key != "eu" {
+				t.Errorf("%q has the key %v, want eu", *m.Data, m.Key)
+			}
+			got = append(got, fmt.Sprintf("%v %v %s", m.Headers["Metaq-Subject"], m.Headers["Trace"], *m.Data))
+		}
+	}
+	want := []string{"[sales.eu.new] [] with a reply", "[sales.eu] [] without a reply", "[sales.eu.last] [t] again"}
+	if !slices.Equal(got, want) || len(partitions) != 1 {
+		t.Errorf("stored are %q in %d partitions, want %q in one", got, len(partitions), want)
 	}
 }
 

@@ -1,4 +1,4 @@
-// Publishes with jnats: sync, async, de-duplication, refusals, plain get.
+// Publishes with jnats: sync, async, de-duplication, refusals, plain get, a topic's own subjects.
 
 import io.nats.client.Connection;
 import io.nats.client.JetStream;
@@ -77,7 +77,15 @@ public class Publish {
             check(total == 200, total);
             String json = new String(nc.request("metaq.get.one.0-0", "{}".getBytes(), Duration.ofSeconds(10)).getData());
             check(json.contains("\"data\":\"first\"") && json.contains("\"data\":\"second\""), json);
+
+            // A topic that listens to sales.>: the key is the second token.
+            PublishAck ack = js.publish("sales.eu.new", "with a reply".getBytes());
+            check(ack.getStream().startsWith("sales-0-") && ack.getSeqno() == 1, ack);
+            nc.publish("sales.eu", "without a reply".getBytes());
+            NatsMessage last = NatsMessage.builder().subject("sales.eu.last").data("again").headers(new Headers().put("Trace", "t")).build();
+            ack = js.publish(last);
+            check(ack.getSeqno() == 3, ack);
         }
-        System.out.println("java: sync, async, de-duplication, refusals and get are as promised");
+        System.out.println("java: sync, async, de-duplication, refusals, get and own subjects are as promised");
     }
 }

@@ -1,4 +1,5 @@
-// Publishes with @nats-io/jetstream: sync, async, de-duplication, refusals, plain get.
+// Publishes with @nats-io/jetstream: sync, async, de-duplication, refusals, plain get,
+// a topic's own subjects.
 import assert from "node:assert/strict";
 import { createRequire } from "node:module";
 
@@ -48,5 +49,14 @@ for (let partition = 0; partition < 4; partition++) {
 assert.equal(total, 200);
 const got = (await nc.request("metaq.get.one.0-0", "{}")).json();
 assert.deepEqual(got.messages.map((m) => m.data), ["first", "second"]);
+
+// A topic that listens to sales.>: the key is the second token.
+const ack = await js.publish("sales.eu.new", "with a reply");
+assert.match(ack.stream, /^sales-0-/);
+assert.equal(ack.seq, 1);
+nc.publish("sales.eu", "without a reply");
+const trace = headers();
+trace.set("Trace", "t");
+assert.equal((await js.publish("sales.eu.last", "again", { headers: trace })).seq, 3);
 await nc.close();
-console.log("javascript: sync, async, de-duplication, refusals and get are as promised");
+console.log("javascript: sync, async, de-duplication, refusals, get and own subjects are as promised");

@@ -1,4 +1,4 @@
-"""Publishes with nats-py: sync, async, de-duplication, refusals, plain get."""
+"""Publishes with nats-py: sync, async, de-duplication, refusals, plain get, a topic's own subjects."""
 
 import asyncio
 import json
@@ -48,8 +48,14 @@ async def main():
     assert total == 200, total
     got = json.loads((await nc.request("metaq.get.one.0-0", b'{"max_messages":2}', timeout=10)).data)
     assert [m["data"] for m in got["messages"]] == ["first", "second"], got
+
+    # A topic that listens to sales.>: the key is the second token.
+    ack = await js.publish("sales.eu.new", b"with a reply")
+    assert (ack.stream[:8], ack.seq) == ("sales-0-", 1), ack
+    await nc.publish("sales.eu", b"without a reply")
+    assert (await js.publish("sales.eu.last", b"again", headers={"Trace": "t"})).seq == 3
     await nc.close()
-    print("python: sync, async, de-duplication, refusals and get are as promised")
+    print("python: sync, async, de-duplication, refusals, get and own subjects are as promised")
 
 
 asyncio.run(main())
