@@ -70,6 +70,7 @@ const (
 	FateDeleted               // somebody has deleted it
 	FateForgotten             // the registry was set back to a time before the topic
 	FateUnclaimed             // it is there, but no claim of this broker's partitions
+	FateReplaced              // it was deleted, and another one of its name was made
 )
 
 // Cluster is what the actors need of the other brokers. Its calls may be made from

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"log/slog"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -31,6 +32,7 @@ type (
 		pids     []*actor.PID
 		statuses []*partitionStatus
 	}
+	topicUnknown struct{ entry *topicEntry } // the registry does not have it
 	topicSettled struct{ entry *topicEntry } // all partitions serve or are in trouble
 	topicStopped struct{ entry *topicEntry } // all logs are closed
 )
@@ -147,6 +149,9 @@ func (t *topic) claimed(ctx actor.Context, m claimed) {
 	wait := t.env.opts.backoff(t.attempt)
 	t.log.Warn("cannot claim the partitions, trying again", "error", m.err, "wait", wait)
 	t.env.later(wait, ctx.Self(), claimAgain{})
+	if errors.Is(m.err, protocol.ErrNoTopic) {
+		ctx.Send(ctx.Parent(), topicUnknown{t.entry})
+	}
 }
 
 func (t *topic) change(ctx actor.Context, m changeTopic) {

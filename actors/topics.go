@@ -80,16 +80,21 @@ type topics struct {
 	down     bool // all have stopped
 	spawned  int  // topics spawned, for unique names
 
+	fates     context.Context // of questions about topics' fates; ends with the topics
+	stopFates context.CancelFunc
+
 	retention  *time.Timer
 	generation uint64
 	sweeper    *time.Timer
 }
 
 func newTopics(e *env, cluster *actor.PID) *topics {
-	return &topics{
+	t := &topics{
 		env: e, cluster: cluster, log: e.log,
 		core: topicsCore{opts: e.opts, resolve: e.deps.Resolve, byName: make(map[string]*topicEntry)},
 	}
+	t.fates, t.stopFates = context.WithCancel(context.Background())
+	return t
 }
 
 // Receive is the actor.
@@ -137,6 +142,10 @@ func (t *topics) Receive(ctx actor.Context) {
 		t.setAside(ctx, m)
 	case topicSpawned:
 		t.topicSpawned(ctx, m)
+	case madeAgain:
+		t.reconcile(ctx, true)
+	case topicUnknown:
+		t.unknown(ctx, m.entry)
 	case topicSettled:
 		t.settled(ctx, m.entry)
 	case topicStopped:
@@ -155,6 +164,7 @@ func (t *topics) Receive(ctx actor.Context) {
 	case endTopics:
 		t.end(ctx)
 	case *actor.Stopping, *actor.Restarting:
+		t.stopFates()
 		t.stopTimers()
 	}
 }
@@ -532,6 +542,7 @@ func (t *topics) setAside(ctx actor.Context, m setAside) {
 	}
 	t.log.Info("topic deleted", "topic", e.topic.Name)
 	t.rearm(ctx)
+	t.lookAgain(ctx, e.topic.Name)
 	t.endNext(ctx)
 }
 
@@ -576,6 +587,7 @@ func (t *topics) refuseWhileEnding(ctx actor.Context) bool {
 // asked just now come when it has answered.
 func (t *topics) end(ctx actor.Context) {
 	t.ending, t.starting = true, false
+	t.stopFates()
 	t.stopTimers()
 	t.endNext(ctx)
 }

@@ -18,6 +18,7 @@ type (
 		fate  Fate
 		err   error
 	}
+	madeAgain  struct{} // a topic that has gone from here is in the registry
 	heardTopic struct { // what the other brokers said of a topic
 		asker *actor.PID
 		topic string
@@ -102,12 +103,40 @@ func (t *topics) adopt(ctx actor.Context, topic Topic) {
 	t.install(ctx, e)
 }
 
+// unknown looks into a topic whose partitions cannot be claimed, since the registry does
+// not have it: it was deleted while it was opened here.
+func (t *topics) unknown(ctx actor.Context, e *topicEntry) {
+	if t.env.deps.Cluster != nil && !t.ending && (e.phase == topicInstalling || e.phase == topicReady) {
+		t.lookFor(ctx, e)
+	}
+}
+
+// lookAgain asks whether a topic that has gone from here is there again, as the members
+// say: they may be those of before its deletion.
+func (t *topics) lookAgain(ctx actor.Context, name string) {
+	if t.ending || t.core.members.topic(name) == nil {
+		return
+	}
+	self, cluster, fates := ctx.Self(), t.env.deps.Cluster, t.fates
+	t.env.calls.run(func() {
+		call, cancel := context.WithTimeout(fates, t.env.opts.CallTimeout)
+		defer cancel()
+		fate, err := cluster.Fate(call, name)
+		switch {
+		case err != nil:
+			t.log.Warn("cannot ask whether a topic was made again", "topic", name, "error", err)
+		case fate != FateDeleted && fate != FateForgotten:
+			t.env.tell(self, madeAgain{})
+		}
+	})
+}
+
 // lookFor asks what became of a topic that the members do not have.
 func (t *topics) lookFor(ctx actor.Context, e *topicEntry) {
 	e.phase = topicChanging
-	self, name, cluster, entry := ctx.Self(), e.topic.Name, t.env.deps.Cluster, e
+	self, name, cluster, entry, fates := ctx.Self(), e.topic.Name, t.env.deps.Cluster, e, t.fates
 	t.env.calls.run(func() {
-		call, cancel := context.WithTimeout(context.Background(), t.env.opts.CallTimeout)
+		call, cancel := context.WithTimeout(fates, t.env.opts.CallTimeout)
 		defer cancel()
 		fate, err := cluster.Fate(call, name)
 		t.env.tell(self, fateKnown{entry, fate, err})
@@ -126,8 +155,12 @@ func (t *topics) fateKnown(ctx actor.Context, m fateKnown) {
 	switch {
 	case m.err != nil:
 		t.log.Warn("cannot ask what became of a topic", "topic", topic.Name, "error", m.err)
-	case m.fate == FateDeleted:
+	case m.fate == FateDeleted, m.fate == FateReplaced:
+		if m.fate == FateReplaced {
+			t.log.Warn("topic was deleted and made again, its old messages go", "topic", topic.Name)
+		}
 		e.phase = topicDeleting
+		t.refuseAskers(ctx, e, t.stopRefusal(e))
 		t.publish()
 		ctx.Send(e.pid, stopTopic{t.stopRefusal(e)})
 	case m.fate == FateUnclaimed:

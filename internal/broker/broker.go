@@ -217,8 +217,10 @@ func (b *Broker) route() string {
 
 // prepare brings registry and data directories together before topics open.
 func (b *Broker) prepare(ctx context.Context, dirs *dataDirs, m *cluster.Member, witness *cluster.Witness, rebuild bool) error {
+	var replaced []string
 	if b.members != nil {
-		if err := reenter(ctx, dirs, m, witness, b.log); err != nil {
+		var err error
+		if replaced, err = reenter(ctx, dirs, m, witness, b.log); err != nil {
 			return err
 		}
 	}
@@ -238,6 +240,10 @@ func (b *Broker) prepare(ctx context.Context, dirs *dataDirs, m *cluster.Member,
 	for _, t := range b.cfg.Topics {
 		known[t.Name] = max(known[t.Name], t.NumPartitions)
 	}
+	for _, name := range replaced {
+		delete(known, name)
+	}
+	topics = slices.DeleteFunc(topics, func(t cluster.Topic) bool { return slices.Contains(replaced, t.Name) })
 	aside, err := dirs.setAsideUnknown(known)
 	for _, path := range aside {
 		b.log.Warn("data that the registry does not know was set aside", "path", path)

@@ -265,10 +265,16 @@ func (m *members) Fate(ctx context.Context, topic string) (fate actors.Fate, err
 
 // fateOf finds out what became of a topic. Who deletes a topic leaves the highest
 // epoch of its partitions behind; a registry that was set back to a time before the
-// topic has no such mark, or a lower one than this broker has seen.
+// topic has no such mark, or a lower one than this broker has seen. In a topic that is
+// made again all epochs are above the mark: who has seen none of those has led the one
+// before.
 func fateOf(ctx context.Context, c *cluster.Catalog, w *cluster.Witness, home int, topic string) (actors.Fate, error) {
 	_, err := c.Topic(ctx, topic)
-	if err == nil {
+	if err != nil && !errors.Is(err, cluster.ErrNotFound) {
+		return 0, err
+	}
+	there := err == nil
+	if there {
 		parts, err := c.Partitions(ctx, topic)
 		if err != nil {
 			return 0, err
@@ -276,19 +282,22 @@ func fateOf(ctx context.Context, c *cluster.Catalog, w *cluster.Witness, home in
 		if slices.ContainsFunc(parts, func(p cluster.Partition) bool { return p.ID.Home == home }) {
 			return actors.FateThere, nil
 		}
-		return actors.FateUnclaimed, nil
-	}
-	if !errors.Is(err, cluster.ErrNotFound) {
-		return 0, err
 	}
 	left, err := c.EpochFloor(ctx, topic)
 	if err != nil {
 		return 0, err
 	}
-	if seen := w.Highest(topic, home); len(seen) == 0 || left >= slices.Max(seen) {
+	newest := slices.Max(append(w.Highest(topic, home), 0))
+	switch {
+	case there && newest > 0 && left >= newest:
+		return actors.FateReplaced, nil
+	case there:
+		return actors.FateUnclaimed, nil
+	case left >= newest:
 		return actors.FateDeleted, nil
+	default:
+		return actors.FateForgotten, nil
 	}
-	return actors.FateForgotten, nil
 }
 
 // publish takes the newest routes, for MetaQ's tools.

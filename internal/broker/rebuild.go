@@ -91,8 +91,9 @@ func restore(ctx context.Context, d *dataDirs, m *cluster.Member, log *slog.Logg
 
 // reenter puts topics back into a ZooKeeper that was set back to a time before them:
 // this broker has data of theirs, and nobody has deleted them. What is unknown for
-// another reason is left to be set aside.
-func reenter(ctx context.Context, d *dataDirs, m *cluster.Member, w *cluster.Witness, log *slog.Logger) error {
+// another reason is left to be set aside, and so is the data of topics that were deleted
+// and made again while this broker was away: replaced has their names.
+func reenter(ctx context.Context, d *dataDirs, m *cluster.Member, w *cluster.Witness, log *slog.Logger) (replaced []string, err error) {
 	topics := d.topics()
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
 		var fate actors.Fate
@@ -101,19 +102,23 @@ func reenter(ctx context.Context, d *dataDirs, m *cluster.Member, w *cluster.Wit
 			return err
 		})
 		if err != nil {
-			return fmt.Errorf("look for topic %s in the registry: %w", name, err)
+			return nil, fmt.Errorf("look for topic %s in the registry: %w", name, err)
+		}
+		if fate == actors.FateReplaced {
+			log.Warn("topic was deleted and made again while this broker was away, its old messages are set aside", "topic", name)
+			replaced = append(replaced, name)
 		}
 		if fate != actors.FateForgotten {
 			continue
 		}
 		err = m.CreateTopic(ctx, cluster.Topic{Name: name, Partitions: topics[name]})
 		if err != nil && !errors.Is(err, cluster.ErrExists) {
-			return fmt.Errorf("enter topic %s in the registry again: %w", name, err)
+			return nil, fmt.Errorf("enter topic %s in the registry again: %w", name, err)
 		}
 		log.Warn("registry has forgotten a topic, it was entered again; what was set for it at run time is lost",
 			"topic", name, "partitions", topics[name])
 	}
-	return nil
+	return replaced, nil
 }
 
 // openWitness opens the broker's witness of epochs. One that is damaged starts

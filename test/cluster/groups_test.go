@@ -15,6 +15,7 @@ import (
 
 	"metaq/client"
 	"metaq/protocol"
+	"metaq/test/process"
 )
 
 // readers are the members of a group, one connected to each broker.
@@ -141,5 +142,61 @@ func TestChangesReachEveryBroker(t *testing.T) {
 				return nil
 			})
 		}
+	}
+}
+
+// A topic that is deleted and made again while a broker is away begins empty there, too,
+// whether the broker was killed or only could not be reached.
+func TestATopicIsMadeAgainWhileABrokerIsAway(t *testing.T) {
+	for name, away := range map[string]struct{ leave, comeBack func(*process.Broker) }{
+		"killed": {(*process.Broker).Kill, (*process.Broker).Start},
+		"frozen": {(*process.Broker).Pause, (*process.Broker).Resume},
+	} {
+		t.Run(name, func(t *testing.T) {
+			w := newWorld(t, 1, 0, 1)
+			w.create("t", 2)
+			w.create("kept", 2)
+			old, kept := w.produce(w.connect(0), "t"), w.produce(w.connect(0), "kept")
+			old.flows(200, patience)
+			kept.flows(200, patience)
+			old.stop()
+			kept.stop()
+
+			away.leave(w.brokers[1])
+			w.eventually("its registration to go", expiry, func(context.Context) error {
+				if _, there := w.tree()["/meta/nats/brokers/1"]; there {
+					return errors.New("it is still there")
+				}
+				return nil
+			})
+			admin := w.connect(0).Admin()
+			if err := admin.DeleteTopic(t.Context(), "t"); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := admin.CreateTopic(t.Context(), protocol.TopicCreate{Topic: "t", Partitions: 2}); err != nil {
+				t.Fatal(err)
+			}
+			away.comeBack(w.brokers[1])
+			returned := time.Now()
+			// Until then it does not know better, and serves the topic that was.
+			w.eventually("its claim of the new topic", back, func(context.Context) error {
+				if _, there := w.tree()["/meta/nats/partitions/t/1"]; !there {
+					return errors.New("there is none")
+				}
+				return nil
+			})
+			w.wholeBy("t", 4, returned.Add(back))
+			if got := w.readAll("t"); len(got) != 0 {
+				t.Errorf("%d messages of the topic before are there", len(got))
+			}
+			w.judge("kept", kept.ledger)
+			if got := w.readAll("kept"); len(got) < 200 {
+				t.Errorf("%d messages of the other topic are there", len(got))
+			}
+			fresh := w.produce(w.connect(1), "t")
+			fresh.flows(100, back)
+			fresh.stop()
+			w.judge("t", fresh.ledger)
+		})
 	}
 }
