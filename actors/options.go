@@ -13,6 +13,10 @@ type Options struct {
 	// AutoCreate lets a put create the topic that it names. Off by default: a
 	// misspelt name is then an error, on it becomes a topic.
 	AutoCreate bool
+	// AutoCreateLimit is the number of topics, however made, from which on a put
+	// creates none. Default 1000: whoever may publish could fill the disk with
+	// topics otherwise.
+	AutoCreateLimit int
 	// Partitions is the number of partitions, on each broker, of a topic that does
 	// not say. Default 4. More let more consumers of a group share the work; each
 	// costs a directory.
@@ -61,6 +65,7 @@ type Options struct {
 
 // withDefaults returns o with its zero fields filled in.
 func (o Options) withDefaults() Options {
+	def(&o.AutoCreateLimit, 1000)
 	def(&o.Partitions, 4)
 	def(&o.MaxTransferSize, 1<<20)
 	def(&o.MaxMessages, 1000)
@@ -96,6 +101,7 @@ func (o Options) Validate() error {
 		}
 	}
 	const large = 1 << 40
+	check("AutoCreateLimit", int64(o.AutoCreateLimit), 1, large)
 	check("Partitions", int64(o.Partitions), 1, protocol.MaxPartitions)
 	check("MaxTransferSize", int64(o.MaxTransferSize), 1, protocol.MaxBatchSize)
 	check("MaxMessages", int64(o.MaxMessages), 1, large)

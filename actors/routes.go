@@ -13,6 +13,9 @@ import (
 // newest from any goroutine.
 type Routes struct {
 	Topics map[string]*TopicRoute
+	// Deleting are the topics that are not served any more and not gone either:
+	// the deletion may fail, and the name is not free yet.
+	Deleting map[string]bool
 }
 
 // TopicRoute is one topic in Routes.

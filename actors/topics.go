@@ -376,6 +376,10 @@ func (t *topics) autoCreate(ctx actor.Context, name string) {
 		t.describe(ctx, name)
 	case !t.env.opts.AutoCreate:
 		t.env.refuse(ctx, ctx.Sender(), noTopic(name))
+	case len(t.core.byName) >= t.env.opts.AutoCreateLimit:
+		t.env.refuse(ctx, ctx.Sender(), protocol.ErrNoTopic.With(
+			"no topic %s, and with %d topics none is created at its first use: create it with metaq topic create %s, or raise autoCreateLimit",
+			name, len(t.core.byName), name))
 	case !t.refuseWhileEnding(ctx):
 		e, err := t.core.create(protocol.TopicCreate{Topic: name})
 		if err != nil {
@@ -494,7 +498,9 @@ var errStopping = protocol.ErrUnavailable.With("the broker stops: try again")
 
 func (t *topics) stopRefusal(e *topicEntry) *protocol.Error {
 	if e.phase == topicDeleting {
-		return protocol.ErrNoTopic.With("topic %q was deleted", e.topic.Name)
+		// Not 404: a topic of this name may be there again when the next try comes,
+		// and if not, that is told then.
+		return protocol.ErrUnavailable.With("topic %q was deleted just now: try again", e.topic.Name)
 	}
 	return errStopping
 }
@@ -531,6 +537,7 @@ func (t *topics) setAside(ctx actor.Context, m setAside) {
 	e := m.entry
 	delete(t.core.byName, e.topic.Name)
 	dropAll(e)
+	t.publish() // the name is free
 	// The partitions refuse what is on its way to them for a while yet.
 	t.env.later(t.env.opts.Linger, ctx.Self(), lingered{pid: e.pid})
 	for _, asker := range e.askers {

@@ -160,10 +160,10 @@ func (c *topicsCore) ready(name string) (*topicEntry, error) {
 // served returns a topic that has partitions.
 func (c *topicsCore) served(name string) (*topicEntry, error) {
 	t, ok := c.byName[name]
-	if !ok || t.phase == topicDeleting {
+	if !ok {
 		return nil, noTopic(name)
 	}
-	if t.phase == topicCreating {
+	if t.phase == topicCreating || t.phase == topicDeleting {
 		return nil, busyTopic(t)
 	}
 	return t, nil
@@ -220,8 +220,11 @@ func (c *topicsCore) failed() []protocol.FailedPartition {
 
 // routes is the picture for the gateway.
 func (c *topicsCore) routes() *Routes {
-	r := &Routes{Topics: make(map[string]*TopicRoute, len(c.byName))}
+	r := &Routes{Topics: make(map[string]*TopicRoute, len(c.byName)), Deleting: map[string]bool{}}
 	for name, t := range c.byName {
+		if t.phase == topicDeleting {
+			r.Deleting[name] = true
+		}
 		if t.phase == topicDeleting || len(t.pids) == 0 {
 			continue
 		}

@@ -30,6 +30,10 @@ type System struct {
 	// laptop, but a misspelt name becomes a topic; with `false` topics come from this file and
 	// from `metaq topic create` only.
 	AutoCreateTopics bool `ini:"autoCreateTopics" default:"false" nofile:"true"`
+	// Topics, however they were made, from which on none is created at its first use: such a put gets
+	// 404. It keeps whoever may publish from filling the disk with topics. Small values need
+	// `metaq topic create` earlier; each topic costs a directory and a little memory per partition.
+	AutoCreateLimit int `ini:"autoCreateLimit" default:"1000" min:"1" max:"1000000"`
 	// Largest answer to one get. Small values mean more round trips; large ones more memory for
 	// each reader. It must fit into `[nats] maxPayload`.
 	MaxTransferSize int64 `ini:"maxTransferSize" default:"1MiB" min:"4KiB" max:"32MiB" unit:"bytes"`

@@ -25,9 +25,14 @@ type creation struct {
 }
 
 // create lets m wait for its topic, or refuses it.
-func (g *Gateway) create(topic string, m *nats.Msg) error {
+func (g *Gateway) create(t *target, m *nats.Msg) error {
+	topic := t.topic
 	if !g.opts.AutoCreate {
-		return noTopic(topic)
+		return g.noTopic(topic)
+	}
+	if t.one && (t.partition.Home != g.opts.BrokerID || t.partition.N >= g.opts.Partitions) {
+		return protocol.ErrNoPartition.With("topic %s would be created without a partition %s: publish to <prefix>.put.%s, or create it with metaq topic create %s --partitions",
+			topic, t.partition, topic, topic)
 	}
 	if len(g.waiting) == g.opts.Waiting {
 		return protocol.ErrBusy.With("%d topics are being created: back off and try again", len(g.waiting))

@@ -222,7 +222,7 @@ func (r *rig) last() *fakePartition {
 func (r *rig) publishRoutes() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	routes := &actors.Routes{Topics: map[string]*actors.TopicRoute{}}
+	routes := &actors.Routes{Topics: map[string]*actors.TopicRoute{}, Deleting: map[string]bool{"going": true}}
 	for name, route := range r.topics {
 		routes.Topics[name] = route
 	}
@@ -467,6 +467,20 @@ func TestAReplySubjectOfOursIsNeverAnswered(t *testing.T) {
 	for i := range 2 {
 		if got := r.parts[i].values(); len(got) != 1 || got[0] != "ok" {
 			t.Errorf("partition %d holds %q", i, got)
+		}
+	}
+}
+
+func TestATopicInDeletionMayComeBack(t *testing.T) {
+	r := newRig(t, nil)
+	for _, subject := range []string{"metaq.put.going", "metaq.put.going.0-0", "metaq.batch.going.0-0"} {
+		if answer := r.ask(subject, nil, string(batchOf(t, 0, "a"))); codeOf(t, answer) != 503 {
+			t.Errorf("%s: %s", subject, answer)
+		}
+	}
+	for _, subject := range []string{"metaq.get.going.0-0", "metaq.offsets.going.0-0"} {
+		if answer := r.ask(subject, nil, ""); codeOf(t, answer) != 503 {
+			t.Errorf("%s: %s", subject, answer)
 		}
 	}
 }

@@ -155,6 +155,11 @@ func TestWhatIsRefusedCreatesNoTopic(t *testing.T) {
 			t.Error(answer)
 		}
 	}
+	for _, subject := range []string{"metaq.put.new.9-9", "metaq.put.new.0-4", "metaq.put.new.1-0", "metaq.batch.new.0-4"} {
+		if answer := r.ask(subject, nil, string(batchOf(t, 0, "a"))); codeOf(t, answer) != 404 {
+			t.Errorf("%s: %s", subject, answer)
+		}
+	}
 	if len(created) != cap(created) {
 		t.Error("a refused request has created its topic")
 	}

@@ -41,13 +41,13 @@ func (g *Gateway) putBatch(t *target, m *nats.Msg) error {
 	topic := g.topic(t.topic)
 	if topic == nil {
 		if !g.opts.AutoCreate {
-			return noTopic(t.topic)
+			return g.noTopic(t.topic)
 		}
 		// What will be refused creates no topic.
 		if _, err := checkBatch(m.Data, limit*maxRawFactor, g.opts.MaxMessage(t.topic)); err != nil {
 			return err
 		}
-		return g.create(t.topic, m)
+		return g.create(t, m)
 	}
 	if !topic.route.AcceptPublish {
 		return notAccepting(t.topic)

@@ -58,7 +58,7 @@ func (g *Gateway) read(t *target, m *nats.Msg, request any) (topic *topicState, 
 		return nil, 0, err
 	}
 	if topic = g.topic(t.topic); topic == nil {
-		return nil, 0, noTopic(t.topic)
+		return nil, 0, g.noTopic(t.topic)
 	}
 	i, err = topic.find(t.partition)
 	return topic, i, err

@@ -44,10 +44,10 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	}
 	topic := g.topic(t.topic)
 	if topic == nil && t.heard {
-		return noTopic(t.topic)
+		return g.noTopic(t.topic)
 	}
 	if topic == nil {
-		return g.create(t.topic, m)
+		return g.create(t, m)
 	}
 	if !topic.route.AcceptPublish {
 		return notAccepting(t.topic)

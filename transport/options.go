@@ -43,6 +43,9 @@ type Options struct {
 
 	// AutoCreate lets a put create its topic.
 	AutoCreate bool
+	// BrokerID and Partitions say which partitions such a topic has here. Default
+	// broker 0 with 4.
+	BrokerID, Partitions int
 	// MaxMessage returns the largest message of a topic in bytes: payload, key and
 	// headers. It is called for each put and must be fast.
 	MaxMessage func(topic string) int
@@ -78,7 +81,7 @@ func (o *Options) complete() error {
 	for _, d := range []struct {
 		field *int
 		value int
-	}{{&o.Backlog, 65_536}, {&o.Admin, 256}, {&o.Waiting, 256}} {
+	}{{&o.Backlog, 65_536}, {&o.Admin, 256}, {&o.Waiting, 256}, {&o.Partitions, 4}} {
 		if *d.field == 0 {
 			*d.field = d.value
 		}

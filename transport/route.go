@@ -114,7 +114,11 @@ func (t *topicState) led(i int) error {
 	return nil
 }
 
-func noTopic(name string) error {
+// noTopic refuses a request for a topic that has no route.
+func (g *Gateway) noTopic(name string) error {
+	if g.seen != nil && g.seen.Deleting[name] {
+		return protocol.ErrUnavailable.With("topic %s is being deleted: try again", name)
+	}
 	return protocol.ErrNoTopic.With("no topic %s: create it with metaq topic create %s", name, name)
 }
 

@@ -347,7 +347,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 		Connect: connect, Name: "metaq-" + strconv.Itoa(c.BrokerID),
 		Subjects: protocol.Subjects{Prefix: b.cfg.NATS.Prefix},
 		Total:    inAll, Partition: inOne, Reads: inAll, PartitionReads: inOne,
-		AutoCreate: c.AutoCreateTopics, MaxMessage: maxMessage(b.cfg),
+		AutoCreate: c.AutoCreateTopics, BrokerID: c.BrokerID, Partitions: c.NumPartitions, MaxMessage: maxMessage(b.cfg),
 		Version: b.opts.Version, Metadata: map[string]string{"broker_id": strconv.Itoa(c.BrokerID)},
 		Fail: b.fail, Logger: b.log, Metrics: metrics,
 	})
@@ -388,7 +388,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 		},
 		Logger: b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now,
 		Options: actors.Options{
-			AutoCreate: c.AutoCreateTopics, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
+			AutoCreate: c.AutoCreateTopics, AutoCreateLimit: c.AutoCreateLimit, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
 		},
 	})
 	if err != nil {
