@@ -87,6 +87,7 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 	}()
 	began := o.Now()
 	b.limitMemory()
+	raiseHeapFloor()
 	for _, notice := range cfg.Notices() {
 		b.log.Warn("setting has no effect", "notice", notice)
 	}
