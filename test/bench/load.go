@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"runtime"
 	"runtime/pprof"
 	"sync"
 	"sync/atomic"
@@ -92,12 +93,20 @@ var drivers = map[string]func(context.Context, *loadSpec) (target, error){
 	sysNATS:  newCoreTarget,
 }
 
+// heapFloor is how many bytes the load program's garbage collector takes to be alive
+// beside what is; nobody writes to them. It is the same for all systems.
+const heapFloor = 64 << 20
+
 // loadMain makes one measurement.
 func loadMain(ctx context.Context, in io.Reader, out io.Writer) error {
 	var s loadSpec
 	if err := json.NewDecoder(in).Decode(&s); err != nil {
 		return fmt.Errorf("read the load's specification: %w", err)
 	}
+	// A program of some size has some memory alive. Without it the collector would run
+	// every few megabytes, and be a large part of what shares the cores.
+	floor := make([]byte, heapFloor)
+	defer runtime.KeepAlive(&floor)
 	// However slow a system is, its round ends.
 	ctx, cancel := context.WithTimeout(ctx, 2*time.Minute+10*(s.Warmup+s.Duration))
 	defer cancel()
