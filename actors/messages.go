@@ -39,7 +39,8 @@ type PutBatch struct {
 	Ticket Ticket
 }
 
-// Get asks for records below the committed offset. Answer: *GetResult.
+// Get asks for records below the committed offset. Answer: *GetResult, and as many
+// more as the request allows and all but the last announce.
 type Get struct {
 	Request protocol.GetRequest // checked, see protocol.GetRequest.Check
 	Ticket  Ticket
@@ -52,10 +53,13 @@ type GetResult struct {
 	LogStart  protocol.Offset
 	EndOffset protocol.Offset // committed end
 	From      protocol.Offset // the offset asked for, or the log start
-	// Batches are whole batches as they are on disk; the first may begin below
-	// From. They belong to the receiver, who calls Release once it has no more
-	// use for them.
+	// Frame is the answer in the format "batch", header and Batches, as it may be
+	// sent; nil when there are none. Batches are whole batches as they are on disk;
+	// the first may begin below From. The bytes belong to the receiver, who calls
+	// Release once it has no more use for them.
+	Frame       []byte
 	Batches     []byte
+	More        bool // another one follows
 	MaxMessages int
 	Format      string
 	Filter      *protocol.Filter // or nil; for FormatJSON

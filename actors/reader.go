@@ -13,6 +13,7 @@ import (
 // Messages to a reader from its partition and its timer.
 type (
 	wake     struct{} // committed moved, or the partition stopped serving
+	goOn     struct{} // there is a fetch that gets another answer
 	fetchDue struct {
 		late
 		generation uint64
@@ -57,13 +58,17 @@ func (r *reader) Receive(ctx actor.Context) {
 		r.offsets(ctx, &m)
 	case wake:
 		r.again(ctx, r.core.unpark())
+	case goOn:
+		if f, ok := r.core.nextGoing(); ok {
+			r.serve(ctx, f, r.env.now())
+		}
 	case fetchDue:
 		if m.generation == r.generation {
 			r.timer = nil
 			r.again(ctx, r.core.due(r.env.now()))
 		}
 	case areYouIdle:
-		if len(r.core.parked) == 0 {
+		if len(r.core.parked)+len(r.core.going) == 0 {
 			ctx.Send(ctx.Parent(), readerIdle(m))
 		}
 	case *actor.Stopping, *actor.Restarting:
@@ -131,12 +136,12 @@ func (r *reader) read(ctx actor.Context, f *fetch, v view, start protocol.Offset
 	buf := buffers.get()
 	begin := r.env.now()
 	from := max(f.from, start)
-	b, err := v.log.Read((*buf)[:0], from, v.end, f.maxBytes)
+	b, err := v.log.Read(frameHeader(*buf, start, v.end, false), from, v.end, f.maxBytes)
 	var out *protocol.RangeError
 	if errors.As(err, &out) && f.from < 0 && out.LogStart > start && out.LogStart < v.end {
 		// Retention moved the log start, which was asked for, just now.
 		start, from = out.LogStart, out.LogStart
-		b, err = v.log.Read((*buf)[:0], from, v.end, f.maxBytes)
+		b, err = v.log.Read(frameHeader(*buf, start, v.end, false), from, v.end, f.maxBytes)
 	}
 	if err != nil {
 		buffers.put(buf)
@@ -145,14 +150,30 @@ func (r *reader) read(ctx actor.Context, f *fetch, v view, start protocol.Offset
 	}
 	*buf = b
 	r.env.metrics.stageRead.Observe(r.env.now().Sub(begin).Seconds())
-	next := r.count(b, from)
+	batches := b[protocol.FetchHeaderSize:]
+	next := r.count(batches, from)
 	if r.env.events.Read != nil {
 		r.env.events.Read(r.event(from, next, nil))
 	}
+	more := f.answers > 1 && f.to != nil && next > from && next < v.end
+	if more {
+		frameHeader(b, start, v.end, more)
+	}
 	r.answer(ctx, f, &GetResult{
-		LogStart: start, EndOffset: v.end, From: from, Batches: b,
+		LogStart: start, EndOffset: v.end, From: from, Frame: b, Batches: batches, More: more,
 		Release: sync.OnceFunc(func() { buffers.put(buf) }),
 	})
+	if more {
+		// By a message to ourselves, so that others get their turn in between.
+		r.core.goOn(*f, next)
+		ctx.Send(ctx.Self(), goOn{})
+	}
+}
+
+// frameHeader begins an answer in buf, so that the batches can be read to where they
+// are sent from.
+func frameHeader(buf []byte, start, end protocol.Offset, more bool) []byte {
+	return protocol.AppendFetchHeader(buf[:0], protocol.FetchHeader{LogStart: start, EndOffset: end, More: more})
 }
 
 // readFailed answers with a failed read. Damage stops the partition; other
@@ -187,7 +208,9 @@ func (r *reader) count(b []byte, from protocol.Offset) protocol.Offset {
 
 func (r *reader) answer(ctx actor.Context, f *fetch, g *GetResult) {
 	r.inHand = false
-	f.ticket.Release()
+	if !g.More {
+		f.ticket.Release()
+	}
 	g.Topic, g.Partition = r.topic, r.status.id
 	g.MaxMessages, g.Format, g.Filter = f.maxMessages, f.format, f.filter
 	if f.to == nil {
@@ -250,8 +273,8 @@ func (r *reader) end(ctx actor.Context) {
 	if r.timer != nil {
 		r.timer.Stop()
 	}
-	all := r.core.unpark()
-	r.env.metrics.parked.Sub(float64(len(all)))
+	r.env.metrics.parked.Sub(float64(len(r.core.parked)))
+	all := r.core.all()
 	for i := range all {
 		r.refuse(ctx, &all[i], protocol.ErrUnavailable.With("partition %s of topic %s stops: try again", r.status.id, r.topic))
 	}

@@ -15,6 +15,7 @@ import (
 type readerCore struct {
 	opts   Options // with defaults
 	parked []fetch // in order of arrival
+	going  []fetch // that had an answer and get another one, in turn
 }
 
 // fetch is one get with its bounds applied.
@@ -26,6 +27,7 @@ type fetch struct {
 	from        protocol.Offset // -1: the log start
 	maxBytes    int
 	maxMessages int
+	answers     int // that may come, at least 1
 	format      string
 	filter      *protocol.Filter
 }
@@ -60,6 +62,10 @@ func (c *readerCore) newFetch(r *protocol.GetRequest, t Ticket, to *actor.PID, n
 	if f.format == "" {
 		f.format = protocol.FormatJSON
 	}
+	f.answers = 1
+	if f.format == protocol.FormatBatch {
+		f.answers = min(max(r.Answers, 1), protocol.MaxAnswers)
+	}
 	return f
 }
 
@@ -80,6 +86,29 @@ func (c *readerCore) decide(f *fetch, start, end protocol.Offset, now time.Time)
 		return refuseFetch, protocol.ErrBusy.With("%d gets wait at this partition: back off and try again", len(c.parked))
 	}
 	return parkFetch, nil
+}
+
+// goOn keeps f for its next answer, from next on.
+func (c *readerCore) goOn(f fetch, next protocol.Offset) {
+	f.from, f.answers = next, f.answers-1
+	c.going = append(c.going, f)
+}
+
+// nextGoing hands out the fetch whose turn it is; false when there is none.
+func (c *readerCore) nextGoing() (fetch, bool) {
+	if len(c.going) == 0 {
+		return fetch{}, false
+	}
+	f := c.going[0]
+	c.going = slices.Delete(c.going, 0, 1)
+	return f, true
+}
+
+// all hands out every fetch that waits.
+func (c *readerCore) all() []fetch {
+	all := append(c.unpark(), c.going...)
+	c.going = nil
+	return all
 }
 
 // park keeps f.

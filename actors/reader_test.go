@@ -54,6 +54,59 @@ func TestGetIsBounded(t *testing.T) {
 	}
 }
 
+func TestAGetMayHaveSeveralAnswers(t *testing.T) {
+	r, _ := startOne(t, func(d *Deps) { d.Options.MaxTransferSize = 170 }) // two batches of about 85 bytes
+	for i := range 9 {
+		offsetOf(t, r.put(fmt.Sprint(i)))
+	}
+	for _, tc := range []struct {
+		name string
+		get  protocol.GetRequest
+		want [][]string
+	}{
+		{"up to the end", protocol.GetRequest{Format: protocol.FormatBatch, Answers: 9}, [][]string{{"0", "1"}, {"2", "3"}, {"4", "5"}, {"6", "7"}, {"8"}}},
+		{"as many as wanted", protocol.GetRequest{Format: protocol.FormatBatch, Answers: 2, Offset: ptr(protocol.Offset(5))}, [][]string{{"5", "6"}, {"7", "8"}}},
+		{"one by default", protocol.GetRequest{Format: protocol.FormatBatch}, [][]string{{"0", "1"}}},
+		{"one in JSON", protocol.GetRequest{Answers: 9}, [][]string{{"0", "1"}}},
+		{"one at the end", protocol.GetRequest{Format: protocol.FormatBatch, Answers: 9, Offset: ptr(protocol.Offset(9))}, [][]string{nil}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			r.send(r.leader("t", 0), &Get{Request: tc.get, Ticket: r.tickets.take()})
+			for i, want := range tc.want {
+				got, ok := r.probe.next(t).(*GetResult)
+				if !ok || got.More != (i < len(tc.want)-1) {
+					t.Fatalf("answer %d: %+v", i, got)
+				}
+				if got.Frame != nil {
+					h, batches, err := protocol.ParseFetch(got.Frame)
+					if err != nil || h.More != got.More || h.LogStart != 0 || h.EndOffset != 9 || string(batches) != string(got.Batches) {
+						t.Errorf("answer %d: frame %+v, %v", i, h, err)
+					}
+				}
+				if diff := cmp.Diff(want, values(t, got)); diff != "" {
+					t.Errorf("answer %d (-want +got):\n%s", i, diff)
+				}
+			}
+		})
+	}
+}
+
+func TestGetsThatWaitForTheirNextAnswerAreNotForgotten(t *testing.T) {
+	var c readerCore
+	c.park(fetch{from: 1})
+	c.goOn(fetch{from: 2, answers: 3}, 4)
+	c.goOn(fetch{from: 3, answers: 2}, 5)
+	if f, ok := c.nextGoing(); !ok || f.from != 4 || f.answers != 2 {
+		t.Errorf("the first in turn is %+v, %v", f, ok)
+	}
+	if all := c.all(); len(all) != 2 || all[0].from != 1 || all[1].from != 5 {
+		t.Errorf("all that wait are %+v", all)
+	}
+	if _, ok := c.nextGoing(); ok || len(c.all()) != 0 {
+		t.Error("they were handed out and are still there")
+	}
+}
+
 func TestLongPoll(t *testing.T) {
 	t.Run("is woken by the next message", func(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {

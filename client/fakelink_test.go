@@ -49,6 +49,21 @@ func (l *fakeLink) set(change func()) {
 	change()
 }
 
+func (l *fakeLink) ask(ctx context.Context, subject string, data []byte, wait time.Duration, take takeAnswer) error {
+	for more := true; more; {
+		within, cancel := context.WithTimeout(ctx, wait)
+		answer, err := l.request(within, subject, data)
+		cancel()
+		if err != nil {
+			return err
+		}
+		if more, err = take(answer); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func (l *fakeLink) request(ctx context.Context, subject string, data []byte) ([]byte, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		panic("a request without an end: " + subject)

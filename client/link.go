@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"github.com/nats-io/nats.go"
 )
@@ -16,11 +17,18 @@ type link interface {
 	// caller; a refusal is an answer. data is not used after the return. The
 	// errors are those of requestError; ctx must have an end.
 	request(ctx context.Context, subject string, data []byte) ([]byte, error)
+	// ask sends one request that may have several answers, and gives them to take, in
+	// order, until it says that no more follow or returns an error. Each may be as
+	// late as wait allows. Otherwise it is like request.
+	ask(ctx context.Context, subject string, data []byte, wait time.Duration, take takeAnswer) error
 	// maxPayload is the size of the largest request in bytes.
 	maxPayload() int
 	// servers names the servers for error texts.
 	servers() string
 }
+
+// takeAnswer takes one answer and says whether another one follows.
+type takeAnswer func(answer []byte) (more bool, err error)
 
 // natsLink is the link over a NATS connection.
 type natsLink struct {
@@ -68,6 +76,56 @@ func (l *natsLink) close() {
 }
 
 func (l *natsLink) request(ctx context.Context, subject string, data []byte) ([]byte, error) {
+	ctx, cancel, err := l.connected(ctx, subject)
+	if err != nil {
+		return nil, err
+	}
+	defer cancel()
+	msg, err := l.nc.RequestWithContext(ctx, subject, data)
+	if err != nil {
+		return nil, requestError(ctx, err, subject, l.servers())
+	}
+	return msg.Data, nil
+}
+
+func (l *natsLink) ask(ctx context.Context, subject string, data []byte, wait time.Duration, take takeAnswer) error {
+	ctx, cancel, err := l.connected(ctx, subject)
+	if err != nil {
+		return err
+	}
+	defer cancel()
+	sub, err := l.nc.SubscribeSync(l.nc.NewInbox())
+	if err == nil {
+		defer sub.Unsubscribe() //nolint:errcheck // the connection has gone, and the subscription with it
+		// What may come is bounded by what was asked for.
+		err = sub.SetPendingLimits(-1, -1)
+	}
+	if err == nil {
+		err = l.nc.PublishRequest(subject, sub.Subject, data)
+	}
+	for more := true; err == nil && more; {
+		var msg *nats.Msg
+		if msg, err = nextWithin(ctx, sub, wait); err != nil {
+			break
+		}
+		if more, err = take(msg.Data); err != nil {
+			return err
+		}
+	}
+	if err != nil {
+		return requestError(ctx, err, subject, l.servers())
+	}
+	return nil
+}
+
+func nextWithin(ctx context.Context, sub *nats.Subscription, wait time.Duration) (*nats.Msg, error) {
+	ctx, cancel := context.WithTimeout(ctx, wait)
+	defer cancel()
+	return sub.NextMsgWithContext(ctx)
+}
+
+// connected returns a context that ends with the connection, or why there is none.
+func (l *natsLink) connected(ctx context.Context, subject string) (context.Context, func(), error) {
 	// Take lost before looking at the connection. The other way round a break in
 	// between would end the old lost, and nothing would end this request.
 	l.mu.Lock()
@@ -76,20 +134,17 @@ func (l *natsLink) request(ctx context.Context, subject string, data []byte) ([]
 	if !l.nc.IsConnected() && !l.nc.IsClosed() {
 		// NATS would keep the request and send it after a reconnect, when it may be
 		// outdated.
-		return nil, fmt.Errorf("%w on %s: not connected to %s", ErrNoBroker, subject, l.servers())
+		return nil, nil, fmt.Errorf("%w on %s: not connected to %s", ErrNoBroker, subject, l.servers())
+	}
+	if errors.Is(context.Cause(lost), ErrClosed) {
+		return nil, nil, requestError(lost, ErrClosed, subject, l.servers())
 	}
 	ctx, cancel := context.WithCancelCause(ctx)
-	defer cancel(nil)
 	stop := context.AfterFunc(lost, func() { cancel(context.Cause(lost)) })
-	defer stop()
-	if errors.Is(context.Cause(lost), ErrClosed) {
-		return nil, requestError(lost, ErrClosed, subject, l.servers())
-	}
-	msg, err := l.nc.RequestWithContext(ctx, subject, data)
-	if err != nil {
-		return nil, requestError(ctx, err, subject, l.servers())
-	}
-	return msg.Data, nil
+	return ctx, func() {
+		stop()
+		cancel(nil)
+	}, nil
 }
 
 func (l *natsLink) maxPayload() int { return int(l.nc.MaxPayload()) }

@@ -50,7 +50,7 @@ func StartAtOffsets(m map[PartitionID]Offset) ReaderOption {
 }
 
 // WithPrefetch bounds the bytes of records that are held for Next. Default
-// 16 MiB. Each partition may hold one batch, and one answer of at most 1 MiB, beyond it.
+// 16 MiB. Each partition may hold one batch, and one answer of at most 256 KiB, beyond it.
 func WithPrefetch(bytes int64) ReaderOption { return func(o *readerOptions) { o.prefetch = bytes } }
 
 // WithMaxWait is how long one request waits at a broker for new records. Default

@@ -11,27 +11,37 @@ import (
 //
 //	0     3 4        8           16           24
 //	|"MQF"|v| flags  | log start | end offset | batches ...
+//
+// Flag 1 says that another answer to the same request follows.
 const (
 	fetchMagic   = 0x4d5146 // "MQF"
 	fetchVersion = 1
 
 	// FetchHeaderSize is the number of bytes before the first batch.
 	FetchHeaderSize = 24
+
+	fetchMore = 1 // flag
 )
 
 // ErrBadFetch is wrapped by every fault of a fetch reply's header.
 var ErrBadFetch = errors.New("bad fetch reply")
 
-// FetchHeader tells where the partition's log begins and ends.
+// FetchHeader tells where the partition's log begins and ends, and whether another
+// answer to the same request follows.
 type FetchHeader struct {
 	LogStart  Offset
 	EndOffset Offset
+	More      bool
 }
 
 // AppendFetchHeader appends h to dst.
 func AppendFetchHeader(dst []byte, h FetchHeader) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, fetchMagic<<8|fetchVersion)
-	dst = binary.BigEndian.AppendUint32(dst, 0)
+	var flags uint32
+	if h.More {
+		flags = fetchMore
+	}
+	dst = binary.BigEndian.AppendUint32(dst, flags)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(h.LogStart))
 	return binary.BigEndian.AppendUint64(dst, uint64(h.EndOffset))
 }
@@ -44,6 +54,7 @@ func ParseFetch(b []byte) (FetchHeader, []byte, error) {
 	h := FetchHeader{
 		LogStart:  Offset(binary.BigEndian.Uint64(b[8:])),
 		EndOffset: Offset(binary.BigEndian.Uint64(b[16:])),
+		More:      binary.BigEndian.Uint32(b[4:])&fetchMore != 0,
 	}
 	if h.LogStart < 0 || h.EndOffset < h.LogStart {
 		return FetchHeader{}, nil, fmt.Errorf("%w: offsets %d to %d", ErrBadFetch, h.LogStart, h.EndOffset)

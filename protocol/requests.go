@@ -24,10 +24,17 @@ type GetRequest struct {
 	MaxMessages int     `json:"max_messages,omitempty"` // default 1000
 	WaitMs      int     `json:"wait_ms,omitempty"`      // default 0; bounded by the broker
 	Format      string  `json:"format,omitempty"`       // default FormatJSON
+	// Answers is how many answers may come, each of at most MaxBytes and in the order
+	// of the log, as long as there is something to read; all but the last say that
+	// more follow. At most MaxAnswers; default 1, and always 1 with FormatJSON.
+	Answers int `json:"answers,omitempty"`
 	// Filter leaves messages out; next_offset still moves past them. It works with
 	// FormatJSON, since a batch is sent as it is on disk.
 	Filter *Filter `json:"filter,omitempty"`
 }
+
+// MaxAnswers is the largest number of answers to one get.
+const MaxAnswers = 16
 
 // GetReply is the answer to a GetRequest in FormatJSON.
 type GetReply struct {
@@ -154,6 +161,8 @@ func (r *GetRequest) Check() error {
 		why = fmt.Sprintf("max_bytes %d is negative", r.MaxBytes)
 	case r.MaxMessages < 0:
 		why = fmt.Sprintf("max_messages %d is negative", r.MaxMessages)
+	case r.Answers < 0:
+		why = fmt.Sprintf("answers %d is negative", r.Answers)
 	case r.WaitMs < 0:
 		why = fmt.Sprintf("wait_ms %d is negative", r.WaitMs)
 	case r.Format != "" && r.Format != FormatJSON && r.Format != FormatBatch:

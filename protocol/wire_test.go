@@ -195,10 +195,12 @@ func TestMessageKeepsAnyBytes(t *testing.T) {
 }
 
 func TestFetchHeaderRoundTrip(t *testing.T) {
-	b := append(AppendFetchHeader(nil, FetchHeader{LogStart: 3, EndOffset: 9}), "rest"...)
-	h, rest, err := ParseFetch(b)
-	if err != nil || h.LogStart != 3 || h.EndOffset != 9 || string(rest) != "rest" {
-		t.Errorf("%+v %q %v", h, rest, err)
+	for _, want := range []FetchHeader{{LogStart: 3, EndOffset: 9}, {LogStart: 3, EndOffset: 9, More: true}} {
+		b := append(AppendFetchHeader(nil, want), "rest"...)
+		h, rest, err := ParseFetch(b)
+		if err != nil || h != want || string(rest) != "rest" {
+			t.Errorf("%+v %q %v, want %+v", h, rest, err, want)
+		}
 	}
 }
 

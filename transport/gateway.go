@@ -345,18 +345,27 @@ func (g *Gateway) answer(reply string, message any) {
 func (g *Gateway) publish(reply string, answer any) { g.publishOn(g.nc, reply, answer) }
 
 func (g *Gateway) publishOn(nc *nats.Conn, reply string, answer any) {
+	limit := int(g.payload.Load())
+	if frame := readyFrame(answer, limit); frame != nil {
+		g.write(nc, reply, frame)
+		return
+	}
 	buf, ok := buffers.Get().(*[]byte)
 	if !ok {
 		buf = new([]byte)
 	}
-	*buf = encodeAnswer((*buf)[:0], answer, int(g.payload.Load()))
-	// The library copies the bytes before it returns.
-	if err := nc.Publish(reply, *buf); err != nil {
-		g.metrics.unanswered.Inc()
-		g.loud.Do(func() { g.log.Warn("answer could not be sent", "reply", reply, "err", err) })
-	}
+	*buf = encodeAnswer((*buf)[:0], answer, limit)
+	g.write(nc, reply, *buf)
 	if cap(*buf) <= maxPooled {
 		buffers.Put(buf)
+	}
+}
+
+// write sends data, which the library copies before it returns.
+func (g *Gateway) write(nc *nats.Conn, reply string, data []byte) {
+	if err := nc.Publish(reply, data); err != nil {
+		g.metrics.unanswered.Inc()
+		g.loud.Do(func() { g.log.Warn("answer could not be sent", "reply", reply, "err", err) })
 	}
 }
 

@@ -52,10 +52,20 @@ func appendAnswer(dst []byte, answer any, limit int) ([]byte, error) {
 	}
 }
 
+// readyFrame returns the answer as it can be sent without encoding it, or nil.
+func readyFrame(answer any, limit int) []byte {
+	if r, ok := answer.(*actors.GetResult); ok && r.Format == protocol.FormatBatch && len(r.Frame) <= limit {
+		return r.Frame
+	}
+	return nil
+}
+
 // appendBatches appends the answer to a get in the format "batch": as many whole
 // batches as fit.
 func appendBatches(dst []byte, r *actors.GetResult, limit int) ([]byte, error) {
-	dst = protocol.AppendFetchHeader(dst, protocol.FetchHeader{LogStart: r.LogStart, EndOffset: r.EndOffset})
+	at := len(dst)
+	head := protocol.FetchHeader{LogStart: r.LogStart, EndOffset: r.EndOffset, More: r.More}
+	dst = protocol.AppendFetchHeader(dst, head)
 	room, rest := limit-protocol.FetchHeaderSize, r.Batches
 	for len(rest) > 0 {
 		h, err := protocol.ParseBatchHeader(rest)
@@ -67,6 +77,9 @@ func appendBatches(dst []byte, r *actors.GetResult, limit int) ([]byte, error) {
 				return dst, protocol.ErrTooLarge.With("the batch at offset %d has %d bytes, which do not fit the NATS payload of %d: raise it",
 					h.Base, h.Length, limit)
 			}
+			// What follows would not continue this: let the client ask again.
+			head.More = false
+			protocol.AppendFetchHeader(dst[:at], head)
 			break
 		}
 		dst, rest, room = append(dst, rest[:h.Length]...), rest[h.Length:], room-h.Length

@@ -97,8 +97,30 @@ func TestAnEmptyGetHasAnEmptyList(t *testing.T) {
 	}
 }
 
+// TestAnAnswerIsSentAsItWasRead when it can be, and then is what encoding gives.
+func TestAnAnswerIsSentAsItWasRead(t *testing.T) {
+	r := getResult(t, protocol.FormatBatch)
+	r.More = true
+	full := encodeAnswer(nil, r, 10_000)
+	if readyFrame(r, 10_000) != nil {
+		t.Error("there is no frame")
+	}
+	r.Frame = append(protocol.AppendFetchHeader(nil, protocol.FetchHeader{LogStart: 2, EndOffset: 9, More: true}), r.Batches...)
+	if got := readyFrame(r, len(full)); !bytes.Equal(got, full) {
+		t.Errorf("sent\n%x, want\n%x", got, full)
+	}
+	if readyFrame(r, len(full)-1) != nil {
+		t.Error("the frame is larger than the limit")
+	}
+	r.Format = protocol.FormatJSON
+	if readyFrame(r, 10_000) != nil {
+		t.Error("the frame is not JSON")
+	}
+}
+
 func TestAGetInBatchesHoldsWholeBatches(t *testing.T) {
 	r := getResult(t, protocol.FormatBatch)
+	r.More = true
 	first := len(batchOf(t, 4, "four", "five", "<six>"))
 	for _, tc := range []struct {
 		limit, batches int
@@ -109,7 +131,8 @@ func TestAGetInBatchesHoldsWholeBatches(t *testing.T) {
 		{protocol.FetchHeaderSize + first, first},
 	} {
 		h, got, err := protocol.ParseFetch(encodeAnswer(nil, r, tc.limit))
-		if err != nil || h.LogStart != 2 || h.EndOffset != 9 || !bytes.Equal(got, r.Batches[:tc.batches]) {
+		if err != nil || h.LogStart != 2 || h.EndOffset != 9 || !bytes.Equal(got, r.Batches[:tc.batches]) ||
+			h.More != (tc.batches == len(r.Batches)) { // what follows would not continue a part
 			t.Errorf("limit %d: header %+v, %d bytes of batches, %v", tc.limit, h, len(got), err)
 		}
 	}
