@@ -3,6 +3,7 @@
 package broker
 
 import (
+	"bytes"
 	"log/slog"
 	"net"
 	"strconv"
@@ -17,9 +18,10 @@ import (
 	"metaq/transport"
 )
 
-// BenchmarkPut puts messages of 128 bytes through a whole broker, 1,000 in flight on
-// one connection, each acknowledged after its fdatasync. Allocations are those of
-// the broker and of the publisher together.
+// BenchmarkPut puts messages of 128 bytes through a whole broker to one partition,
+// 1,000 in flight on one connection, each acknowledged after its fdatasync.
+// Allocations and processor time are those of the broker and of the publisher
+// together.
 func BenchmarkPut(b *testing.B) {
 	cfg, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data": b.TempDir(), "nats-port": "0"}})
 	if err != nil {
@@ -34,6 +36,14 @@ func BenchmarkPut(b *testing.B) {
 			b.Error(err)
 		}
 	}()
+	nc, err := nats.Connect(broker.URL())
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer nc.Close()
+	if _, err := nc.Request("metaq.admin.topic.create", []byte(`{"topic":"t","partitions":1}`), time.Second); err != nil {
+		b.Fatal(err)
+	}
 	put(b, broker.URL())
 }
 
@@ -78,8 +88,8 @@ func put(b *testing.B, url string) {
 	defer nc.Close()
 	places, inbox := make(chan struct{}, window), nats.NewInbox()
 	if _, err := nc.Subscribe(inbox+".*", func(m *nats.Msg) {
-		if err := protocol.DecodeError(m.Data); err != nil {
-			b.Error(err)
+		if !bytes.HasPrefix(m.Data, []byte(`{"stream"`)) { // to decode it would cost more than the rest
+			b.Error(string(m.Data))
 		}
 		<-places
 	}); err != nil {
