@@ -13,8 +13,9 @@ import (
 )
 
 // coreMachine drives a partition core over a log that fails at random, with
-// plain puts and with two idempotent producers that retry until their batch is
-// acknowledged, and judges it from outside.
+// plain puts and with two idempotent producers, and judges it from outside. Each
+// producer has five batches on their way, which arrive in any order and as often
+// as they like until they are acknowledged.
 type coreMachine struct {
 	t         *rapid.T
 	core      *partitionCore
@@ -26,8 +27,8 @@ type coreMachine struct {
 	open      map[string]string          // asker -> value, of those not answered
 	acked     map[protocol.Offset]string // first offset -> value
 	lastAck   protocol.Offset
-	producers [2]int32 // sequence of the batch that each is sending
-	waits     [2]int   // how many copies of it are on their way
+	producers [2]int32        // sequence of the oldest batch that each is sending
+	stored    map[string]bool // batches that were acknowledged
 }
 
 func (m *coreMachine) put() {
@@ -37,19 +38,19 @@ func (m *coreMachine) put() {
 
 func (m *coreMachine) batch() {
 	id := rapid.IntRange(0, 1).Draw(m.t, "producer")
-	p := protocol.Producer{ID: int64(id), Sequence: m.producers[id]}
+	later := rapid.Int32Range(0, recentBatches-1).Draw(m.t, "later")
+	p := protocol.Producer{ID: int64(id), Sequence: m.producers[id] + 2*later}
 	b := encodeBatch(m.t, p, 2)
 	h, err := protocol.CheckBatch(b, 0)
 	if err != nil {
 		m.t.Fatal(err)
 	}
 	if m.core.mustLearn(&h) { // from no less than a flush holds
-		if err := m.core.learn(logTail(m.log, m.core.written, rapid.Int64Range(6000, 9000).Draw(m.t, "tail"))); err != nil {
+		if err := m.core.learn(logTail(m.log, m.core.written, rapid.SampledFrom([]int64{6000, 9000, 1 << 30}).Draw(m.t, "tail"))); err != nil {
 			m.t.Fatal(err)
 		}
 	}
 	value := fmt.Sprintf("%d/%d", id, p.Sequence)
-	m.waits[id]++
 	m.verdict(m.core.putBatch(b, &h, Ticket{}, m.asker(value)))
 }
 
@@ -85,8 +86,8 @@ func (m *coreMachine) answered(w *waiting, err error) {
 		if _, e := fmt.Sscanf(value, "%d/%d", &id, &seq); e != nil {
 			m.t.Fatal(e)
 		}
-		m.waits[id]--
-		if err == nil && seq == m.producers[id] {
+		m.stored[value] = m.stored[value] || err == nil
+		for m.stored[fmt.Sprintf("%d/%d", id, m.producers[id])] {
 			m.producers[id] += 2
 		}
 	}
@@ -183,7 +184,14 @@ func (m *coreMachine) judge() {
 func (m *coreMachine) judgeLog() {
 	at := make(map[protocol.Offset]string)
 	once := make(map[string]bool)
+	var next [2]int32
 	for _, b := range m.log.batches {
+		if id := b.header.ProducerID; id != protocol.NoProducer {
+			if b.header.BaseSequence != next[id] {
+				m.t.Fatalf("batch %d of producer %d is stored where %d belongs", b.header.BaseSequence, id, next[id])
+			}
+			next[id] += 2
+		}
 		for r, err := range protocol.DecodeRecords(&b.header, b.bytes) {
 			if err != nil {
 				m.t.Fatal(err)
@@ -216,6 +224,7 @@ func TestPartitionCoreUnderFaults(t *testing.T) {
 				m := &coreMachine{
 					t: t, log: &fakeLog{epoch: 1}, now: time.UnixMilli(1_000_000), relaxed: relaxed,
 					open: make(map[string]string), acked: make(map[protocol.Offset]string),
+					stored: make(map[string]bool),
 				}
 				opts := Options{FlushBytes: 2000, FlushCount: 8}.withDefaults()
 				m.core = newPartitionCore("t", protocol.PartitionID{}, opts)

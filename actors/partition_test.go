@@ -96,7 +96,7 @@ func TestAFlushIsBounded(t *testing.T) {
 func TestBatchesKeepTheirPlaceAmongMessages(t *testing.T) {
 	r, _ := startOne(t)
 	offsetOf(t, r.put("a"))
-	b := encodeBatch(t, protocol.Producer{ID: 7, Sequence: 3}, 2)
+	b := encodeBatch(t, protocol.Producer{ID: 7}, 2)
 	h, err := protocol.CheckBatch(b, 0)
 	if err != nil {
 		t.Fatal(err)
@@ -111,7 +111,7 @@ func TestBatchesKeepTheirPlaceAmongMessages(t *testing.T) {
 		}
 	}
 	offsetOf(t, r.put("b"))
-	if diff := cmp.Diff([]string{"a", "7/3/0", "7/3/1", "b"}, r.all()); diff != "" {
+	if diff := cmp.Diff([]string{"a", "7/0/0", "7/0/1", "b"}, r.all()); diff != "" {
 		t.Fatal(diff)
 	}
 }

@@ -8,8 +8,11 @@ import (
 
 // producers is what a partition remembers of its idempotent producers: for each
 // the epoch, the sequence that comes next and the last batches, so that a batch
-// that is sent again is recognised and answered as it was the first time. A
-// producer that is not known may begin with any sequence.
+// that is sent again is recognised and answered as it was the first time.
+//
+// A producer has up to recentBatches of them on their way. None passes one that
+// is missing: each continues the sequence, and only number 0 begins one. Else the
+// second batch of a producer that is not known would be taken for its first.
 //
 // What is remembered of batches that are not yet safe can be taken back: see
 // keep and rollback.
@@ -50,6 +53,10 @@ func (ps *producers) check(h *protocol.BatchHeader) (first protocol.Offset, dupl
 	}
 	e, ok := ps.byID[h.ProducerID]
 	if !ok {
+		if h.BaseSequence != 0 {
+			return 0, false, protocol.ErrNewProducer.With(
+				"producer %d is not known here and sent sequence %d: begin at sequence 0 under a new epoch", h.ProducerID, h.BaseSequence)
+		}
 		return 0, false, nil
 	}
 	p := e.Value.(*producer)
@@ -58,6 +65,10 @@ func (ps *producers) check(h *protocol.BatchHeader) (first protocol.Offset, dupl
 		return 0, false, protocol.ErrFenced.With("producer %d has epoch %d, the batch has %d: another instance took over",
 			h.ProducerID, p.epoch, h.ProducerEpoch)
 	case h.ProducerEpoch > p.epoch:
+		if h.BaseSequence != 0 {
+			return 0, false, protocol.ErrConflict.With("out of order sequence: producer %d begins epoch %d with %d, not with 0",
+				h.ProducerID, h.ProducerEpoch, h.BaseSequence)
+		}
 		return 0, false, nil
 	}
 	for _, r := range p.recent[:p.n] {
@@ -66,8 +77,8 @@ func (ps *producers) check(h *protocol.BatchHeader) (first protocol.Offset, dupl
 		}
 	}
 	if h.BaseSequence != p.next {
-		return 0, false, protocol.ErrConflict.With("out of order sequence: producer %d sent %d, the next one is %d",
-			h.ProducerID, h.BaseSequence, p.next)
+		return 0, false, protocol.ErrConflict.With("out of order sequence: producer %d sent %d in epoch %d, the next one is %d",
+			h.ProducerID, h.BaseSequence, p.epoch, p.next)
 	}
 	return 0, false, nil
 }

@@ -26,11 +26,12 @@ type partition struct {
 	mu      sync.Mutex    // guards the fields below
 	open    *batch        // takes records; not empty
 	full    []*batch      // Invariant: closed batches, oldest first, all before open
-	sending *batch        // being handed over, before full
+	last    *batch        // the newest that was taken and is not reported, before full
+	answers []answer      // that run has not seen
 	running bool          // Invariant: run has its goroutine while there is any batch
 	wake    chan struct{} // one place: run should look again
 
-	seq sequence // owned by run
+	flight flight // owned by run
 }
 
 // batch is a batch that is being filled or handed over.
@@ -42,6 +43,10 @@ type batch struct {
 	urgent  bool          // do not linger
 	flushed chan struct{} // closed when all its records are reported; nil when nobody waits
 	turn    turnStep
+
+	passage                   // owned by the partition's flight
+	data    []byte            // encoded
+	encoded protocol.Producer // under this number
 }
 
 func newPartition(t *topic, id PartitionID) *partition {
@@ -49,7 +54,7 @@ func newPartition(t *topic, id PartitionID) *partition {
 		t: t, p: t.p, id: id,
 		subject: t.p.c.subjects.Partition(protocol.OpBatch, t.name, id),
 		wake:    make(chan struct{}, 1),
-		seq:     sequence{id: t.p.id},
+		flight:  flight{seq: sequence{id: t.p.id}},
 	}
 }
 
@@ -122,8 +127,8 @@ func (q *partition) signal() {
 }
 
 // take returns the next batch to hand over, or nil and how long to linger for it.
-// When there is none the goroutine is over: it returns nil and ok is false.
-func (q *partition) take(now time.Time, closing bool) (b *batch, linger time.Duration, ok bool) {
+// While others are on their way (busy) only a full one goes: the open one fills. When there is none at all the goroutine is over: ok is false.
+func (q *partition) take(now time.Time, closing, busy bool) (b *batch, linger time.Duration, ok bool) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if len(q.full) > 0 {
@@ -132,19 +137,22 @@ func (q *partition) take(now time.Time, closing bool) (b *batch, linger time.Dur
 		if q.full = q.full[1:]; len(q.full) == 0 {
 			q.full = nil
 		}
-		q.sending = b
+		q.last = b
 		return b, 0, true
 	}
 	if q.open == nil {
-		q.running = false
-		return nil, 0, false
+		q.running = busy
+		return nil, 0, busy
+	}
+	if busy {
+		return nil, 0, true
 	}
 	if wait := q.open.opened.Add(q.p.o.linger).Sub(now); wait > 0 && !q.open.urgent && !closing {
 		return nil, wait, true
 	}
 	b = q.open
 	q.t.passTurn(b.turn)
-	q.open, q.sending = nil, b
+	q.open, q.last = nil, b
 	return b, 0, true
 }
 
@@ -153,7 +161,7 @@ func (q *partition) take(now time.Time, closing bool) (b *batch, linger time.Dur
 func (q *partition) hurry() <-chan struct{} {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	last := q.sending
+	last := q.last
 	switch {
 	case q.open != nil:
 		last = q.open

@@ -37,7 +37,7 @@ type verdict uint8
 const (
 	verdictFail     verdict = iota // report the batch's records as failed
 	verdictRetry                   // the same batch again after a wait
-	verdictRenumber                // the batch again after a wait, in a new sequence
+	verdictRenumber                // the batch again after a wait, it and those behind it in a new sequence
 )
 
 // judge decides what follows an attempt that failed with err, and whether the
@@ -47,14 +47,17 @@ const (
 // answered and not stored again. A refusal of the sequence itself (409) means
 // that the broker has lost its memory of this producer, or that an earlier batch
 // never arrived. If this batch was never stored, a new sequence is safe; if it
-// may be, nobody can tell any more. A broker that does not know the partition
-// (404) is not believed until the topic's description says so too.
+// may be, nobody can tell any more. A broker that knows nothing at all of the
+// producer does tell: the batch is not in what it remembers. One that does not
+// know the partition (404) is not believed until the topic's description says so
+// too.
 func judge(err error, maybe bool) (verdict, bool) {
-	var e *protocol.Error
-	if errors.As(err, &e) && e.Code == 409 {
-		if maybe {
-			return verdictFail, true
-		}
+	switch {
+	case errors.Is(err, protocol.ErrNewProducer):
+		return verdictRenumber, false
+	case outOfSequence(err) && maybe:
+		return verdictFail, true
+	case outOfSequence(err):
 		return verdictRenumber, false
 	}
 	maybe = maybe || maybeDone(err)
@@ -62,4 +65,11 @@ func judge(err error, maybe bool) (verdict, bool) {
 		return verdictRetry, maybe
 	}
 	return verdictFail, maybe
+}
+
+// outOfSequence says whether a batch was refused for its number: it was not
+// stored by this attempt.
+func outOfSequence(err error) bool {
+	var e *protocol.Error
+	return errors.As(err, &e) && e.Code == 409
 }

@@ -18,8 +18,8 @@ import (
 
 // fakeBroker is a broker in memory: the leader of all its partitions. It keeps
 // the rules that the client relies on, above all the one about producers: the
-// last five batches of each are recognised, a gap in the sequence and an older
-// epoch are refused.
+// last five batches of each are recognised; a gap in the sequence, a sequence
+// that does not begin with 0 and an older epoch are refused.
 type fakeBroker struct {
 	mu         sync.Mutex
 	topics     map[string]*fakeTopic
@@ -199,8 +199,11 @@ func (b *fakeBroker) put(topic string, id PartitionID, data []byte) ([]byte, err
 // number applies the rule about producers and returns the first offset.
 func (p *fakePartition) number(h *protocol.BatchHeader) (Offset, bool, error) {
 	known := p.producers[h.ProducerID]
+	if known == nil && h.BaseSequence != 0 {
+		return 0, false, protocol.ErrNewProducer
+	}
 	if known == nil || h.ProducerEpoch > known.epoch {
-		known = &fakeProducer{epoch: h.ProducerEpoch, next: h.BaseSequence}
+		known = &fakeProducer{epoch: h.ProducerEpoch}
 	}
 	if h.ProducerEpoch < known.epoch {
 		return 0, false, protocol.ErrFenced.With("epoch %d is older than %d", h.ProducerEpoch, known.epoch)

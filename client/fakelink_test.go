@@ -4,6 +4,8 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -32,7 +34,7 @@ type fakeLink struct {
 	mu   sync.Mutex
 	down bool                              // no connection
 	plan func(subject string, n int) fault // of the n-th batch or get request, from 0; nil is no fault
-	seen map[string]int                    // requests by operation
+	seen map[string]int                    // requests by operation, see operation
 	tap  func(batch []byte)                // sees each batch that was carried out, with mu held
 }
 
@@ -65,23 +67,45 @@ func (l *fakeLink) ask(ctx context.Context, subject string, data []byte, wait ti
 }
 
 func (l *fakeLink) request(ctx context.Context, subject string, data []byte) ([]byte, error) {
+	return l.carry(ctx, subject, data, l.fault(subject))
+}
+
+// post carries a request out before it returns unless a fault delays it, so that
+// requests without faults keep their order.
+func (l *fakeLink) post(ctx context.Context, subject string, data []byte, done func([]byte, error)) {
+	f := l.fault(subject)
+	if f == (fault{}) {
+		done(l.carry(ctx, subject, data, f))
+		return
+	}
+	data = slices.Clone(data)
+	l.late.Go(func() { done(l.carry(ctx, subject, data, f)) })
+}
+
+// fault decides on the next request.
+func (l *fakeLink) fault(subject string) (f fault) {
+	op := operation(subject)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	n := l.seen[op]
+	l.seen[op]++
+	if l.plan != nil && op != "adm" {
+		f = l.plan(subject, n)
+	}
+	f.nobody = f.nobody || l.down
+	return f
+}
+
+// operation is the begin of the subject's second token, such as "bat".
+func operation(subject string) string {
+	return strings.TrimPrefix(subject, "metaq.")[:3]
+}
+
+func (l *fakeLink) carry(ctx context.Context, subject string, data []byte, f fault) ([]byte, error) {
 	if _, ok := ctx.Deadline(); !ok {
 		panic("a request without an end: " + subject)
 	}
-	var op string
-	if _, err := fmt.Sscanf(subject, "metaq.%s", &op); err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	var f fault
-	down, n := l.down, l.seen[op[:3]]
-	l.seen[op[:3]]++
-	if l.plan != nil && op[:3] != "adm" {
-		f = l.plan(subject, n)
-	}
-	l.mu.Unlock()
-
-	if down || f.nobody {
+	if f.nobody {
 		return nil, fmt.Errorf("%w on %s at %s", ErrNoBroker, subject, l.servers())
 	}
 	if f.delay > 0 && pause(ctx, f.delay) != nil || f.lose {
@@ -91,7 +115,7 @@ func (l *fakeLink) request(ctx context.Context, subject string, data []byte) ([]
 		return protocol.EncodeError(f.refuse), nil
 	}
 	answer, err := l.b.handle(ctx, subject, data)
-	if op[:3] == "bat" && err == nil {
+	if operation(subject) == "bat" && err == nil {
 		l.set(func() {
 			if l.tap != nil {
 				l.tap(data)

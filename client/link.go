@@ -21,6 +21,10 @@ type link interface {
 	// order, until it says that no more follow or returns an error. Each may be as
 	// late as wait allows. Otherwise it is like request.
 	ask(ctx context.Context, subject string, data []byte, wait time.Duration, take takeAnswer) error
+	// post sends one request and does not wait for its answer. When it returns the
+	// request is on its way, behind those that were posted before. done is called
+	// once, on any goroutine, with what request would return; it must not wait.
+	post(ctx context.Context, subject string, data []byte, done func([]byte, error))
 	// maxPayload is the size of the largest request in bytes.
 	maxPayload() int
 	// servers names the servers for error texts.
@@ -39,6 +43,8 @@ type natsLink struct {
 	mu   sync.Mutex
 	lost context.Context // guarded by mu; ends when the connection breaks
 	cut  context.CancelCauseFunc
+
+	posts posts
 }
 
 func newNATSLink(nc *nats.Conn) *natsLink {
@@ -73,6 +79,7 @@ func (l *natsLink) close() {
 	cut := l.cut // the last one, since watch has ended
 	l.mu.Unlock()
 	cut(ErrClosed)
+	l.posts.close()
 }
 
 func (l *natsLink) request(ctx context.Context, subject string, data []byte) ([]byte, error) {
@@ -145,6 +152,21 @@ func (l *natsLink) connected(ctx context.Context, subject string) (context.Conte
 		stop()
 		cancel(nil)
 	}, nil
+}
+
+func (l *natsLink) post(ctx context.Context, subject string, data []byte, done func([]byte, error)) {
+	ctx, cancel, err := l.connected(ctx, subject)
+	if err != nil {
+		done(nil, err)
+		return
+	}
+	l.posts.send(ctx, l.nc, subject, data, func(answer []byte, err error) {
+		cancel()
+		if err != nil {
+			err = requestError(ctx, err, subject, l.servers())
+		}
+		done(answer, err)
+	})
 }
 
 func (l *natsLink) maxPayload() int { return int(l.nc.MaxPayload()) }

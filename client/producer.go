@@ -22,9 +22,9 @@ import (
 // sent again. A record is given up only after the delivery timeout, a final
 // refusal, or in Close; its error says whether it may be stored.
 //
-// At most one batch of a partition is in flight. While it is, the next one fills,
-// so throughput does not suffer; and a batch that has to be repeated is never
-// overtaken by a later one.
+// While a batch of a partition is in flight the next one fills; up to five that
+// are full are in flight at once. A batch that has to be repeated is not overtaken:
+// the broker refuses those behind it until it is there, and they are repeated, too.
 type Producer struct {
 	c      *Client
 	o      producerOptions

@@ -24,9 +24,9 @@ type producerOptions struct {
 }
 
 // WithLinger is how long a batch waits for more records before it is sent.
-// Default 0: a batch is sent as soon as its partition has none in flight, so that
-// batches grow under load and a lone record does not wait. Longer makes bigger
-// batches of sparse records; the wait ends early when the batch is full.
+// Default 0: a batch is sent as soon as it is full or its partition has none in
+// flight, so that batches grow under load and a lone record does not wait. Longer
+// makes bigger batches of sparse records; the wait ends early when the batch is full.
 func WithLinger(d time.Duration) ProducerOption { return func(o *producerOptions) { o.linger = d } }
 
 // WithBatchBytes is the size at which a batch is full, in bytes before

@@ -10,130 +10,173 @@ import (
 	"metaq/protocol"
 )
 
-// run hands the partition's batches over, one after the other, and ends when
-// there is none.
+// answer is what came of an attempt.
+type answer struct {
+	attempt uint64
+	data    []byte
+	err     error
+}
+
+// run hands the partition's batches over and ends when there is none.
 func (q *partition) run() {
 	for {
-		b, linger, ok := q.take(q.p.now(), q.p.asking.Err() != nil)
-		if !ok {
-			return
-		}
-		if b == nil {
-			q.linger(linger)
+		now := q.p.now()
+		q.takeAnswers(now)
+		if q.settle(now) {
 			continue
 		}
-		ack, err := q.deliver(b)
-		q.report(b, &ack, err)
+		b, at := q.flight.due(now)
+		if b != nil {
+			q.send(b, now)
+			continue
+		}
+		if q.flight.mayAdmit() {
+			b, linger, ok := q.take(now, q.p.asking.Err() != nil, len(q.flight.batches) > 0)
+			switch {
+			case !ok:
+				return
+			case b != nil:
+				q.flight.admit(b, b.opened.Add(q.p.o.deliveryTimeout))
+				continue
+			case linger > 0:
+				at = now.Add(linger)
+			}
+		}
+		q.wait(now, at)
 	}
 }
 
-// linger waits for d, or until the batch is full or wanted, or Close begins.
-func (q *partition) linger(d time.Duration) {
-	t := time.NewTimer(d)
-	defer t.Stop()
+// wait returns at the time at, if there is one, and when there is news: an answer,
+// a batch that is full or wanted, the end of the producer.
+func (q *partition) wait(now, at time.Time) {
+	var due <-chan time.Time
+	if !at.IsZero() {
+		t := time.NewTimer(at.Sub(now))
+		defer t.Stop()
+		due = t.C
+	}
 	select {
-	case <-t.C:
+	case <-due:
 	case <-q.wake:
-	case <-q.p.asking.Done():
+	case <-unlessOver(q.p.asking):
+	case <-unlessOver(q.p.ctx):
 	}
 }
 
-// deliver tries to have b stored until the delivery timeout. Its error says
-// whether b may be stored: it is ErrOutcomeUnknown then.
-func (q *partition) deliver(b *batch) (protocol.PubAck, error) {
-	defer q.failing.Store(false)
-	deadline := b.opened.Add(q.p.o.deliveryTimeout)
-	maybe := false // b may be stored
-	data := b.builder.Encode(q.p.o.compression, q.seq.producer())
-	var last error
-	for attempt := 0; ; attempt++ {
-		stop := q.stopReason(deadline, last)
-		if stop == nil {
-			ack, err := q.attempt(b, data, deadline)
-			if err == nil {
-				q.seq.advance(b.builder.Count())
-				return ack, nil
-			}
-			last, stop = err, err
-			var v verdict
-			switch v, maybe = judge(err, maybe); v {
-			case verdictRenumber:
-				q.seq.renew()
-				data = b.builder.Encode(q.p.o.compression, q.seq.producer())
-				stop = nil
-			case verdictRetry:
-				q.note(err)
-				stop = nil
-			case verdictFail:
-			}
+// unlessOver is what tells of ctx's end, and nothing once that is known.
+func unlessOver(ctx context.Context) <-chan struct{} {
+	if ctx.Err() != nil {
+		return nil
+	}
+	return ctx.Done()
+}
+
+// send is one attempt.
+func (q *partition) send(b *batch, now time.Time) {
+	if b.encoded != b.number || b.data == nil {
+		b.data, b.encoded = b.builder.Encode(q.p.o.compression, b.number), b.number
+	}
+	attempt := q.flight.sending(b)
+	deadline := b.deadline
+	if most := now.Add(q.p.o.requestTimeout); most.Before(deadline) {
+		deadline = most
+	}
+	ctx, cancel := context.WithDeadline(q.p.ctx, deadline)
+	q.p.c.link.post(ctx, q.subject, b.data, func(data []byte, err error) {
+		cancel()
+		q.mu.Lock()
+		q.answers = append(q.answers, answer{attempt, data, err})
+		q.mu.Unlock()
+		q.signal()
+	})
+}
+
+// takeAnswers gives the flight what has come.
+func (q *partition) takeAnswers(now time.Time) {
+	q.mu.Lock()
+	answers := q.answers
+	q.answers = nil
+	q.mu.Unlock()
+	for _, a := range answers {
+		ack, err := q.decode(&a)
+		counts := q.flight.answered(a.attempt, ack, err, now, backoff)
+		if err != nil && counts && !outOfSequence(err) {
+			q.note(err)
 		}
-		if stop != nil {
-			// Whether the broker counted these records does not matter under a new
-			// epoch, and a late copy of this batch is refused. Were the numbers used
-			// again, the next batch could be taken for this one and be lost.
-			q.seq.renew()
-			if maybe {
-				// stop may promise that nothing is stored, so only its text goes along.
-				stop = fmt.Errorf("%w: %s", ErrOutcomeUnknown, stop.Error())
-			}
-			return protocol.PubAck{}, fmt.Errorf("send to %s %s: %w", q.t.name, q.id, stop)
-		}
-		_ = pause(q.p.ctx, min(backoff(attempt), deadline.Sub(q.p.now()))) // its end is seen above
 	}
 }
 
-// stopReason says why a batch may not be tried, or is nil. last is the error of
-// the last attempt.
-func (q *partition) stopReason(deadline time.Time, last error) error {
+func (q *partition) decode(a *answer) (ack protocol.PubAck, err error) {
+	if a.err != nil {
+		return ack, a.err
+	}
+	if err := protocol.DecodeError(a.data); err != nil {
+		return ack, err
+	}
+	if err := json.Unmarshal(a.data, &ack); err != nil {
+		return ack, fmt.Errorf("decode answer to %s: %w", q.subject, err)
+	}
+	return ack, nil
+}
+
+// settle reports the oldest batch if it is known what became of it.
+func (q *partition) settle(now time.Time) bool {
+	b := q.flight.oldest()
+	if b == nil || b.state == batchFlying {
+		return false
+	}
+	var err error
+	switch {
+	case b.state == batchStored && (b.ack.Partition != q.id || b.ack.Count != b.builder.Count()):
+		b.state, b.maybe = batchRefused, true
+		err = fmt.Errorf("answer to %s is for %d records of %s, %d of %s were sent",
+			q.subject, b.ack.Count, b.ack.Partition, b.builder.Count(), q.id)
+	case b.state == batchRefused:
+		err = b.err
+	case b.state == batchWaiting:
+		if err = q.stopReason(b, now); err == nil {
+			return false
+		}
+	}
+	if err != nil {
+		if b.maybe {
+			// err may promise that nothing is stored, so only its text goes along.
+			err = fmt.Errorf("%w: %s", ErrOutcomeUnknown, err.Error())
+		}
+		err = fmt.Errorf("send to %s %s: %w", q.t.name, q.id, err)
+	}
+	q.failing.Store(false)
+	q.flight.settle()
+	q.report(b, &b.ack, err)
+	return true
+}
+
+// stopReason says why a batch may not be tried, or is nil.
+func (q *partition) stopReason(b *batch, now time.Time) error {
 	switch gone := q.gone.Load(); {
 	case q.p.ctx.Err() != nil:
 		return fmt.Errorf("the producer is %w", ErrClosed)
 	case gone != nil:
 		return *gone
-	case !q.p.now().Before(deadline) && last != nil:
-		return fmt.Errorf("%w of %v: %w", ErrNotDelivered, q.p.o.deliveryTimeout, last)
-	case !q.p.now().Before(deadline):
-		return fmt.Errorf("%w of %v: an earlier batch took all of it", ErrNotDelivered, q.p.o.deliveryTimeout)
-	default:
+	case now.Before(b.deadline):
 		return nil
+	case b.err != nil:
+		return fmt.Errorf("%w of %v: %w", ErrNotDelivered, q.p.o.deliveryTimeout, b.err)
+	default:
+		return fmt.Errorf("%w of %v: an earlier batch took all of it", ErrNotDelivered, q.p.o.deliveryTimeout)
 	}
 }
 
 // note draws conclusions from a failure: where nobody answers, records without a
 // key go elsewhere and the topic is asked for again.
 func (q *partition) note(err error) {
-	if errors.Is(err, protocol.ErrBusy) {
+	if !retriable(err) && !notThere(err) || errors.Is(err, protocol.ErrBusy) {
 		return
 	}
 	if errors.Is(err, ErrNoBroker) || notThere(err) {
 		q.failing.Store(true)
 	}
 	q.t.refreshSoon()
-}
-
-// attempt sends the batch once.
-func (q *partition) attempt(b *batch, data []byte, deadline time.Time) (protocol.PubAck, error) {
-	if most := q.p.now().Add(q.p.o.requestTimeout); most.Before(deadline) {
-		deadline = most
-	}
-	ctx, cancel := context.WithDeadline(q.p.ctx, deadline)
-	defer cancel()
-	var ack protocol.PubAck
-	answer, err := q.p.c.link.request(ctx, q.subject, data)
-	if err != nil {
-		return ack, err
-	}
-	if err := protocol.DecodeError(answer); err != nil {
-		return ack, err
-	}
-	if err := json.Unmarshal(answer, &ack); err != nil {
-		return ack, fmt.Errorf("decode answer to %s: %w", q.subject, err)
-	}
-	if ack.Partition != q.id || ack.Count != b.builder.Count() {
-		return ack, fmt.Errorf("answer to %s is for %d records of %s, %d of %s were sent",
-			q.subject, ack.Count, ack.Partition, b.builder.Count(), q.id)
-	}
-	return ack, nil
 }
 
 // report tells everybody what became of b, in order.
@@ -152,7 +195,9 @@ func (q *partition) report(b *batch, ack *protocol.PubAck, err error) {
 		res.Offset++
 	}
 	q.mu.Lock()
-	q.sending = nil
+	if q.last == b {
+		q.last = nil
+	}
 	flushed := b.flushed // nobody can ask for it any more
 	q.mu.Unlock()
 	if flushed != nil {

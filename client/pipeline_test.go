@@ -1,0 +1,147 @@
+package client
+
+import (
+	"errors"
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"metaq/protocol"
+)
+
+// sendNumbered sends the numbers below n, each in a batch of its own.
+func sendNumbered(t *testing.T, p *Producer, n int) *collected {
+	t.Helper()
+	got := new(collected)
+	for i := range n {
+		if err := p.SendAsync(t.Context(), Record{Topic: "orders", Value: fmt.Append(nil, i)}, got.done); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return got
+}
+
+// requireNumbered: all is stored once and in order, and the results say where.
+func requireNumbered(t *testing.T, b *fakeBroker, got *collected, n int) {
+	t.Helper()
+	if err := got.failed(); err != nil {
+		t.Error(err)
+	}
+	if diff := cmp.Diff(numbered(n), values(b.records(t, "orders", 0))); diff != "" {
+		t.Errorf("stored (-want +got):\n%s", diff)
+	}
+	for i, r := range got.results {
+		if r.Offset != Offset(i) {
+			t.Errorf("the %d-th result says offset %d", i, r.Offset)
+		}
+	}
+}
+
+func TestUpToFiveFullBatchesAreInFlight(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, l, c := fakeCluster(t, "orders", 1)
+		p := mustProducer(t, c, WithBatchBytes(1))
+		l.plan = func(string, int) fault { return fault{delay: time.Second} }
+		got := sendNumbered(t, p, 12)
+		synctest.Wait()
+		if n := l.seen["bat"]; n != 5 {
+			t.Errorf("%d batches are in flight, want 5", n)
+		}
+		mustClose(t, p)
+		requireNumbered(t, b, got, 12)
+	})
+}
+
+// TestLaterBatchesWaitForOneThatFailed: one of those in flight fails while the
+// others arrive, also when the broker has never heard of the producer, so that
+// nothing but the sequence tells that the first one is missing.
+func TestLaterBatchesWaitForOneThatFailed(t *testing.T) {
+	faults := map[string]fault{
+		"refused":     {refuse: protocol.ErrBusy},
+		"not there":   {nobody: true},
+		"lost":        {lose: true},
+		"answer lost": {mute: true},
+		"cut":         {cut: true},
+		"failed":      {refuse: protocol.ErrPartition},
+		"slow":        {delay: time.Second},
+		"twice":       {late: 15 * time.Second},
+	}
+	for name, f := range faults {
+		for at := range 5 {
+			t.Run(fmt.Sprintf("%s at %d", name, at), func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b, l, c := fakeCluster(t, "orders", 1)
+					p := mustProducer(t, c, WithBatchBytes(1))
+					l.plan = func(_ string, n int) fault {
+						if n == at {
+							return f
+						}
+						return fault{delay: time.Millisecond}
+					}
+					got := sendNumbered(t, p, 20)
+					mustClose(t, p)
+					l.late.Wait()
+					requireNumbered(t, b, got, 20)
+				})
+			})
+		}
+	}
+}
+
+// TestBrokerThatForgotTheProducer does not take the second of the batches in
+// flight for the first, which it has refused.
+func TestBrokerThatForgotTheProducer(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, l, c := fakeCluster(t, "orders", 1)
+		p := mustProducer(t, c, WithBatchBytes(1))
+		if _, err := p.Send(t.Context(), Record{Topic: "orders", Value: []byte("0")}); err != nil {
+			t.Fatal(err)
+		}
+		b.with("orders", 0, func(q *fakePartition) { clear(q.producers) })
+		l.set(func() {
+			l.plan = func(_ string, n int) fault {
+				if n == 1 {
+					return fault{refuse: protocol.ErrBusy}
+				}
+				return fault{delay: time.Millisecond}
+			}
+		})
+		for i := 1; i < 10; i++ {
+			if err := p.SendAsync(t.Context(), Record{Topic: "orders", Value: fmt.Append(nil, i)}, nil); err != nil {
+				t.Fatal(err)
+			}
+		}
+		mustClose(t, p)
+		if diff := cmp.Diff(numbered(10), values(b.records(t, "orders", 0))); diff != "" {
+			t.Errorf("stored (-want +got):\n%s", diff)
+		}
+	})
+}
+
+// TestOneBatchIsGivenUpAmongMany: those behind it are stored, under new numbers,
+// since the broker would wait for the one that never comes.
+func TestOneBatchIsGivenUpAmongMany(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, l, c := fakeCluster(t, "orders", 1)
+		p := mustProducer(t, c, WithBatchBytes(1))
+		l.plan = func(_ string, n int) fault {
+			if n == 2 {
+				return fault{refuse: protocol.ErrNotAccepted}
+			}
+			return fault{delay: time.Millisecond}
+		}
+		got := sendNumbered(t, p, 8)
+		mustClose(t, p)
+		for i, err := range got.errs {
+			if refused := errors.Is(err, protocol.ErrNotAccepted) && !errors.Is(err, ErrOutcomeUnknown); refused != (i == 2) {
+				t.Errorf("record %d: %v", i, err)
+			}
+		}
+		if diff := cmp.Diff([]string{"0", "1", "3", "4", "5", "6", "7"}, values(b.records(t, "orders", 0))); diff != "" {
+			t.Errorf("stored (-want +got):\n%s", diff)
+		}
+	})
+}
