@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"path"
 
 	"metaq/protocol"
 )
@@ -31,7 +32,10 @@ var (
 	ErrTooLarge = errors.New("request too large")
 
 	// ErrDenied says that the credentials in use do not permit the operation.
-	ErrDenied = errors.New("permission denied by the registry")
+	ErrDenied = errors.New("permission denied by the registry: set zkAuth to the user in the node's ACL, or change that with setAcl in zkCli.sh")
+
+	// ErrOpenToAll says that a node that must be protected may be written by everybody.
+	ErrOpenToAll = errors.New("everybody may write this node")
 
 	// ErrUnavailable says that the registry cannot be asked now. A write that got
 	// this error was not done and will not be. Try again later.
@@ -65,8 +69,14 @@ type OpError struct {
 	Err   error // one of the errors above
 }
 
-// Error names the operation and its path.
-func (e *OpError) Error() string { return fmt.Sprintf("%s %s: %v", e.Op.Kind, e.Op.Path, e.Err) }
+// Error names the operation and its path, and the node whose ACL forbade it.
+func (e *OpError) Error() string {
+	where := e.Op.Path
+	if errors.Is(e.Err, ErrDenied) && (e.Op.Kind == OpCreate || e.Op.Kind == OpDelete) {
+		where += " in " + path.Dir(e.Op.Path)
+	}
+	return fmt.Sprintf("%s %s: %v", e.Op.Kind, where, e.Err)
+}
 
 // Unwrap gives the reason, for errors.Is.
 func (e *OpError) Unwrap() error { return e.Err }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
-	"strings"
 	"sync"
 	"time"
 
@@ -48,6 +47,9 @@ type ZooKeeperOptions struct {
 	// are open to all, as MetaQ's are.
 	Auth      string
 	WorldRead bool
+	// Root (optional) is the zk.zkRoot of one who writes. With Auth a session is not opened
+	// while nodes there belong to others, or to everybody.
+	Root string
 
 	TLS *tls.Config // nil means plain TCP
 
@@ -94,18 +96,11 @@ func NewZooKeeper(o ZooKeeperOptions) (*ZooKeeper, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	z := &ZooKeeper{o: o, servers: servers, chroot: chroot, acl: zk.WorldACL(zk.PermAll)}
-	if o.Auth != "" {
-		user, password, ok := strings.Cut(o.Auth, ":")
-		if !ok || user == "" {
-			return nil, fmt.Errorf("%w: authentication must be user:password", ErrInvalid)
-		}
-		z.acl = zk.DigestACL(zk.PermAll, user, password)
-		if o.WorldRead {
-			z.acl = append(z.acl, zk.WorldACL(zk.PermRead)...)
-		}
+	acl, err := o.accessList()
+	if err != nil {
+		return nil, err
 	}
-	return z, nil
+	return &ZooKeeper{o: o, servers: servers, chroot: chroot, acl: acl}, nil
 }
 
 // Open opens a session with any server, tried in random order until one answers or ctx
@@ -143,7 +138,7 @@ func (z *ZooKeeper) connect() (*zkSession, error) {
 	return s, nil
 }
 
-// greet waits for the session, gives the credentials, and looks whether the chroot is there.
+// greet waits for the session, gives the credentials, and looks at what is there.
 func (s *zkSession) greet(ctx context.Context) error {
 	pause := firstTell
 	tell := time.NewTimer(pause)
@@ -168,6 +163,17 @@ func (s *zkSession) greet(ctx context.Context) error {
 			return fmt.Errorf("authenticate with ZooKeeper: %w", err)
 		}
 	}
+	if err := s.findChroot(ctx); err != nil {
+		return err
+	}
+	if s.o.Auth == "" || s.o.Root == "" {
+		return nil
+	}
+	return s.audit(ctx, s.full(s.o.Root), auditDepth)
+}
+
+// findChroot looks whether the chroot is there: nothing below it could be made.
+func (s *zkSession) findChroot(ctx context.Context) error {
 	if s.chroot == "" {
 		return nil
 	}
@@ -176,7 +182,7 @@ func (s *zkSession) greet(ctx context.Context) error {
 		return there, err
 	})
 	if err == nil && !there {
-		err = fmt.Errorf("%w: create it in ZooKeeper, or correct zk.zkConnect", ErrNotFound)
+		err = fmt.Errorf("%w: create it in ZooKeeper, or correct the path after the servers' list (zk.zkConnect)", ErrNotFound)
 	}
 	if err != nil {
 		return fmt.Errorf("chroot %s: %w", s.chroot, err)

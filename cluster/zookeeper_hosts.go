@@ -18,6 +18,9 @@ const defaultZooKeeperPort = "2181"
 // The chroot is "" or an absolute path.
 func ParseZooKeeperConnect(connect string) (servers []string, chroot string, err error) {
 	list, path, _ := strings.Cut(connect, "/")
+	if strings.Contains(path, ",") {
+		return nil, "", fmt.Errorf("zk.zkConnect %q: %w: the path stands once, after the last server", connect, ErrInvalid)
+	}
 	if path = strings.Trim(path, "/"); path != "" {
 		chroot = "/" + path
 		if err := checkPath(chroot); err != nil {

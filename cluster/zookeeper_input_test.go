@@ -2,14 +2,8 @@ package cluster_test
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/tls"
-	"crypto/x509"
 	"io"
 	"log/slog"
-	"math/big"
 	"net"
 	"strings"
 	"sync"
@@ -104,6 +98,7 @@ func TestOptionsThatCannotBeRightAreRefused(t *testing.T) {
 		{Connect: "/meta"},
 		{Connect: "a:1:2:3"},
 		{Connect: "a:2181/x//y"},
+		{Connect: "a:2181/x,b:2181"},
 		{Connect: "a:2181", Auth: "no-password"},
 		{Connect: "a:2181", SessionTimeout: time.Millisecond},
 	} {
@@ -163,77 +158,6 @@ func TestNodesOfAnotherUserAreDenied(t *testing.T) {
 	if !strings.Contains(err.Error(), root(t)) {
 		t.Errorf("%q does not name the root", err)
 	}
-}
-
-func TestZooKeeperOverTLS(t *testing.T) {
-	e := zooKeeper(t)
-	certificate, pool := selfSigned(t)
-	// The servers speak plain TCP; what decrypts stands in front of one of them.
-	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{certificate}, MinVersion: tls.VersionTLS13})
-	check(t, err)
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		for {
-			c, err := l.Accept()
-			if err != nil {
-				return
-			}
-			wg.Go(func() { forward(c, e.Servers[0].Address) })
-		}
-	})
-	t.Cleanup(func() {
-		_ = l.Close()
-		wg.Wait()
-	})
-	o := zkOptions(e)
-	o.Connect = l.Addr().String()
-	o.TLS = &tls.Config{RootCAs: pool, MinVersion: tls.VersionTLS13}
-	reg := session(t, zkOpener(t, o))
-	put(t, reg, root(t), "secret")
-	wantData(t, reg, root(t), "secret")
-
-	o.TLS = &tls.Config{MinVersion: tls.VersionTLS13} // does not know the certificate
-	ctx, cancel := context.WithTimeout(t.Context(), time.Second)
-	defer cancel()
-	_, err = zkOpener(t, o)(ctx)
-	wantErr(t, err, cluster.ErrUnavailable)
-	if !strings.Contains(err.Error(), "certificate") {
-		t.Errorf("%q does not say that the certificate is unknown", err)
-	}
-}
-
-func forward(c net.Conn, target string) {
-	defer c.Close()
-	server, err := net.Dial("tcp", target)
-	if err != nil {
-		return
-	}
-	defer server.Close()
-	var wg sync.WaitGroup
-	wg.Go(func() {
-		_, _ = io.Copy(server, c)
-		_ = server.(*net.TCPConn).CloseWrite()
-	})
-	_, _ = io.Copy(c, server)
-	_ = c.Close()
-	wg.Wait()
-}
-
-func selfSigned(t testing.TB) (tls.Certificate, *x509.CertPool) {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	check(t, err)
-	template := &x509.Certificate{
-		SerialNumber: big.NewInt(1), IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
-	check(t, err)
-	parsed, err := x509.ParseCertificate(der)
-	check(t, err)
-	pool := x509.NewCertPool()
-	pool.AddCert(parsed)
-	return tls.Certificate{Certificate: [][]byte{der}, PrivateKey: key}, pool
 }
 
 // TestBothRegistriesAnswerTheSame does random operations on a local and a ZooKeeper

@@ -17,6 +17,7 @@ var checks = map[string]func(string) (string, error){
 	"host":     checkHost,
 	"listen":   checkListen,
 	"zkserver": checkZkServer,
+	"zkauth":   checkZkAuth,
 	"zkroot":   checkZkRoot,
 	"natsurl":  checkNatsURL,
 	"subject":  checkSubject,
@@ -43,9 +44,6 @@ func checkListen(text string) (string, error) {
 }
 
 func checkZkServer(text string) (string, error) {
-	if strings.Contains(text, "/") {
-		return "", fmt.Errorf("%s holds a path; write host:port here and the path in zk.zkRoot", quote(text))
-	}
 	host, port, err := net.SplitHostPort(text)
 	if err != nil {
 		host, port = text, "2181"
@@ -54,6 +52,29 @@ func checkZkServer(text string) (string, error) {
 		return "", fmt.Errorf("%s is not a ZooKeeper server; write host:port,host:port", quote(text))
 	}
 	return net.JoinHostPort(host, port), nil
+}
+
+// splitChroot takes the path off a list of ZooKeeper servers, and puts it into its
+// normal form: "" or a path.
+func splitChroot(text string) (servers, chroot string, err error) {
+	servers, path, found := strings.Cut(text, "/")
+	if path = strings.TrimSpace(path); !found || path == "" {
+		return servers, "", nil
+	}
+	if strings.Contains(path, ",") {
+		return "", "", fmt.Errorf("%s: the path stands once, after the last server; write host:port,host:port/path", quote(text))
+	}
+	chroot, err = checkZkRoot(path)
+	return servers, chroot, err
+}
+
+// checkZkAuth does not repeat the text: it is a secret.
+func checkZkAuth(text string) (string, error) {
+	user, password, _ := strings.Cut(text, ":")
+	if user == "" || password == "" {
+		return "", errors.New("not user:password, which is what ZooKeeper's digest scheme wants")
+	}
+	return text, nil
 }
 
 func isPort(text string) bool {

@@ -39,6 +39,7 @@ func (l *loader) client(sections []section) (*Client, error) {
 	l.setEnv(list)
 	l.setFlags(list)
 	l.chooseEntrance(c)
+	c.check(l.origins, "", "", &l.mistakes)
 	if err := l.mistakes.err(); err != nil {
 		return nil, err
 	}

@@ -172,7 +172,7 @@ var quotedParts = regexp.MustCompile(`"[^"]*"`)
 func TestTagsOfOptionsAreWellFormed(t *testing.T) {
 	known := map[string]bool{
 		"ini": true, "default": true, "nofile": true, "required": true, "min": true, "max": true,
-		"unit": true, "check": true, "env": true, "flag": true, "inert": true,
+		"unit": true, "check": true, "env": true, "flag": true, "inert": true, "secret": true,
 	}
 	list := append((&Server{}).options(), optionsOf("", &ClientOptions{})...)
 	list = append(list, optionsOf("topic=", &ListenOptions{})...)

@@ -13,6 +13,8 @@ import "time"
 //	unit      bytes, ms, s or hours: what a bare number counts
 //	check     the entry of checks that judges the text
 //	env,flag  override names that do not follow the rule (see names.go)
+//	secret    "true": the value is shown as xxxxx
+//	keys      of an embedded struct: what comes before each of its keys
 //	inert     why the key has no effect here; reported by Notices when it is set
 //
 // The comment of a field is its text in docs/configuration.md.
@@ -177,7 +179,9 @@ type ZooKeeper struct {
 	// `false`: use the local registry, as if this section were not there.
 	Enable bool `ini:"zk.zkEnable" default:"true"`
 	// Servers of the ensemble, `host:port` with commas between them; the port is 2181 when it is
-	// left out. Name all of them, so that the loss of one does not matter.
+	// left out. Name all of them, so that the loss of one does not matter. A path after the last
+	// one, `a:2181,b:2181/apps`, is a chroot: an existing node that all paths start from, those of
+	// `zk.zkRoot` too.
 	Connect []string `ini:"zk.zkConnect" env:"ZOOKEEPER" check:"zkserver"`
 	// Silence after which ZooKeeper declares the broker gone. Short: a failed broker is replaced
 	// sooner, and a long pause looks like a failure. The ensemble has bounds of its own.
@@ -189,6 +193,33 @@ type ZooKeeper struct {
 	SyncTime time.Duration `ini:"zk.zkSyncTimeMs" default:"5000" min:"10" max:"1h" unit:"ms"`
 	// Node under which everything is kept. Clusters that share an ensemble need different roots.
 	Root string `ini:"zk.zkRoot" default:"/meta" check:"zkroot"`
+
+	ZooKeeperAccess `keys:"zk."`
+
+	// With `zk.zkAuth`: everybody may read what the brokers keep in ZooKeeper, so that clients find
+	// them without the password; `false` keeps it to its user.
+	WorldRead bool `ini:"zk.zkWorldRead" default:"false"`
+}
+
+// ZooKeeperAccess is what the ensemble asks for before it serves: a part of
+// [zookeeper] and of metaq.ini.
+type ZooKeeperAccess struct {
+	// `user:password` of ZooKeeper's digest scheme. Brokers make every node for that user alone, and
+	// refuse nodes that others may write. Blank: nodes are open to all, as MetaQ's are.
+	Auth string `ini:"zkAuth" check:"zkauth" secret:"true"`
+	// File whose first line is the `user:password`, to keep it out of this one; instead of `zkAuth`.
+	AuthFile string `ini:"zkAuthFile"`
+	// Speak TLS with the servers: with their `secureClientPort`.
+	TLS bool `ini:"zkTls" default:"false"`
+	// File of the authorities, in PEM, of which one must have signed each server's certificate.
+	// Blank: those that the machine trusts.
+	TLSCA string `ini:"zkTlsCa"`
+	// File of the certificate, in PEM, that is shown to servers which ask for one; with `zkTlsKey`.
+	TLSCert string `ini:"zkTlsCert"`
+	// File of that certificate's key, in PEM.
+	TLSKey string `ini:"zkTlsKey"`
+	// Name that the servers' certificates must have. Blank: the host that was connected to.
+	TLSServerName string `ini:"zkTlsServerName" check:"host"`
 }
 
 // NATS is section [nats]: the server inside the broker, or the one to use instead.
@@ -227,10 +258,14 @@ type Metrics struct {
 // ClientOptions is the client's metaq.ini, which has no sections.
 type ClientOptions struct {
 	// ZooKeeper servers through which the brokers are found, `host:port` with commas between them;
-	// the port is 2181 when it is left out.
+	// the port is 2181 when it is left out. A path after the last one is the chroot, as in the
+	// brokers' `zk.zkConnect`.
 	ZooKeeper []string `ini:"zookeeper" check:"zkserver"`
 	// The cluster's `zk.zkRoot`.
 	ZkRoot string `ini:"zkRoot" default:"/meta" check:"zkroot"`
+
+	ZooKeeperAccess
+
 	// Brokers to connect to directly instead of asking ZooKeeper: `nats://host:port`, several with
 	// commas between them.
 	Server []string `ini:"server" check:"natsurl"`

@@ -25,18 +25,18 @@ func (o option) id() string { return o.section + "\n" + o.key }
 // embedded structs too, in the order of the source.
 func optionsOf(section string, tree any) []option {
 	var list []option
-	var walk func(v reflect.Value)
-	walk = func(v reflect.Value) {
+	var walk func(v reflect.Value, keys string)
+	walk = func(v reflect.Value, keys string) {
 		for i := range v.NumField() {
 			field := v.Type().Field(i)
 			if field.Anonymous {
-				walk(v.Field(i))
+				walk(v.Field(i), keys+field.Tag.Get("keys"))
 			} else if key := field.Tag.Get("ini"); key != "" {
-				list = append(list, option{section: section, key: key, tag: field.Tag, value: v.Field(i)})
+				list = append(list, option{section: section, key: keys + key, tag: field.Tag, value: v.Field(i)})
 			}
 		}
 	}
-	walk(reflect.ValueOf(tree).Elem())
+	walk(reflect.ValueOf(tree).Elem(), "")
 	return list
 }
 

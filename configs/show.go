@@ -62,8 +62,11 @@ func (all origins) value(id, inherited string) Value {
 	return Value{Source: at.Kind, Origin: at.String()}
 }
 
-// redact hides the passwords of addresses.
+// redact hides passwords.
 func redact(o option) string {
+	if o.tag.Get("secret") != "" && o.text() != "" {
+		return "xxxxx:xxxxx"
+	}
 	list, ok := o.value.Interface().([]string)
 	if !ok || o.tag.Get("check") != "natsurl" {
 		return o.text()

@@ -43,6 +43,10 @@ func (s *Server) validateValues(mistakes *Mistakes) {
 		}
 	}
 	s.checkListening(mistakes)
+	s.ZooKeeper.check(s.origins, "zookeeper", "zk.", mistakes)
+	if z := &s.ZooKeeper; z.WorldRead && z.Auth == "" && z.AuthFile == "" {
+		mistakes.add(s.origins["zookeeper\nzk.zkWorldRead"], "zk.zkWorldRead has no effect without zk.zkAuth or zk.zkAuthFile; set one, or remove it")
+	}
 	ports := map[string]option{}
 	for _, o := range list {
 		s.checkBounds(o, mistakes)

@@ -195,6 +195,9 @@ func parseBool(text string) (bool, error) {
 // value: callers leave it out.
 func (o option) set(text string, zone *time.Location) error {
 	if err := checkText(text); err != nil {
+		if o.tag.Get("secret") != "" {
+			return errors.New("holds a character that cannot stand here") // without the text
+		}
 		return err
 	}
 	unit := o.tag.Get("unit")
@@ -235,6 +238,13 @@ func (o option) checked(text string) (string, error) {
 
 func (o option) checkedList(text string) ([]string, error) {
 	var list []string
+	var chroot string
+	if o.tag.Get("check") == "zkserver" {
+		var err error
+		if text, chroot, err = splitChroot(text); err != nil {
+			return nil, err
+		}
+	}
 	for one := range strings.SplitSeq(text, ",") {
 		good, err := o.checked(strings.TrimSpace(one))
 		if err != nil {
@@ -245,6 +255,7 @@ func (o option) checkedList(text string) ([]string, error) {
 		}
 		list = append(list, good)
 	}
+	list[len(list)-1] += chroot
 	return list, nil
 }
 

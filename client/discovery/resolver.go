@@ -2,6 +2,7 @@ package discovery
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -19,6 +20,11 @@ type Options struct {
 	Connect string
 	// Root is the cluster's zk.zkRoot. Default /meta.
 	Root string
+	// Auth is "user:password" of ZooKeeper's digest scheme, as the brokers have it; "" for
+	// none. It is not needed where the brokers let everybody read.
+	Auth string
+	// TLS (optional) is how to speak TLS with the servers.
+	TLS *tls.Config
 	// Found (optional) is told which server answered, and the brokers' URLs.
 	Found func(server string, urls []string)
 	// Log (optional) gets a line that says the same.
@@ -33,7 +39,9 @@ const session = 6 * time.Second
 // that was tried and what was wrong with it; they wrap client.ErrNoBroker where trying
 // again may help.
 func Resolver(o Options) (client.Resolver, error) {
-	zk, err := cluster.NewZooKeeper(cluster.ZooKeeperOptions{Connect: o.Connect, SessionTimeout: session})
+	zk, err := cluster.NewZooKeeper(cluster.ZooKeeperOptions{
+		Connect: o.Connect, SessionTimeout: session, Auth: o.Auth, TLS: o.TLS,
+	})
 	if err != nil {
 		return nil, fmt.Errorf("find brokers through ZooKeeper: %w", err)
 	}

@@ -30,11 +30,14 @@ func loadFile(path string) (values []configs.Value, notices []string, err error)
 		if err != nil {
 			return nil, nil, err
 		}
-		return client.Effective(), nil, nil
+		return client.Effective(), nil, client.Readable()
 	}
 	server, err := configs.Load(opts)
 	if err != nil {
 		return nil, nil, err
 	}
-	return server.Effective(), server.Notices(), nil
+	if server.UseZooKeeper() {
+		err = server.ZooKeeper.Readable()
+	}
+	return server.Effective(), server.Notices(), err
 }

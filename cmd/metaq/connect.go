@@ -51,9 +51,7 @@ func (t *target) connect(ctx context.Context, opts ...client.Option) (*client.Cl
 	}
 	entrance := client.WithServers(c.Server...)
 	if len(c.ZooKeeper) > 0 {
-		find, err := discovery.Resolver(discovery.Options{
-			Connect: strings.Join(c.ZooKeeper, ","), Root: c.ZkRoot, Found: t.found,
-		})
+		find, err := t.resolver(c)
 		if err != nil {
 			return nil, err
 		}
@@ -61,6 +59,21 @@ func (t *target) connect(ctx context.Context, opts ...client.Option) (*client.Cl
 	}
 	opts = append([]client.Option{entrance, client.WithPrefix(c.Prefix)}, opts...)
 	return client.Connect(ctx, opts...)
+}
+
+// resolver finds the brokers through ZooKeeper.
+func (t *target) resolver(c *configs.Client) (client.Resolver, error) {
+	auth, err := c.Credentials()
+	if err != nil {
+		return nil, err
+	}
+	secure, err := c.TLSConfig()
+	if err != nil {
+		return nil, err
+	}
+	return discovery.Resolver(discovery.Options{
+		Connect: strings.Join(c.ZooKeeper, ","), Root: c.ZkRoot, Auth: auth, TLS: secure, Found: t.found,
+	})
 }
 
 // found says which ZooKeeper server has answered.

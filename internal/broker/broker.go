@@ -149,9 +149,7 @@ func (b *Broker) registry(dirs *dataDirs) (*registry, func() error, error) {
 	if b.cfg.UseZooKeeper() {
 		b.members = newMembers(b.cfg.System.BrokerID, witness, log, b.meter)
 		events = b.members.events(b.fail)
-		zk, err := cluster.NewZooKeeper(cluster.ZooKeeperOptions{
-			Connect: strings.Join(b.cfg.ZooKeeper.Connect, ","), SessionTimeout: b.cfg.ZooKeeper.SessionTimeout, Log: log,
-		})
+		zk, err := b.zooKeeper()
 		if err != nil {
 			return nil, nil, err
 		}
@@ -178,6 +176,23 @@ func (b *Broker) registry(dirs *dataDirs) (*registry, func() error, error) {
 		},
 		prepared: func(ctx context.Context, m *cluster.Member) error { return b.prepare(ctx, dirs, m, witness, rebuild) },
 	}, closeRegistry, nil
+}
+
+// zooKeeper prepares the way to the ensemble; it does not connect.
+func (b *Broker) zooKeeper() (*cluster.ZooKeeper, error) {
+	z := &b.cfg.ZooKeeper
+	auth, err := z.Credentials()
+	if err != nil {
+		return nil, err
+	}
+	secure, err := z.TLSConfig()
+	if err != nil {
+		return nil, err
+	}
+	return cluster.NewZooKeeper(cluster.ZooKeeperOptions{
+		Connect: strings.Join(z.Connect, ","), SessionTimeout: z.SessionTimeout,
+		Auth: auth, WorldRead: z.WorldRead, Root: z.Root, TLS: secure, Log: b.log,
+	})
 }
 
 // enterCluster registers the broker, however long that takes, and learns who else is

@@ -70,7 +70,7 @@ func TestARegistryThatCannotBeUsed(t *testing.T) {
 		<-done
 	}()
 	w := &world{t: t, zk: zktest.Start(t, 1), root: "/meta"}
-	w.lock("/locked")
+	w.makeNode("/locked", zk.DigestACL(zk.PermAll, "somebody", "else"))
 	for name, c := range map[string]struct {
 		connect string
 		says    []string
@@ -102,19 +102,6 @@ func TestARegistryThatCannotBeUsed(t *testing.T) {
 				t.Error("a client found brokers")
 			}
 		})
-	}
-}
-
-// lock makes a node that is for somebody else alone.
-func (w *world) lock(path string) {
-	w.t.Helper()
-	conn, _, err := zk.Connect([]string{w.zk.Servers[0].Address}, 5*time.Second, zk.WithLogInfo(false), zk.WithLogger(quiet{}))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer conn.Close()
-	if _, err := conn.Create(path, nil, 0, zk.DigestACL(zk.PermAll, "somebody", "else")); err != nil {
-		w.t.Fatal(err)
 	}
 }
 

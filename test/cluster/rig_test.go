@@ -373,11 +373,14 @@ func (w *world) readAll(topic string) map[string]bool {
 // tree returns the data of all nodes below the cluster's root, by path.
 func (w *world) tree() map[string]string {
 	w.t.Helper()
-	conn, _, err := zk.Connect([]string{w.zk.Servers[0].Address}, 5*time.Second, zk.WithLogInfo(false), zk.WithLogger(quiet{}))
-	if err != nil {
-		w.t.Fatal(err)
-	}
+	conn := w.raw("")
 	defer conn.Close()
+	return w.treeOf(conn, w.root)
+}
+
+// treeOf reads the nodes below one, by path.
+func (w *world) treeOf(conn *zk.Conn, root string) map[string]string {
+	w.t.Helper()
 	out := map[string]string{}
 	var walk func(path string)
 	walk = func(path string) {
@@ -397,7 +400,7 @@ func (w *world) tree() map[string]string {
 			walk(path + "/" + child)
 		}
 	}
-	walk(w.root)
+	walk(root)
 	return out
 }
 

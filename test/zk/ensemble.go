@@ -42,6 +42,41 @@ func Start(t testing.TB, n int) *Ensemble {
 	if err != nil {
 		t.Fatalf("start ZooKeeper: %v", err)
 	}
+	e.belongTo(t)
+	return e
+}
+
+// StartSecure is Start with one server that also speaks TLS, at its Secure address. Both
+// files are in PEM: keys holds the server's key and certificate, trust who must have
+// signed a client's certificate.
+func StartSecure(t testing.TB, keys, trust string) *Ensemble {
+	t.Helper()
+	if testing.Short() {
+		t.Skip("needs ZooKeeper, run make test")
+	}
+	ports, err := freePorts(4)
+	if err != nil {
+		t.Fatal(err)
+	}
+	e, err := start(t.TempDir(), 1, ports[:3], fmt.Sprintf(`secureClientPort=%d
+secureClientPortAddress=127.0.0.1
+serverCnxnFactory=org.apache.zookeeper.server.NettyServerCnxnFactory
+ssl.keyStore.location=%s
+ssl.keyStore.type=PEM
+ssl.trustStore.location=%s
+ssl.trustStore.type=PEM
+`, ports[3], filepath.ToSlash(keys), filepath.ToSlash(trust)))
+	if err != nil {
+		t.Fatalf("start ZooKeeper: %v", err)
+	}
+	e.Servers[0].Secure = fmt.Sprintf("127.0.0.1:%d", ports[3])
+	e.belongTo(t)
+	return e
+}
+
+// belongTo ends the servers with the test, and waits until they serve.
+func (e *Ensemble) belongTo(t testing.TB) {
+	t.Helper()
 	t.Cleanup(func() {
 		if t.Failed() {
 			for _, s := range e.Servers {
@@ -57,7 +92,6 @@ func Start(t testing.TB, n int) *Ensemble {
 	if err := e.WaitQuorum(ctx); err != nil {
 		t.Fatalf("ZooKeeper does not serve: %v", err)
 	}
-	return e
 }
 
 // New starts n servers with their files in dir. It does not wait until they serve.
@@ -66,7 +100,7 @@ func New(dir string, n int) (*Ensemble, error) {
 	if err != nil {
 		return nil, err
 	}
-	return start(dir, n, ports)
+	return start(dir, n, ports, "")
 }
 
 // NewAt is New with servers whose clients' ports are these.
@@ -78,18 +112,19 @@ func NewAt(dir string, clients ...int) (*Ensemble, error) {
 	for i, port := range clients {
 		ports[3*i] = port
 	}
-	return start(dir, len(clients), ports)
+	return start(dir, len(clients), ports, "")
 }
 
 // start starts n servers, each with three of the ports: for clients, for the other
-// servers, and for elections.
-func start(dir string, n int, ports []int) (*Ensemble, error) {
+// servers, and for elections. More is added to their zoo.cfg.
+func start(dir string, n int, ports []int, more string) (*Ensemble, error) {
 	classPath, err := findClassPath()
 	if err != nil {
 		return nil, err
 	}
 	e := &Ensemble{dir: dir}
 	var members strings.Builder
+	members.WriteString(more)
 	for i := range n {
 		if n > 1 {
 			fmt.Fprintf(&members, "server.%d=127.0.0.1:%d:%d\n", i+1, ports[3*i+1], ports[3*i+2])
@@ -187,6 +222,10 @@ func (e *Ensemble) copyData(from, to string) error {
 	return nil
 }
 
+// nettyCodec is what Debian's ZooKeeper needs besides to speak TLS; its own list of jars
+// lacks it.
+const nettyCodec = "/usr/share/java/netty-codec.jar"
+
 func findClassPath() (string, error) {
 	if _, err := exec.LookPath("java"); err != nil {
 		return "", fmt.Errorf("no java: run test/zk/install.sh: %w", err)
@@ -197,7 +236,7 @@ func findClassPath() (string, error) {
 	if _, err := os.Stat(debianJar); err != nil {
 		return "", fmt.Errorf("no ZooKeeper: run test/zk/install.sh, or set ZOOKEEPER_CLASSPATH: %w", err)
 	}
-	return debianJar, nil
+	return debianJar + ":" + nettyCodec, nil
 }
 
 // freePorts asks the system for ports that nobody listens on at the moment.

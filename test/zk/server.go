@@ -15,6 +15,7 @@ import (
 // Server is one ZooKeeper process, or the place of one.
 type Server struct {
 	Address string // 127.0.0.1:port, for clients
+	Secure  string // the same for clients with TLS; "" where it does not speak that
 
 	dir       string
 	classPath string
@@ -24,7 +25,7 @@ type Server struct {
 	gone    chan struct{} // closed when the process has exited
 }
 
-func (s *Server) prepare(id, port int, members string) error {
+func (s *Server) prepare(id, port int, more string) error {
 	data := filepath.Join(s.dir, "data")
 	if err := os.MkdirAll(data, 0o755); err != nil {
 		return err
@@ -43,7 +44,7 @@ clientPortAddress=127.0.0.1
 maxClientCnxns=0
 admin.enableServer=false
 4lw.commands.whitelist=*
-%s`, TickTime.Milliseconds(), 2*TickTime.Milliseconds(), 120*TickTime.Milliseconds(), filepath.ToSlash(data), port, members)
+%s`, TickTime.Milliseconds(), 2*TickTime.Milliseconds(), 120*TickTime.Milliseconds(), filepath.ToSlash(data), port, more)
 	return os.WriteFile(filepath.Join(s.dir, "zoo.cfg"), []byte(config), 0o644)
 }
 
