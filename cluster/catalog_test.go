@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -278,6 +279,58 @@ func TestTopicRecords(t *testing.T) {
 	equal(t, len(partitions), 0)
 	_, err = r.ClaimEpochs(ctx, "orders", make([]protocol.Epoch, 6))
 	wantErr(t, err, cluster.ErrNotFound)
+}
+
+// listening is a topic that listens to filters.
+func listening(name string, filters ...string) cluster.Topic {
+	return cluster.Topic{Name: name, Partitions: 1, Config: protocol.TopicConfig{Subjects: &filters}}
+}
+
+func TestTopicsThatWouldListenToTheSameSubjectAreRefused(t *testing.T) {
+	r := register(t, session(t, openLocal(t, vfs.NewMem()).Open), broker(0, "a"), nil)
+	ctx := t.Context()
+	check(t, r.CreateTopic(ctx, listening("a", "a.>", "b.*")))
+	err := r.CreateTopic(ctx, listening("b", "c", "*.x"))
+	wantErr(t, err, cluster.ErrSubjects)
+	for _, name := range []string{"topic b", "topic a", "*.x", "a.>"} {
+		if !strings.Contains(err.Error(), name) {
+			t.Errorf("%q does not name %s", err, name)
+		}
+	}
+	check(t, r.CreateTopic(ctx, listening("b", "c")))
+	wantErr(t, r.SetTopic(ctx, listening("b", "c", "b.c")), cluster.ErrSubjects)
+	check(t, r.SetTopic(ctx, listening("a", "a.>"))) // its own are no hindrance
+	check(t, r.SetTopic(ctx, listening("b", "c", "b.c")))
+	check(t, r.DeleteTopic(ctx, "b"))
+	check(t, r.CreateTopic(ctx, listening("d", "c")))
+}
+
+func TestOneOfTwoBrokersListensWhenBothWantToAtOnce(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	var then atomic.Pointer[func()]
+	slow := register(t, interrupted{session(t, l.Open), "/meta/nats/topics", &then}, broker(0, "a"), nil)
+	fast := register(t, session(t, l.Open), broker(1, "b"), nil)
+	ctx := t.Context()
+	// The faster one writes between the slower one's look and its write.
+	do := func() { check(t, fast.CreateTopic(ctx, listening("fast", "orders.>"))) }
+	then.Store(&do)
+	wantErr(t, slow.CreateTopic(ctx, listening("slow", "orders.new")), cluster.ErrSubjects)
+	do = func() { check(t, fast.SetTopic(ctx, listening("fast", "orders.>", "bills"))) }
+	then.Store(&do)
+	check(t, slow.CreateTopic(ctx, listening("slow", "letters")))
+	wantErr(t, slow.SetTopic(ctx, listening("slow", "letters", "bills")), cluster.ErrSubjects)
+
+	for n := range 20 {
+		errs := make(chan error, 2)
+		for i, r := range []*cluster.Registration{slow, fast} {
+			go func() { errs <- r.CreateTopic(ctx, listening(fmt.Sprintf("t%d-%d", n, i), fmt.Sprintf("s%d", n))) }()
+		}
+		first, second := <-errs, <-errs
+		if (first == nil) == (second == nil) {
+			t.Fatalf("%v, %v", first, second)
+		}
+		wantErr(t, errors.Join(first, second), cluster.ErrSubjects)
+	}
 }
 
 func TestEpochsOfATopicThatIsMadeAgainGoOn(t *testing.T) {

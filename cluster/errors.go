@@ -109,6 +109,9 @@ var (
 	// ErrFewerPartitions says that a topic's number of partitions would become smaller.
 	ErrFewerPartitions = errors.New("partitions can only become more")
 
+	// ErrSubjects says that two topics would listen to the same subject.
+	ErrSubjects = errors.New("subjects overlap")
+
 	// ErrCoordinated says that a live broker coordinates the group; see CoordinatedError.
 	ErrCoordinated = errors.New("group has a live coordinator")
 

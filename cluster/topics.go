@@ -8,7 +8,8 @@ import (
 	"metaq/protocol"
 )
 
-// CreateTopic adds a topic. ErrExists when it is there, with whatever settings.
+// CreateTopic adds a topic. ErrExists when it is there, with whatever settings;
+// ErrSubjects.
 func (r *Registration) CreateTopic(ctx context.Context, t Topic) error {
 	if err := t.Check(); err != nil {
 		return err
@@ -21,7 +22,11 @@ func (r *Registration) CreateTopic(ctx context.Context, t Topic) error {
 		if got[0].ok {
 			return nil, nil, ErrExists
 		}
-		ops := []Op{Create(r.paths.topic(t.Name), encode(t), Persistent)}
+		ops, err := r.planSubjects(ctx, t)
+		if err != nil {
+			return nil, nil, err
+		}
+		ops = append(ops, Create(r.paths.topic(t.Name), encode(t), Persistent))
 		if !got[1].ok {
 			ops = append(ops, Create(r.paths.partitions(t.Name), nil, Persistent))
 		}
@@ -29,7 +34,38 @@ func (r *Registration) CreateTopic(ctx context.Context, t Topic) error {
 	})
 }
 
-// SetTopic replaces a topic's record. ErrNotFound; ErrFewerPartitions. With
+// planSubjects refuses a topic that listens to a subject which another one listens to,
+// too: a message can go to one topic only. Whoever changes what topics listen to sets the
+// node above them, so that of two who do so at once one reads again, and sees the other.
+func (r *Registration) planSubjects(ctx context.Context, t Topic) ([]Op, error) {
+	if t.Config.Subjects == nil || len(*t.Config.Subjects) == 0 {
+		return nil, nil
+	}
+	above, err := r.reg.Get(ctx, r.paths.topics())
+	if err != nil {
+		return nil, err
+	}
+	others, err := r.Topics(ctx)
+	if err != nil {
+		return nil, err
+	}
+	for _, other := range others {
+		if other.Name == t.Name || other.Config.Subjects == nil {
+			continue
+		}
+		for _, theirs := range *other.Config.Subjects {
+			for _, ours := range *t.Config.Subjects {
+				if protocol.FiltersOverlap(ours, theirs) {
+					return nil, fmt.Errorf("%w: topic %s would listen to %s, but topic %s listens to %s, which takes in the same subject: a message can go to one topic only",
+						ErrSubjects, t.Name, ours, other.Name, theirs)
+				}
+			}
+		}
+	}
+	return []Op{Set(r.paths.topics(), nil, above.Version)}, nil
+}
+
+// SetTopic replaces a topic's record. ErrNotFound; ErrFewerPartitions; ErrSubjects. With
 // t.Version above 0 the record must still have that version, otherwise ErrVersion:
 // a topic that was read, changed and written loses nobody's change. A version of 0
 // takes the record as it is now.
@@ -48,7 +84,11 @@ func (r *Registration) SetTopic(ctx context.Context, t Topic) error {
 		if t.Partitions < was.Partitions {
 			return nil, nil, fmt.Errorf("%w: %d now, %d asked for", ErrFewerPartitions, was.Partitions, t.Partitions)
 		}
-		return []Op{Set(r.paths.topic(t.Name), encode(t), was.Version)}, func() {}, nil
+		ops, err := r.planSubjects(ctx, t)
+		if err != nil {
+			return nil, nil, err
+		}
+		return append(ops, Set(r.paths.topic(t.Name), encode(t), was.Version)), func() {}, nil
 	})
 }
 

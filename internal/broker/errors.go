@@ -19,6 +19,7 @@ func onWire(err error) error {
 		{cluster.ErrExists, protocol.ErrExists},
 		{cluster.ErrNotFound, protocol.ErrNoTopic},
 		{cluster.ErrFewerPartitions, protocol.ErrConflict},
+		{cluster.ErrSubjects, protocol.ErrConflict},
 		{cluster.ErrVersion, protocol.ErrUnavailable},
 		{cluster.ErrInvalid, protocol.ErrBadRequest},
 		{cluster.ErrUnavailable, protocol.ErrUnavailable},
