@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -162,7 +163,35 @@ func TestABrokerIsKilledAndComesBack(t *testing.T) {
 	nc := w.nats(0)
 	key := keyOf(t, 4, func(i int) bool { return i >= 2 }) // of broker 1
 
+	// Puts that broker 0 sends on to it are answered, also those that it takes with it. NATS
+	// gives it some puts itself: those may stay without an answer, and no others.
+	sentOn := func() int {
+		n, err := strconv.Atoi(w.metric(w.metrics[0], "metaq_sent_on_total"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		return n
+	}
+	before, flood := sentOn(), w.nats(0)
+	answers := make(chan error, 400)
+	for range cap(answers) {
+		go func() {
+			m := nats.NewMsg("metaq.put.t")
+			m.Header.Set(protocol.HeaderKey, key)
+			_, err := flood.RequestMsg(m, sessionTimeout)
+			answers <- err
+		}()
+	}
 	w.brokers[1].Kill()
+	answered := 0
+	for range cap(answers) {
+		if err := <-answers; err == nil {
+			answered++
+		}
+	}
+	if on := sentOn() - before; on == 0 || answered < on {
+		t.Errorf("%d puts were sent on, %d of %d were answered", on, answered, cap(answers))
+	}
 	// Its partitions have no leader: who names one, or a key of one, is told at once.
 	w.eventually("no responders", back, func(context.Context) error {
 		_, err := nc.Request("metaq.get.t.1-0", []byte(`{}`), time.Second)
