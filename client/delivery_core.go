@@ -47,14 +47,11 @@ const (
 // answered and not stored again. A refusal of the sequence itself (409) means
 // that the broker has lost its memory of this producer, or that an earlier batch
 // never arrived. If this batch was never stored, a new sequence is safe; if it
-// may be, nobody can tell any more. A broker that knows nothing at all of the
-// producer does tell: the batch is not in what it remembers. One that does not
-// know the partition (404) is not believed until the topic's description says so
-// too.
+// may be, nobody can tell any more: a broker that knows nothing at all of the
+// producer may have forgotten it, with the batch. One that does not know the
+// partition (404) is not believed until the topic's description says so too.
 func judge(err error, maybe bool) (verdict, bool) {
 	switch {
-	case errors.Is(err, protocol.ErrNewProducer):
-		return verdictRenumber, false
 	case outOfSequence(err) && maybe:
 		return verdictFail, true
 	case outOfSequence(err):

@@ -34,7 +34,7 @@ func TestJudge(t *testing.T) {
 		{"epoch refused: a new sequence", protocol.ErrFenced, false, verdictRenumber, false},
 		{"sequence refused after a lost answer: final and unknown", protocol.ErrConflict, true, verdictFail, true},
 		{"producer not known: a new sequence", protocol.ErrNewProducer, false, verdictRenumber, false},
-		{"producer not known after a lost answer: not stored, a new sequence", protocol.ErrNewProducer, true, verdictRenumber, false},
+		{"producer not known after a lost answer: forgotten perhaps, final and unknown", protocol.ErrNewProducer, true, verdictFail, true},
 		{"connection closed: final and unknown", ErrClosed, false, verdictFail, true},
 	} {
 		t.Run(c.name, func(t *testing.T) {

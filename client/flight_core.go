@@ -24,7 +24,6 @@ type flight struct {
 	batches []*batch // oldest first; Invariant: the numbers continue one another up to seq.next
 	sends   uint64   // attempts so far; each has its number
 	since   uint64   // sends when the oldest batch became the oldest
-	hole    bool     // one that was given up may still arrive, and let in those behind it
 }
 
 // batchState is where a batch of a flight stands.
@@ -131,9 +130,6 @@ func (f *flight) answered(attempt uint64, ack protocol.PubAck, err error, now ti
 		return true
 	}
 	v, maybe := judge(err, b.maybe)
-	if v == verdictRenumber && b.maybe && f.hole {
-		v, maybe = verdictFail, true
-	}
 	switch b.maybe = maybe; v {
 	case verdictFail:
 		b.state = batchRefused
@@ -168,19 +164,14 @@ func (f *flight) settle() {
 	b := f.batches[0]
 	f.batches = slices.Delete(f.batches, 0, 1)
 	f.since = f.sends
-	switch {
-	case b.state == batchStored:
-	case !b.maybe || len(f.batches) == 0:
+	if b.state != batchStored && (!b.maybe || len(f.batches) == 0) {
 		f.renumber()
-	default:
-		f.hole = true
 	}
 }
 
 // renumber begins a new sequence with what is left, none of which is stored.
 func (f *flight) renumber() {
 	f.seq.renew()
-	f.hole = false
 	for _, b := range f.batches {
 		f.number(b)
 		b.held, b.maybe, b.sent = false, false, 0
