@@ -283,7 +283,7 @@ func (g *group) resetPartitions(r protocol.GroupReset) ([]protocol.PartitionID, 
 		topic = g.routes.Topics[r.Topic]
 	}
 	if topic == nil {
-		return nil, protocol.ErrNoTopic.With("no topic %s", r.Topic)
+		return nil, noTopic(r.Topic)
 	}
 	if len(r.Partitions) == 0 {
 		return topic.All, nil

@@ -375,7 +375,7 @@ func (t *topics) autoCreate(ctx actor.Context, name string) {
 	case ok:
 		t.describe(ctx, name)
 	case !t.env.opts.AutoCreate:
-		t.env.refuse(ctx, ctx.Sender(), noTopic(name))
+		t.env.refuse(ctx, ctx.Sender(), protocol.ErrNoTopic.With("no topic %s: create it with metaq topic create %s, or see metaq topic ls", name, name))
 	case len(t.core.byName) >= t.env.opts.AutoCreateLimit:
 		t.env.refuse(ctx, ctx.Sender(), protocol.ErrNoTopic.With(
 			"no topic %s, and with %d topics none is created at its first use: create it with metaq topic create %s, or raise autoCreateLimit",

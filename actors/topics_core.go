@@ -170,7 +170,7 @@ func (c *topicsCore) served(name string) (*topicEntry, error) {
 }
 
 func noTopic(name string) error {
-	return protocol.ErrNoTopic.With("no such topic %q: create it with `metaq topic create`", name)
+	return protocol.ErrNoTopic.With("no topic %q: see metaq topic ls", name)
 }
 
 func busyTopic(t *topicEntry) error {

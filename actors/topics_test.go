@@ -72,11 +72,11 @@ func TestRequestsAboutTopicsThatAreRefused(t *testing.T) {
 		{"no partitions", CreateTopic{protocol.TopicCreate{Topic: "n", Partitions: -1}}, protocol.ErrBadRequest, "use 1 to 10000"},
 		{"twice", CreateTopic{protocol.TopicCreate{Topic: "t"}}, protocol.ErrExists, "exists already"},
 		{"configuration", CreateTopic{protocol.TopicCreate{Topic: "n", Config: protocol.TopicConfig{DeletePolicy: ptr("wrong")}}}, protocol.ErrBadRequest, "delete,168"},
-		{"set what is not there", SetTopic{protocol.TopicSet{Topic: "n"}}, protocol.ErrNoTopic, "metaq topic create"},
+		{"set what is not there", SetTopic{protocol.TopicSet{Topic: "n"}}, protocol.ErrNoTopic, `"n": see metaq topic ls`},
 		{"fewer partitions", SetTopic{protocol.TopicSet{Topic: "t", Partitions: -1}}, protocol.ErrBadRequest, "use 1 to"},
 		{"delete what is not there", DeleteTopic{"n"}, protocol.ErrNoTopic, `"n"`},
 		{"describe what is not there", DescribeTopic{"n"}, protocol.ErrNoTopic, `"n"`},
-		{"create by putting", AutoCreate{"n"}, protocol.ErrNoTopic, `"n"`},
+		{"create by putting", AutoCreate{"n"}, protocol.ErrNoTopic, "metaq topic create n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			err := refusal(t, r.admin(tc.ask), tc.want)

@@ -94,8 +94,8 @@ func checkZkRoot(text string) (string, error) {
 }
 
 func checkNatsURL(text string) (string, error) {
-	// The text is not repeated: it may hold a password.
-	wrong := errors.New("not a NATS address; write nats://host:port")
+	// What stands before an @ is not repeated: it may hold a password.
+	wrong := fmt.Errorf("%s is not a NATS address; write nats://host:port", quote(text[strings.LastIndex(text, "@")+1:]))
 	u, err := url.Parse(text)
 	if err != nil || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) || u.Hostname() == "" {
 		return "", wrong

@@ -50,13 +50,13 @@ func TestTheStrongerEntranceWins(t *testing.T) {
 
 func TestMistakesOfAClientAreNamed(t *testing.T) {
 	for text, want := range map[string]string{
-		"zookeper=a\nserver=x":                  "server.ini:1: unknown key zookeper; did you mean zookeeper?\nserver.ini:2: server: not a NATS address; write nats://host:port",
-		"zookeeper=a\nserver=nats://x:1":        "server.ini:2: both server and zookeeper are set; remove one",
-		"[system]\nbrokerId=0":                  "server.ini:1: a client's file has no sections; remove [system], or use the file for a broker",
-		"messagedir=./a\nmessagedir=./b":        "server.ini:2: messagedir is set twice, first on line 1; remove one",
-		"zookeeper=a:x":                         `server.ini:1: zookeeper: "a:x" is not a ZooKeeper server; write host:port,host:port`,
-		"zkRoot=/":                              `server.ini:1: zkRoot: "/" is not a node; write a path such as /meta`,
-		"server=nats://user:secret@host:secret": "server.ini:1: server: not a NATS address; write nats://host:port",
+		"zookeper=a\nserver=x":                "server.ini:1: unknown key zookeper; did you mean zookeeper?\nserver.ini:2: server: \"x\" is not a NATS address; write nats://host:port",
+		"zookeeper=a\nserver=nats://x:1":      "server.ini:2: both server and zookeeper are set; remove one",
+		"[system]\nbrokerId=0":                "server.ini:1: a client's file has no sections; remove [system], or use the file for a broker",
+		"messagedir=./a\nmessagedir=./b":      "server.ini:2: messagedir is set twice, first on line 1; remove one",
+		"zookeeper=a:x":                       `server.ini:1: zookeeper: "a:x" is not a ZooKeeper server; write host:port,host:port`,
+		"zkRoot=/":                            `server.ini:1: zkRoot: "/" is not a node; write a path such as /meta`,
+		"server=nats://user:secret@host:port": "server.ini:1: server: \"host:port\" is not a NATS address; write nats://host:port",
 	} {
 		path := write(t, text)
 		_, err := LoadClient(LoadOptions{Path: path})

@@ -39,6 +39,12 @@ func (m Mistakes) Error() string {
 	return strings.Join(lines, "\n")
 }
 
+// OnCommandLine says that none of the mistakes is in a file: they are all in flags
+// and variables.
+func (m Mistakes) OnCommandLine() bool {
+	return !slices.ContainsFunc(m, func(one Mistake) bool { return one.Line > 0 || one.Where == "" })
+}
+
 func (m *Mistakes) add(at Origin, format string, args ...any) {
 	*m = append(*m, Mistake{Where: at.Name, Line: at.Line, Text: fmt.Sprintf(format, args...)})
 }

@@ -74,7 +74,7 @@ func TestEveryMistakeIsNamedWithItsLine(t *testing.T) {
 		"ZooKeeper server twice":   {good + "[zookeeper]\nzk.zkConnect=a:2181,a", "server.ini:5: zk.zkConnect: a:2181 is listed twice; remove one"},
 		"ZooKeeper list with hole": {good + "[zookeeper]\nzk.zkConnect=a:2181,,b", `server.ini:5: zk.zkConnect: "" is not a ZooKeeper server; write host:port,host:port`},
 		"ZooKeeper root":           {good + "[zookeeper]\nzk.zkConnect=a\nzk.zkRoot=/a//b", `server.ini:6: zk.zkRoot: "/a//b" is not a node; write a path such as /meta`},
-		"NATS address":             {good + "[nats]\nurl=http://x:1", "server.ini:5: url: not a NATS address; write nats://host:port"},
+		"NATS address":             {good + "[nats]\nurl=http://x:1", `server.ini:5: url: "http://x:1" is not a NATS address; write nats://host:port`},
 		"subject prefix":           {good + "[nats]\nprefix=a.*", `server.ini:5: prefix: "a.*" is not a subject prefix; use A-Z a-z 0-9 _ - with dots between, such as metaq`},
 		"metrics address":          {good + "[metrics]\nlisten=9090", `server.ini:5: listen: "9090" is not host:port; write for example 127.0.0.1:9090`},
 

@@ -25,7 +25,7 @@ Try, in another terminal (Ctrl-C here stops the broker):
 
   nats req metaq.put.hello "hi"
   echo "key1:hello again" | $metaq produce hello --key-sep :
-  $metaq consume hello --count 2
+  $metaq consume hello --timeout 1s
 
 TEXT
 }

@@ -63,7 +63,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 	return &metrics{
 		puts: of(protocol.OpPut), batches: of(protocol.OpBatch), gets: of(protocol.OpGet), offsets: of(protocol.OpOffsets),
 		refused: auto.NewCounterVec(prometheus.CounterOpts{
-			Name: "metaq_refused_total",
+			Name: "metaq_gateway_refusals_total",
 			Help: "Requests that the gateway refused, by the code of the answer. 429 means that producers are faster than the disk.",
 		}, []string{"code"}),
 		badReply: auto.NewCounter(prometheus.CounterOpts{

@@ -119,7 +119,7 @@ func (g *Gateway) noTopic(name string) error {
 	if g.seen != nil && g.seen.Deleting[name] {
 		return protocol.ErrUnavailable.With("topic %s is being deleted: try again", name)
 	}
-	return protocol.ErrNoTopic.With("no topic %s: create it with metaq topic create %s", name, name)
+	return protocol.ErrNoTopic.With("no topic %s: create it with metaq topic create %s, or see metaq topic ls", name, name)
 }
 
 // send hands message to an actor with the reply subject of m as its sender.

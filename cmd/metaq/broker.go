@@ -30,7 +30,7 @@ func newBroker() *cobra.Command {
 		Use:   "broker",
 		Short: "run a broker in the foreground",
 		Long: `Runs a broker until SIGTERM or SIGINT, which let it finish what it has accepted
-and exit with 0; a second signal ends it at once with 1.
+and exit with 0; another signal, a second later or more, ends it at once with 1.
 
 Without -f it is broker 0 with an embedded NATS server on 127.0.0.1:4222 and a
 registry of its own, its data in ./metaq-data; a topic is made when it is
@@ -72,7 +72,7 @@ func runBroker(cmd *cobra.Command, f *brokerFlags) error {
 	}
 	config, err := configs.Load(configs.LoadOptions{Path: f.file, Env: os.Environ(), Flags: flags})
 	if err != nil {
-		return err
+		return misconfigured(err)
 	}
 	return broker.Run(cmd.Context(), config, broker.Options{Logger: log, Version: version(), Source: f.file, Wait: f.wait})
 }

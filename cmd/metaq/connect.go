@@ -47,7 +47,7 @@ func (t *target) connect(ctx context.Context, opts ...client.Option) (*client.Cl
 	path := cmp.Or(t.config, os.Getenv("METAQ_CONFIG"))
 	c, err := configs.LoadClient(configs.LoadOptions{Path: path, Env: os.Environ(), Flags: flags})
 	if err != nil {
-		return nil, err
+		return nil, misconfigured(err)
 	}
 	entrance := client.WithServers(c.Server...)
 	if len(c.ZooKeeper) > 0 {
@@ -76,6 +76,16 @@ func (t *target) resolver(c *configs.Client) (client.Resolver, error) {
 	})
 }
 
+// misconfigured marks mistakes in nothing but flags and variables as wrong usage.
+// Those in a file are a problem that the command has met.
+func misconfigured(err error) error {
+	var mistakes configs.Mistakes
+	if errors.As(err, &mistakes) && mistakes.OnCommandLine() {
+		return cli.Usage(err)
+	}
+	return err
+}
+
 // found says which ZooKeeper server has answered.
 func (t *target) found(server string, urls []string) {
 	if t.remarks != nil {
@@ -98,8 +108,11 @@ func (t *target) withAdmin(ctx context.Context, work func(*client.Admin) error) 
 func topicArg(name string) error { return cli.Usage(protocol.CheckName("topic", name)) }
 
 // adviseTopic adds to the refusal of a topic that is not there how to find those
-// that are.
+// that are, unless the broker has said so.
 func adviseTopic(err error) error {
+	if err != nil && strings.Contains(err.Error(), "metaq topic ls") {
+		return err
+	}
 	return cli.Advise(err, client.ErrNoTopic, "`metaq topic ls` lists the topics")
 }
 

@@ -116,6 +116,9 @@ func consume(cmd *cobra.Command, topic string, f *consumeFlags) error {
 		return adviseTopic(err)
 	}
 	defer reader.Close()
+	if f.o.Timeout == 0 { // else the end tells
+		defer sayUnread(cmd.Context(), topic, reader.Positions, func(err error) { cmd.PrintErrf("metaq: %v\n", err) })()
+	}
 	start := time.Now()
 	n, err := pipe.Consume(cmd.Context(), reader, cmd.OutOrStdout(), f.o)
 	printed(cmd, n, start, err)

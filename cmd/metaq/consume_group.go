@@ -18,7 +18,9 @@ import (
 
 // consumeGroup prints what a member of a group is given.
 func consumeGroup(cmd *cobra.Command, c *client.Client, topic string, from client.Start, f *consumeFlags) error {
-	if _, err := c.Admin().TopicInfo(cmd.Context(), topic); errors.Is(err, client.ErrNoTopic) {
+	_, err := c.Admin().TopicInfo(cmd.Context(), topic)
+	missing := errors.Is(err, client.ErrNoTopic)
+	if missing {
 		cmd.PrintErrf("metaq: topic %s does not exist yet; waiting for its first message\n", topic)
 	}
 	ctx, end := context.WithCancel(cmd.Context())
@@ -39,7 +41,7 @@ func consumeGroup(cmd *cobra.Command, c *client.Client, topic string, from clien
 	}, cmd.OutOrStdout(), f.o)
 	err = errors.Join(w.final(), err)
 	printed(cmd, n, start, err)
-	if n == 0 && err == nil && f.o.Timeout > 0 && !w.worked() {
+	if n == 0 && err == nil && f.o.Timeout > 0 && !missing && !w.worked() {
 		cmd.PrintErrf("no partition was free: other members have them, or had them within their session; see `metaq group info %s`\n", f.group)
 	}
 	return cli.Advise(err, client.ErrOutOfRange, "`metaq group info %s` shows where the group is, `metaq group reset %s --topic %s --to earliest` moves it",

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"errors"
-
 	"github.com/spf13/cobra"
 
 	"metaq/client"
@@ -21,16 +19,7 @@ func newGroup() *cobra.Command {
 // groupArg refuses a name that no group can have before anything is connected.
 func groupArg(name string) error { return cli.Usage(protocol.CheckName("group", name)) }
 
-// adviseGroup adds to the refusal of a group that is not there how to find those
-// that are.
-func adviseGroup(err error) error {
-	return cli.Advise(err, client.ErrNoGroup, "`metaq group ls` lists the groups")
-}
-
 // adviseForce adds to the refusal of a group that has members what puts them out.
 func adviseForce(err error) error {
-	if errors.Is(err, client.ErrConflict) {
-		return cli.Advise(err, client.ErrConflict, "that is --force here")
-	}
-	return adviseGroup(err)
+	return cli.Advise(err, client.ErrConflict, "that is --force here")
 }

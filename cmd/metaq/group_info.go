@@ -35,7 +35,7 @@ is not known is "-".`,
 			return to.withAdmin(cmd.Context(), func(a *client.Admin) error {
 				info, err := a.GroupInfo(cmd.Context(), args[0])
 				if err != nil {
-					return adviseGroup(err)
+					return err
 				}
 				if asJSON {
 					return cli.WriteJSON(cmd.OutOrStdout(), info)

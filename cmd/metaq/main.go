@@ -14,7 +14,7 @@ import (
 func main() {
 	cli.KeepClosedPipes()
 	ctx, stop := cli.OnSignals(context.Background(), func() {
-		fmt.Fprintln(os.Stderr, "metaq: second signal: stopping at once")
+		fmt.Fprintln(os.Stderr, "metaq: another signal: stopping at once")
 		os.Exit(cli.ExitProblem)
 	})
 	code := run(ctx, os.Args[1:], os.Stdin, cli.Output{W: os.Stdout}, os.Stderr)

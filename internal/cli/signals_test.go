@@ -8,37 +8,45 @@ import (
 	"os"
 	"syscall"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
-func TestTheFirstSignalEndsTheContextAndTheSecondCallsAgain(t *testing.T) {
-	again := make(chan struct{}, 1)
-	ctx, stop := OnSignals(t.Context(), func() { again <- struct{}{} })
-	defer stop()
-	send := func(s syscall.Signal) {
-		if err := syscall.Kill(os.Getpid(), s); err != nil {
-			t.Fatal(err)
-		}
+func TestTheFirstSignalEndsTheContext(t *testing.T) {
+	ctx, stop := OnSignals(t.Context(), func() { t.Error("one signal counted as two") })
+	if err := syscall.Kill(os.Getpid(), syscall.SIGTERM); err != nil {
+		t.Fatal(err)
 	}
-	wait := func(what string, done <-chan struct{}) {
-		select {
-		case <-done:
-		case <-time.After(10 * time.Second):
-			t.Fatalf("%s: nothing happened", what)
-		}
+	select {
+	case <-ctx.Done():
+	case <-time.After(10 * time.Second):
+		t.Fatal("nothing happened")
 	}
-	send(syscall.SIGTERM)
-	wait("first signal", ctx.Done())
 	if cause := context.Cause(ctx); cause.Error() != "SIGTERM" || !errors.Is(cause, context.Canceled) {
 		t.Errorf("the cause is %v", cause)
 	}
-	select {
-	case <-again:
-		t.Fatal("one signal counted as two")
-	default:
-	}
-	send(syscall.SIGINT)
-	wait("second signal", again)
 	stop()
 	stop()
+}
+
+func TestAnotherSignalCountsAfterASecond(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		signals, quit, again := make(chan os.Signal), make(chan struct{}), 0
+		ctx, cancel := context.WithCancelCause(t.Context())
+		go followSignals(signals, quit, cancel, func() { again++ })
+		defer close(quit)
+		at := func(pause time.Duration, s os.Signal, want int) {
+			t.Helper()
+			<-time.After(pause)
+			signals <- s
+			synctest.Wait()
+			if again != want || ctx.Err() == nil {
+				t.Errorf("%v after %v: called %d times, want %d; %v", s, pause, again, want, ctx.Err())
+			}
+		}
+		at(time.Minute, syscall.SIGTERM, 0)
+		at(200*time.Millisecond, syscall.SIGTERM, 0) // a supervisor's second one
+		at(700*time.Millisecond, syscall.SIGINT, 0)
+		at(100*time.Millisecond, syscall.SIGTERM, 1) // somebody's own decision
+	})
 }
