@@ -39,9 +39,6 @@ var ErrUnsupported = pebble.ErrUnsupported
 // InvalidFd is what File.Fd returns when there is no file of the system's.
 const InvalidFd = pebble.InvalidFd
 
-// Default is the operating system's file system.
-var Default = pebble.Default
-
 // NewMem returns an empty file system in memory, for tests.
 func NewMem() FS { return pebble.NewMem() }
 
