@@ -19,7 +19,8 @@ type Log interface {
 	Append(batches []byte) error
 	// Sync makes all that was appended durable. Its errors are final.
 	Sync() error
-	// SetEpoch makes the epoch durable; batches appended from now on carry it.
+	// SetEpoch takes an epoch that the registry granted, which has made it durable;
+	// batches appended from now on carry it, and the log never goes below it.
 	SetEpoch(protocol.Epoch) error
 	// Read appends to dst whole batches that begin below limit, the first of
 	// which holds the record at from, up to maxBytes but at least one. Below the

@@ -43,7 +43,7 @@ func (l *Log) Append(batches []byte) error {
 	}
 	// The entries must be known before the batches can be seen: a reader that
 	// finds no entry only scans longer, but the walk needs the old chain.
-	if _, err := l.walk(batches, l.indexBatch); err != nil {
+	if _, err := l.walk(batches, l.noteBatch); err != nil {
 		return err
 	}
 	s.end.Store(end + int64(len(batches)))
@@ -224,9 +224,14 @@ func (l *Log) syncData() error {
 	return err
 }
 
-// indexBatch notes an entry for the batch at byte place at, when it gets one.
-func (l *Log) indexBatch(h *protocol.BatchHeader, at int64) {
+// noteBatch notes where an epoch begins that has no entry, as after a truncation,
+// and an index entry for the batch at byte place at, when it gets one.
+func (l *Log) noteBatch(h *protocol.BatchHeader, at int64) {
 	w := &l.w
+	if h.Epoch > l.state.lastEntry() {
+		l.state.add(h.Epoch, h.Base)
+		l.owed = true
+	}
 	if !w.builder.want(at) {
 		return
 	}
@@ -247,7 +252,13 @@ func (l *Log) saveIndex() {
 	if w.saved == len(w.entries) || w.noIndex {
 		return
 	}
-	if err := w.writeEntries(l); err != nil {
+	// The next start reads no batch before the last entry: the state file must know
+	// the epochs that begin there.
+	err := l.noteEpoch()
+	if err == nil {
+		err = w.writeEntries(l)
+	}
+	if err != nil {
 		w.noIndex = true
 		w.closeIndex()
 		l.opts.Logger.Warn("index not written, reads scan more until it is made again", "dir", l.dir, "error", err)

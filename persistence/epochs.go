@@ -94,6 +94,14 @@ func (s *state) add(epoch protocol.Epoch, first protocol.Offset) {
 	s.epochs = append(s.epochs, epochStart{epoch, first})
 }
 
+// lastEntry is the newest epoch that has an entry, or 0.
+func (s *state) lastEntry() protocol.Epoch {
+	if n := len(s.epochs); n > 0 {
+		return s.epochs[n-1].epoch
+	}
+	return 0
+}
+
 // cut forgets what lies beyond next. The highest epoch stays.
 func (s *state) cut(next protocol.Offset) {
 	for n := len(s.epochs); n > 0 && s.epochs[n-1].first > next; n-- {

@@ -20,16 +20,13 @@ func segmentBases(names []string) []protocol.Offset {
 	return bases
 }
 
-// remake writes the header of s, whose file may be there in part.
-func (r *recovery) remake(s *segment) error {
-	f, err := r.createSegment(s)
-	if err != nil {
-		return err
+// remake writes the header of s, whose file may be there in part and open.
+func (r *recovery) remake(s *segment) (err error) {
+	if r.file != nil {
+		return r.writeHeader(r.file, s)
 	}
-	if err := f.Close(); err != nil {
-		return fmt.Errorf("close %s: %w", s.path, err)
-	}
-	return nil
+	r.file, err = r.createSegment(s)
+	return err
 }
 
 // readHeaders reads the headers of all segments and checks that each continues
@@ -37,7 +34,7 @@ func (r *recovery) remake(s *segment) error {
 func (r *recovery) readHeaders(bases []protocol.Offset) error {
 	for i, base := range bases {
 		s := r.newSegment(segmentHeader{base: base})
-		size, bad, err := readHeader(r.fs, s)
+		size, bad, err := r.readHeader(s, i == len(bases)-1)
 		if err != nil {
 			return err
 		}
@@ -61,6 +58,18 @@ func (r *recovery) readHeaders(bases []protocol.Offset) error {
 	return nil
 }
 
+// readHeader reads the header of s; of the last segment it keeps the file open,
+// to be read on and written.
+func (r *recovery) readHeader(s *segment, last bool) (size int64, bad string, err error) {
+	if !last {
+		return readHeader(r.fs, s)
+	}
+	if r.file, err = vfs.OpenReadWrite(r.fs, s.path); err != nil {
+		return 0, "", diskError("open", s.path, err)
+	}
+	return headerOf(r.file, s)
+}
+
 // readHeader reads the header of s, whose base is that of its file's name, and
 // returns the size of the file. bad is not "" when there is no good header.
 func readHeader(fsys vfs.FS, s *segment) (size int64, bad string, err error) {
@@ -69,6 +78,11 @@ func readHeader(fsys vfs.FS, s *segment) (size int64, bad string, err error) {
 		return 0, "", fmt.Errorf("open segment: %w", err)
 	}
 	defer f.Close() //nolint:errcheck // it was opened for reading
+	return headerOf(f, s)
+}
+
+// headerOf is readHeader of the open file f.
+func headerOf(f vfs.File, s *segment) (size int64, bad string, err error) {
 	info, err := f.Stat()
 	if err != nil {
 		return 0, "", fmt.Errorf("look at %s: %w", s.path, err)
@@ -108,14 +122,7 @@ func (r *recovery) remakeLast(s *segment, size int64, bad string) error {
 	if m := r.state.mark; m.at > 0 && m.segment == s.base || r.state.reached() > s.base {
 		return damage(fmt.Sprintf(", but the log had reached offset %d", r.state.reached()))
 	}
-	f, err := r.fs.Open(s.path)
-	if err != nil {
-		return fmt.Errorf("open segment: %w", err)
-	}
-	last, err := lastNonZero(f, s.path, segmentHeaderSize, size)
-	if cerr := f.Close(); err == nil {
-		err = cerr
-	}
+	last, err := lastNonZero(r.file, s.path, segmentHeaderSize, size)
 	if err != nil {
 		return err
 	}
@@ -125,7 +132,7 @@ func (r *recovery) remakeLast(s *segment, size int64, bad string) error {
 	h := segmentHeader{base: s.base, previous: noSegment, created: r.opts.Now().UnixMilli()}
 	if n := len(r.segments); n > 0 {
 		prev := r.segments[n-1]
-		t, err := r.scanTail(prev, mark{})
+		t, err := r.scanSealed(prev)
 		if err != nil {
 			return err
 		}
@@ -142,4 +149,14 @@ func (r *recovery) remakeLast(s *segment, size int64, bad string) error {
 	s.segmentHeader = h
 	r.report.TornFile, r.report.TornAt, r.report.TornWhy = s.path, 0, bad
 	return r.remake(s)
+}
+
+// scanSealed finds the end of a segment that is not the last.
+func (r *recovery) scanSealed(s *segment) (tail, error) {
+	f, err := r.fs.Open(s.path)
+	if err != nil {
+		return tail{}, fmt.Errorf("open segment: %w", err)
+	}
+	defer f.Close() //nolint:errcheck // it was opened for reading
+	return r.scanTail(f, s, mark{})
 }

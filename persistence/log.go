@@ -36,6 +36,7 @@ type Log struct {
 	// The fields below belong to the owner.
 	w      writer
 	state  state
+	owed   bool  // the state file does not know all of state's epochs; recovery finds them in the tail
 	named  bool  // the directory's names are known to be durable as Open found them
 	failed error // the first final error
 
@@ -83,7 +84,7 @@ func (l *Log) LastTime() int64 { return l.time.Load() }
 
 // LastEpoch is the highest epoch that the log has accepted. One that Open found
 // is durable only after the next SetEpoch or Append, since the owner before may
-// have failed in the middle of its SetEpoch.
+// have failed in the middle of its SetEpoch; AdoptEpoch says when its one is.
 func (l *Log) LastEpoch() protocol.Epoch { return protocol.Epoch(l.highest.Load()) }
 
 // Size is the number of bytes that the log's batches and segment headers take.
@@ -151,6 +152,25 @@ func (l *Log) measure() {
 // every crash after SetEpoch has returned nil. An epoch below the known one is
 // refused with an error that wraps protocol.ErrFenced.
 func (l *Log) SetEpoch(epoch protocol.Epoch) error {
+	if err := l.AdoptEpoch(epoch); err != nil {
+		return err
+	}
+	if planted == epochInMemory {
+		l.owed = false
+	}
+	if !l.owed {
+		return l.holdNames()
+	}
+	if err := l.noteEpoch(); err != nil {
+		return l.failUnlessFull(diskError("write epoch to", l.dir, err))
+	}
+	return nil
+}
+
+// AdoptEpoch is SetEpoch for an epoch that the caller has made durable elsewhere
+// and will not go below: it costs no sync. The log knows it at once, and a crash
+// forgets it only while it has no record and the log was not parked or closed.
+func (l *Log) AdoptEpoch(epoch protocol.Epoch) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
@@ -158,7 +178,7 @@ func (l *Log) SetEpoch(epoch protocol.Epoch) error {
 	case epoch < known:
 		return fmt.Errorf("log %s: %w", l.dir, protocol.ErrFenced.With("epoch %d is older than epoch %d: ask the registry who leads", epoch, known))
 	case epoch == known:
-		return l.holdNames()
+		return nil
 	}
 	// The entry says later that everything before it had been durable.
 	if err := l.Sync(); err != nil {
@@ -168,19 +188,26 @@ func (l *Log) SetEpoch(epoch protocol.Epoch) error {
 	s.epochs = slices.Clone(s.epochs)
 	s.trim(l.Start())
 	s.add(epoch, l.w.chain.next)
-	if planted == epochInMemory {
-		l.setState(s)
+	l.setState(s)
+	l.owed = true
+	return nil
+}
+
+// noteEpoch makes the epochs durable that the state file does not know yet.
+func (l *Log) noteEpoch() error {
+	if !l.owed {
 		return nil
 	}
+	return l.publish(l.state)
+}
+
+// publish makes s durable and takes it over.
+func (l *Log) publish(s state) error {
 	if err := publishState(l.fs, l.dir, &s); err != nil {
-		err = diskError("write epoch to", l.dir, err)
-		if vfs.IsDiskFull(err) {
-			return err
-		}
-		return l.fail(err)
+		return err
 	}
 	l.setState(s)
-	l.named = true
+	l.owed, l.named = false, true
 	return nil
 }
 
@@ -250,17 +277,15 @@ func (l *Log) Close() error {
 // may fail: then the next Open looks.
 func (l *Log) saveMark() {
 	m := mark{segment: l.active().base, at: l.active().end.Load(), chain: l.w.chain}
-	if l.state.mark == m || l.w.dirty > 0 {
+	if l.state.mark == m && !l.owed || l.w.dirty > 0 {
 		return
 	}
 	s := l.state
 	s.mark = m
 	s.trim(l.Start())
-	if err := publishState(l.fs, l.dir, &s); err != nil {
+	if err := l.publish(s); err != nil {
 		l.opts.Logger.Warn("end of log not noted, the next start reads its tail", "dir", l.dir, "error", err)
-		return
 	}
-	l.setState(s)
 }
 
 // letGo closes all files, each as soon as its readers have gone.

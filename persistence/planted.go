@@ -19,6 +19,7 @@ const (
 	damageIsTear
 	readUnchecked
 	epochInMemory
+	tailWithoutEpochs
 	truncateUnannounced
 	expireUnordered
 	defects // their number
@@ -43,6 +44,7 @@ func (d defect) String() string {
 		damageIsTear:        "recovery looks for no proof beyond bad bytes",
 		readUnchecked:       "reads do not verify checksums",
 		epochInMemory:       "an epoch is not made durable",
+		tailWithoutEpochs:   "recovery does not look for epochs in the tail",
 		truncateUnannounced: "a truncation leaves no word of its intent",
 		expireUnordered:     "retention removes the newest file first",
 	}[d]

@@ -49,8 +49,10 @@ func Open(o Options) (*Log, Recovery, error) {
 type recovery struct {
 	*Log
 	report   Recovery
+	names    []string // what the directory held
 	segments []*segment
-	stale    string // why the state file must be made again, or ""
+	file     vfs.File // the last segment's, from its header on to the end of run
+	stale    string   // why the state file must be made again, or ""
 }
 
 func (r *recovery) tell() {
@@ -64,18 +66,22 @@ func (r *recovery) tell() {
 	log.Debug("log opened", "dir", r.dir, "segments", p.Segments, "start", p.Start, "next", p.Next, "clean", p.Clean)
 }
 
-func (r *recovery) run() error {
-	if err := vfs.MakeDir(r.fs, r.dir); err != nil {
-		return diskError("open", r.dir, err)
-	}
-	names, err := r.fs.List(r.dir)
-	if err != nil {
-		return fmt.Errorf("list %s: %w", r.dir, err)
-	}
-	if err := r.readState(names); err != nil {
+func (r *recovery) run() (err error) {
+	defer func() {
+		if r.file == nil {
+			return
+		}
+		if cerr := r.file.Close(); err == nil && cerr != nil {
+			err = fmt.Errorf("close the last segment of %s: %w", r.dir, cerr)
+		}
+	}()
+	if err := r.list(); err != nil {
 		return err
 	}
-	bases := segmentBases(names)
+	if err := r.readState(); err != nil {
+		return err
+	}
+	bases := segmentBases(r.names)
 	if len(bases) == 0 {
 		return r.begin()
 	}
@@ -99,14 +105,28 @@ func (r *recovery) run() error {
 	if err := r.rebuildState(); err != nil {
 		return err
 	}
-	return r.tidy(names)
+	return r.tidy()
+}
+
+// list reads the directory, and makes one when there is none.
+func (r *recovery) list() (err error) {
+	if r.names, err = r.fs.List(r.dir); err == nil {
+		return nil
+	}
+	if !vfs.IsNotExist(err) {
+		return fmt.Errorf("list %s: %w", r.dir, err)
+	}
+	if err := vfs.MakeDir(r.fs, r.dir); err != nil {
+		return diskError("open", r.dir, err)
+	}
+	return nil
 }
 
 // readState reads the state file. One that is missing or bad is made again
 // later: nothing depends on it but the proof that records are gone.
-func (r *recovery) readState(names []string) error {
+func (r *recovery) readState() error {
 	r.state = state{truncate: noTruncate}
-	if !slices.Contains(names, stateName) {
+	if !slices.Contains(r.names, stateName) {
 		r.stale = "it is missing"
 		return nil
 	}
@@ -182,7 +202,7 @@ func (r *recovery) recoverTail() error {
 	if m.at > size {
 		return &DamageError{Path: s.path, Position: size, Offset: s.base, Why: fmt.Sprintf("the file has lost its bytes up to %d", m.at)}
 	}
-	t, err := r.scanTail(s, m)
+	t, err := r.scanTail(r.file, s, m)
 	if err != nil {
 		return err
 	}
@@ -195,6 +215,7 @@ func (r *recovery) recoverTail() error {
 	}
 	s.end.Store(t.end)
 	r.adopt(r.segments, t.chain)
+	r.learnEpochs(&t)
 	if m.at > 0 && t.chain == m.chain && t.lost == 0 && !t.indexBad {
 		r.report.Clean = true
 		return nil
@@ -205,20 +226,35 @@ func (r *recovery) recoverTail() error {
 	return r.settle(s, t, size)
 }
 
+// learnEpochs takes epochs over that the state file does not know: they are noted
+// when more is read into than the tail. One that began before the tail is looked
+// for in the whole log.
+func (r *recovery) learnEpochs(t *tail) {
+	if r.stale != "" || planted == tailWithoutEpochs {
+		return
+	}
+	if t.epoch > r.state.lastEntry() {
+		r.stale = fmt.Sprintf("it does not know epoch %d", t.epoch)
+		return
+	}
+	for _, e := range t.epochs {
+		if e.epoch > r.state.lastEntry() {
+			r.state.add(e.epoch, e.first)
+			r.setState(r.state)
+			r.owed = true
+		}
+	}
+}
+
 // settle makes what was found durable and blanks what was cut.
 func (r *recovery) settle(s *segment, t tail, size int64) error {
-	f, err := vfs.OpenReadWrite(r.fs, s.path)
-	if err != nil {
-		return diskError("open", s.path, err)
-	}
-	err = r.settleFile(f, s, t, size)
-	if cerr := f.Close(); err == nil && cerr != nil {
-		err = fmt.Errorf("close %s: %w", s.path, cerr)
-	}
-	if err != nil {
+	if err := r.settleFile(r.file, s, t, size); err != nil {
 		return err
 	}
 	if t.indexBad {
+		if err := r.noteEpoch(); err != nil {
+			return diskError("write epochs to", r.dir, err)
+		}
 		// Entries that speak of batches beyond the cut must not meet new ones.
 		if err := writeIndex(r.fs, r.dir, s.base, t.entries); err != nil {
 			return diskError("write the index of", s.path, err)
@@ -267,12 +303,13 @@ func rewrite(f vfs.File, at, end int64) error {
 	return nil
 }
 
-// rebuildState makes a state file anew that was missing or bad.
+// rebuildState makes a state file anew that was missing or bad, or that does not
+// know an epoch of the log.
 func (r *recovery) rebuildState() error {
 	if r.stale == "" {
 		return nil
 	}
-	s := state{truncate: noTruncate}
+	s := state{truncate: noTruncate, highest: r.state.highest, mark: r.state.mark}
 	for i, g := range r.segments {
 		s.add(g.epoch, g.base)
 		if i+1 < len(r.segments) && r.segments[i+1].epoch == g.epoch {
@@ -314,8 +351,8 @@ func (r *recovery) scanEpochs(g *segment, s *state, next protocol.Offset) error 
 
 // tidy removes what a crash left of derived files: unpublished ones, and indexes
 // whose segment is gone.
-func (r *recovery) tidy(names []string) error {
-	names, err := vfs.RemoveTemps(r.fs, r.dir, names)
+func (r *recovery) tidy() error {
+	names, err := vfs.RemoveTemps(r.fs, r.dir, r.names)
 	if err != nil {
 		return err
 	}

@@ -102,6 +102,12 @@ func (w *world) sync() error {
 func (w *world) setEpoch() error {
 	e := w.log.LastEpoch() + protocol.Epoch(1+w.rng.IntN(3))
 	w.epochTried = max(w.epochTried, e)
+	if w.rng.IntN(2) == 0 {
+		err := w.log.AdoptEpoch(e)
+		w.tracef("adopt epoch %d: %v", e, err)
+		w.tolerate(err)
+		return err
+	}
 	err := w.log.SetEpoch(e)
 	w.tracef("epoch %d: %v", e, err)
 	if !w.tolerate(err) {
@@ -135,6 +141,7 @@ func (w *world) expireBy(r Retention) error {
 		}
 	}
 	w.start = w.log.Start()
+	w.expired = max(w.expired, w.start)
 	// What retention dropped must have been durable, or the rest is not whole.
 	w.acked = max(w.acked, int(w.log.Start()))
 	if dispose != nil {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 
 	"metaq/internal/vfs"
 	"metaq/protocol"
@@ -24,18 +25,17 @@ type tail struct {
 	entries  []indexEntry
 	indexBad bool
 	indexWhy string
+	// epoch is that of the last record before what was read, and epochs are those
+	// that begin in it.
+	epoch  protocol.Epoch
+	epochs []epochStart
 }
 
 // scanTail reads the segment from its last trustworthy place to the end of the
 // file and judges what it finds: the last whole batch is the end of the log,
 // unless bytes after it prove that more had been durable. That is a
 // *DamageError.
-func (r *recovery) scanTail(s *segment, m mark) (tail, error) {
-	f, err := r.fs.Open(s.path)
-	if err != nil {
-		return tail{}, fmt.Errorf("open segment: %w", err)
-	}
-	defer f.Close() //nolint:errcheck // it was opened for reading
+func (r *recovery) scanTail(f vfs.File, s *segment, m mark) (tail, error) {
 	size := s.end.Load()
 	sc := newScanner(f, s.path, segmentHeaderSize, size, s.chain())
 	defer sc.close()
@@ -44,6 +44,7 @@ func (r *recovery) scanTail(s *segment, m mark) (tail, error) {
 		return t, err
 	}
 	start, begin := *sc, sc.chain.next
+	t.epoch = sc.chain.epoch
 	last, err := r.walkTail(sc, &t)
 	if err != nil {
 		return t, err
@@ -72,7 +73,11 @@ func (r *recovery) scanTail(s *segment, m mark) (tail, error) {
 // startOf moves the scanner to the last place that is known to be durable: the
 // mark or, behind it, an index entry that its batch confirms.
 func (r *recovery) startOf(sc *scanner, s *segment, m mark, t *tail) error {
-	entries, why := readIndex(r.fs, r.dir, s)
+	var entries []indexEntry
+	why := missingIndex
+	if slices.Contains(r.names, baseName(s.base)+indexSuffix) {
+		entries, why = readIndex(r.fs, r.dir, s)
+	}
 	if m.at > 0 {
 		sc.at, sc.chain = m.at, m.chain
 	}
@@ -108,6 +113,9 @@ func (r *recovery) walkTail(sc *scanner, t *tail) (protocol.BatchHeader, error) 
 			if b.want(at) {
 				t.entries = append(t.entries, indexEntry{offset: h.Base, at: at, time: h.MaxTime})
 				t.indexBad, t.indexWhy = true, "it ends before the segment"
+			}
+			if h.Epoch > before.chain.epoch {
+				t.epochs = append(t.epochs, epochStart{h.Epoch, h.Base})
 			}
 			last = h
 			continue

@@ -67,10 +67,9 @@ func (l *Log) TruncateTo(offset protocol.Offset) error {
 		return l.fail(err)
 	}
 	state.truncate = noTruncate
-	if err := publishState(l.fs, l.dir, &state); err != nil {
+	if err := l.publish(state); err != nil {
 		return l.fail(diskError("write the end of the truncation to", l.dir, err))
 	}
-	l.setState(state)
 	l.cuts.Add(1)
 	return nil
 }

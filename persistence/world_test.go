@@ -29,7 +29,8 @@ type world struct {
 	acked      int
 	boundaries []int // offsets at which a batch begins
 	start      protocol.Offset
-	epoch      protocol.Epoch // acknowledged
+	expired    protocol.Offset // greatest start ever: a crash may bring records below it back, but not their epochs
+	epoch      protocol.Epoch  // acknowledged
 	epochTried protocol.Epoch
 	cutTo      int // a truncation whose outcome is not known, or -1
 
@@ -250,15 +251,32 @@ func (w *world) judge() {
 		w.failf("log start %d instead of at most %d", start, w.start)
 	case l.LastEpoch() < w.epoch || l.LastEpoch() > w.epochTried:
 		w.failf("epoch %d is not within %d..%d", l.LastEpoch(), w.epoch, w.epochTried)
+	case next > 0 && l.LastEpoch() < w.sent[next-1].epoch:
+		w.failf("epoch %d, but the last record was written under epoch %d", l.LastEpoch(), w.sent[next-1].epoch)
 	case l.Synced() != l.Next():
 		w.failf("after Open %d of %d records are durable", l.Synced(), l.Next())
 	}
 	w.forget(next)
+	w.judgeEpochs()
 	// An epoch that Open found is durable only after SetEpoch or Append.
 	w.acked, w.cutTo, w.start = next, -1, start
 	w.compare()
 	if w.crashAt == 0 || w.ops < w.crashAt {
 		w.judgeDurable()
+	}
+}
+
+// judgeEpochs wants that the log knows where the epoch of each record ended.
+func (w *world) judgeEpochs() {
+	end := w.log.Next()
+	for o := end - 1; o >= max(w.log.Start(), w.expired); o-- {
+		e := w.sent[o].epoch
+		if o+1 < w.log.Next() && w.sent[o+1].epoch > e {
+			end = o + 1
+		}
+		if got := w.log.EpochEnd(e); got != end {
+			w.failf("epoch %d of record %d ended at %d, not at %d", e, o, end, got)
+		}
 	}
 }
 

@@ -267,11 +267,10 @@ func (b *Broker) prepare(ctx context.Context, dirs *dataDirs, m *cluster.Member,
 	if err != nil {
 		return err
 	}
-	gone, err := dirs.gone(topics, witness)
-	for _, path := range gone {
+	for _, path := range dirs.gone(topics, witness) {
 		b.log.Warn("partition's directory is gone, it begins anew and empty: stop the broker and put it back if that is not meant", "path", path)
 	}
-	return err
+	return nil
 }
 
 func (b *Broker) startHTTP(metrics *prometheus.Registry) error {

@@ -223,23 +223,24 @@ func (d *dataDirs) setAsideUnknown(known map[string]int) ([]string, error) {
 
 // gone returns the directories of partitions that this broker has led before, as
 // the witness says, and that are not there any more.
-func (d *dataDirs) gone(topics []cluster.Topic, w *cluster.Witness) ([]string, error) {
+func (d *dataDirs) gone(topics []cluster.Topic, w *cluster.Witness) []string {
+	there := make(map[string]bool, len(d.found))
+	for _, p := range d.found {
+		there[p.name()] = true
+	}
 	var paths []string
 	for _, t := range topics {
 		for n, epoch := range w.Highest(t.Name, d.home) {
 			if epoch == 0 || n >= t.Partitions {
 				continue
 			}
-			path := d.path(t.Name, protocol.PartitionID{Home: d.home, N: n})
-			switch there, err := exists(d.fs, path); {
-			case err != nil:
-				return paths, dirError(path, err)
-			case !there:
-				paths = append(paths, path)
+			id := protocol.PartitionID{Home: d.home, N: n}
+			if !there[persistence.DirName(t.Name, id)] {
+				paths = append(paths, d.path(t.Name, id))
 			}
 		}
 	}
-	return paths, nil
+	return paths
 }
 
 // deleted is the reason in the name of what may be removed.
