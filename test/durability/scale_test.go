@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net/http"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -16,8 +17,12 @@ import (
 	"metaq/test/process"
 )
 
-// usage is what a broker process takes, as its own metrics say.
-type usage struct{ heap, resident, goroutines, files float64 }
+// usage is what a broker process takes, as its own metrics and profile say.
+type usage struct{ heap, resident, goroutines, files, timers float64 }
+
+// everyAllocation makes a broker's heap profile exact, so that its timers can be
+// counted. That costs it memory, some 2 KB a partition.
+const everyAllocation = "memprofilerate=1"
 
 // measure asks a broker for its usage, once it has collected its garbage.
 func measure(b *testing.B, address string) usage {
@@ -32,10 +37,9 @@ func measure(b *testing.B, address string) usage {
 			line(lines.Text())
 		}
 	}
-	for range 2 { // what has a finalizer goes in the second round
-		fetch("/debug/pprof/heap?gc=1", func(string) {})
-	}
+	fetch("/debug/pprof/heap?gc=1", func(string) {}) // what has a finalizer goes in the second round
 	var u usage
+	u.timers = timers(func(line func(string)) { fetch("/debug/pprof/heap?gc=1&debug=1", line) })
 	fetch("/metrics", func(line string) {
 		name, value, _ := strings.Cut(line, " ")
 		field := map[string]*float64{
@@ -54,6 +58,27 @@ func measure(b *testing.B, address string) usage {
 		b.Fatalf("no metrics at %s: %+v", address, u)
 	}
 	return u
+}
+
+// inUse begins what a heap profile says about one place that allocates.
+var inUse = regexp.MustCompile(`^(\d+): \d+ \[\d+: \d+\] @`)
+
+// timers counts the live timers and tickers in a heap profile, running or not. The
+// runtime has no count of them, but package time makes each of them.
+func timers(profile func(line func(string))) float64 {
+	n, objects, counted := 0.0, 0.0, false
+	profile(func(line string) {
+		if m := inUse.FindStringSubmatch(line); m != nil {
+			objects, _ = strconv.ParseFloat(m[1], 64) // the expression holds that it is a number
+			counted = false
+			return
+		}
+		if !counted && (strings.Contains(line, "\ttime.newTimer+") || strings.Contains(line, "\ttime.NewTimer+") ||
+			strings.Contains(line, "\ttime.NewTicker+") || strings.Contains(line, "\ttime.AfterFunc+")) {
+			n, counted = n+objects, true
+		}
+	})
+	return n
 }
 
 // putEach puts one message into each partition.
@@ -140,21 +165,42 @@ func BenchmarkScaleStart(b *testing.B) {
 	p.Kill()
 	p.Start()
 	measure(b, address).report(b, empty)
+	b.Setenv("GODEBUG", everyAllocation)
+	p.Kill()
+	p.Start()
+	b.ReportMetric(measure(b, address).timers, "timers/10000")
 }
 
 // BenchmarkScaleIdle lets a broker's 10,000 partitions be used and then be quiet,
-// and reports what one costs. It takes two to three minutes: so long a partition
-// must be quiet before it gives up its files.
+// and reports what one costs, its timers apart. Each takes two to three minutes: so
+// long a partition must be quiet before it gives up its files.
 func BenchmarkScaleIdle(b *testing.B) {
+	b.Run("memory", func(b *testing.B) {
+		for b.Loop() {
+			u, empty := idle(b)
+			u.report(b, empty)
+		}
+	})
+	b.Run("timers", func(b *testing.B) {
+		b.Setenv("GODEBUG", everyAllocation)
+		for b.Loop() {
+			u, empty := idle(b)
+			b.ReportMetric(u.timers, "timers/10000")
+			b.ReportMetric(empty.timers, "timers/0")
+		}
+	})
+}
+
+// idle is what a broker takes whose partitions were used and are quiet.
+func idle(b *testing.B) (u, empty usage) {
+	b.Helper()
 	ctx, cancel := context.WithTimeout(b.Context(), 15*time.Minute)
 	defer cancel()
-	for b.Loop() {
-		_, address, empty := scaled(ctx, b)
-		var u usage
-		until(ctx, b, "used partitions give up their files", func() bool {
-			u = measure(b, address)
-			return u.files-empty.files < 10
-		})
-		u.report(b, empty)
-	}
+	p, address, empty := scaled(ctx, b)
+	until(ctx, b, "used partitions give up their files", func() bool {
+		u = measure(b, address)
+		return u.files-empty.files < 10
+	})
+	p.Stop()
+	return u, empty
 }
