@@ -47,12 +47,14 @@ func (l *Log) TruncateTo(offset protocol.Offset) error {
 		}
 	}
 	// From here on readers see the shorter log; one that is under way meets bytes
-	// that vanish, and the count tells it why.
-	l.cuts.Add(1)
+	// that vanish, and the count tells it why. So it rises between the two: a reader
+	// that loads it after the rise must not find the old end, and one that loads it
+	// before must notice that the bytes went.
 	l.closeWriter()
 	segments := slices.Clone(all[:keep+1])
 	l.next.Store(int64(offset))
 	l.segments.Store(&segments)
+	l.cuts.Add(1)
 	s.end.Store(at)
 	s.last.Store(c.time)
 	l.setChain(c)
