@@ -23,12 +23,13 @@ type partition struct {
 	failing atomic.Bool           // nobody answers to the batch that is being handed over
 	gone    atomic.Pointer[error] // why the partition no longer exists
 
-	mu      sync.Mutex    // guards the fields below
-	open    *batch        // takes records; not empty
-	full    []*batch      // Invariant: closed batches, oldest first, all before open
-	last    *batch        // the newest that was taken and is not reported, before full
-	answers []answer      // that run has not seen
-	running bool          // Invariant: run has its goroutine while there is any batch
+	mu      sync.Mutex // guards the fields below
+	open    *batch     // takes records; not empty
+	full    []*batch   // Invariant: closed batches, oldest first, all before open
+	last    *batch     // the newest that was taken and is not reported, before full
+	answers []answer   // that run has not seen
+	running bool       // Invariant: run has its goroutine while there is any batch
+	clock   lazyClock
 	wake    chan struct{} // one place: run should look again
 
 	flight flight // owned by run
@@ -54,6 +55,7 @@ func newPartition(t *topic, id PartitionID) *partition {
 		t: t, p: t.p, id: id,
 		subject: t.p.c.subjects.Partition(protocol.OpBatch, t.name, id),
 		wake:    make(chan struct{}, 1),
+		clock:   lazyClock{now: t.p.now},
 		flight:  flight{seq: sequence{id: t.p.id}},
 	}
 }
@@ -62,11 +64,7 @@ func newPartition(t *topic, id PartitionID) *partition {
 // returns errGone when the partition no longer exists and ErrClosed when the
 // producer is closed.
 func (q *partition) add(r *Record, done func(Result, error), turn turnStep) error {
-	now := q.p.now()
-	rec := protocol.Record{Time: now.UnixMilli(), Key: r.Key, Headers: r.Headers, Value: r.Value}
-	if !r.Time.IsZero() {
-		rec.Time = r.Time.UnixMilli()
-	}
+	rec := protocol.Record{Key: r.Key, Headers: r.Headers, Value: r.Value}
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	if q.gone.Load() != nil {
@@ -82,12 +80,17 @@ func (q *partition) add(r *Record, done func(Result, error), turn turnStep) erro
 		q.closeOpenLocked()
 	}
 	if q.open == nil {
-		q.open = q.p.newBatch(now)
+		q.open = q.p.newBatch(q.clock.readNow())
+	}
+	if r.Time.IsZero() {
+		rec.Time = q.clock.read().UnixMilli()
+	} else {
+		rec.Time = r.Time.UnixMilli()
 	}
 	err := q.open.builder.Add(&rec)
 	if errors.Is(err, protocol.ErrBatchFull) && q.open.builder.Count() > 0 {
 		q.closeOpenLocked()
-		q.open = q.p.newBatch(now)
+		q.open = q.p.newBatch(q.clock.readNow())
 		err = q.open.builder.Add(&rec)
 	}
 	if err != nil { // checkSize lets nothing pass that could get here

@@ -36,9 +36,10 @@ type Producer struct {
 	cancel  context.CancelFunc
 	asking  context.Context // of asking for topics; ends when Close begins
 	hush    context.CancelFunc
-	stale   chan struct{} // has a token when a topic should be asked for at once
-	topics  sync.Map      // string -> *topic
-	batches sync.Pool     // *batch
+	stale   chan struct{}         // has a token when a topic should be asked for at once
+	topics  sync.Map              // string -> *topic
+	recent  atomic.Pointer[topic] // the last that was looked up in topics
+	batches sync.Pool             // *batch
 
 	mu     sync.Mutex
 	closed bool           // guarded by mu; Invariant: no goroutine is added to work once it is set
