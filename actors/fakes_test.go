@@ -9,6 +9,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -564,6 +565,17 @@ func newRig(t testing.TB, topics ...Topic) (*rig, *Deps) {
 		Logger:  quietLog(),
 		Options: Options{AutoCreate: true, Partitions: 2, Retry: time.Millisecond, Linger: time.Millisecond},
 	}
+}
+
+// bubble is synctest.Test for tests with actors. At the end, once the broker has
+// stopped, it lets the library's timer for its log of dead letters run out, which
+// else is a goroutine that is left over whenever the stop has made a dead letter.
+func bubble(t *testing.T, test func(t *testing.T)) {
+	t.Helper()
+	synctest.Test(t, func(t *testing.T) {
+		t.Cleanup(func() { <-time.After(time.Hour) })
+		test(t)
+	})
 }
 
 // start starts the broker and stops it with the test.

@@ -303,7 +303,7 @@ func TestDamageStopsOnePartitionOnly(t *testing.T) {
 }
 
 func TestOpeningIsTriedAgain(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r, d := newRig(t, oneTopic)
 		r.disk.setFail("t-0-0", errDisk)
 		d.Options.Retry, d.Options.MaxRetry = time.Second, 4*time.Second
@@ -325,7 +325,7 @@ func TestOpeningIsTriedAgain(t *testing.T) {
 }
 
 func TestARelaxedPolicySyncsByCountAndByTime(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r, d := newRig(t, oneTopic)
 		d.Resolve = func(string, protocol.TopicConfig) (Settings, error) {
 			return Settings{UnflushThreshold: 3, UnflushInterval: 10 * time.Second}, nil
@@ -360,7 +360,7 @@ func TestARelaxedPolicySyncsByCountAndByTime(t *testing.T) {
 }
 
 func TestAnIdlePartitionGivesUpWhatItHolds(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r, d := newRig(t, oneTopic)
 		d.Options.Sweep = time.Minute
 		r.start(d)

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/prometheus/client_golang/prometheus/testutil"
 
 	"metaq/protocol"
 )
@@ -109,7 +110,7 @@ func TestGetsThatWaitForTheirNextAnswerAreNotForgotten(t *testing.T) {
 
 func TestLongPoll(t *testing.T) {
 	t.Run("is woken by the next message", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
 			r, d := newRig(t, oneTopic)
 			r.start(d)
 			began := time.Now()
@@ -132,7 +133,7 @@ func TestLongPoll(t *testing.T) {
 		})
 	})
 	t.Run("misses no message that comes while it parks", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
 			r, d := newRig(t, oneTopic)
 			r.start(d)
 			offsetOf(t, r.put("a"))
@@ -155,7 +156,7 @@ func TestLongPoll(t *testing.T) {
 		})
 	})
 	t.Run("ends when its time is over", func(t *testing.T) {
-		synctest.Test(t, func(t *testing.T) {
+		bubble(t, func(t *testing.T) {
 			r, d := newRig(t, oneTopic)
 			d.Options.MaxWait = 20 * time.Second
 			r.start(d)
@@ -186,6 +187,8 @@ func TestLongPoll(t *testing.T) {
 		r, l := startOne(t)
 		park := func() {
 			r.send(r.leader("t", 0), &Get{Request: protocol.GetRequest{Offset: ptr(protocol.Offset(0)), WaitMs: 30_000}, Ticket: r.tickets.take()})
+			// Else the reader may take it after the failure that it is to be told of.
+			r.wait("the get is parked", func() bool { return testutil.ToFloat64(r.env.metrics.parked) == 1 })
 		}
 		producer := newProbe(r.env.system)
 		put := func() any {

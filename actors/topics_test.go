@@ -223,7 +223,7 @@ func (e every) Next(t time.Time) (time.Time, bool) {
 }
 
 func TestRetentionComesWhenItIsDue(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
+	bubble(t, func(t *testing.T) {
 		r, d := newRig(t, Topic{Name: "often", Partitions: 2}, Topic{Name: "seldom", Partitions: 1}, Topic{Name: "never", Partitions: 1})
 		d.Resolve = func(topic string, c protocol.TopicConfig) (Settings, error) {
 			if c.DeleteWhen != nil {
