@@ -4,8 +4,6 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
-	"slices"
-	"strings"
 
 	"metaq/protocol"
 )
@@ -59,11 +57,6 @@ func (f *feed) recordOf(m *protocol.Message) (Record, error) {
 			return r, fmt.Errorf("%w at offset %d of %s %s: key: %w", ErrCorrupt, m.Offset, f.r.topic, f.id, err)
 		}
 	}
-	for name, values := range m.Headers {
-		for _, v := range values {
-			r.Headers = append(r.Headers, Header{Name: name, Value: v})
-		}
-	}
-	slices.SortStableFunc(r.Headers, func(a, b Header) int { return strings.Compare(a.Name, b.Name) })
+	r.Headers = m.AllHeaders()
 	return r, nil
 }

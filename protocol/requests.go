@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 )
@@ -47,17 +49,19 @@ type GetReply struct {
 }
 
 // Message is a record in JSON: in replies to get and in `metaq consume --json`.
-// Its value is Data where it is UTF-8, else DataBase64; likewise the key.
+// Its value is Data where it is UTF-8, else DataBase64; likewise the key, and the
+// values of each header.
 type Message struct {
-	Topic      string              `json:"topic,omitempty"`
-	Partition  *PartitionID        `json:"partition,omitempty"`
-	Offset     Offset              `json:"offset"`
-	Time       time.Time           `json:"time"` // UTC, milliseconds
-	Key        *string             `json:"key,omitempty"`
-	KeyBase64  *string             `json:"key_base64,omitempty"`
-	Headers    map[string][]string `json:"headers,omitempty"`
-	Data       *string             `json:"data,omitempty"`
-	DataBase64 *string             `json:"data_base64,omitempty"`
+	Topic         string              `json:"topic,omitempty"`
+	Partition     *PartitionID        `json:"partition,omitempty"`
+	Offset        Offset              `json:"offset"`
+	Time          time.Time           `json:"time"` // UTC, milliseconds
+	Key           *string             `json:"key,omitempty"`
+	KeyBase64     *string             `json:"key_base64,omitempty"`
+	Headers       map[string][]string `json:"headers,omitempty"`
+	HeadersBase64 map[string][][]byte `json:"headers_base64,omitempty"` // those with a value that is not UTF-8
+	Data          *string             `json:"data,omitempty"`
+	DataBase64    *string             `json:"data_base64,omitempty"`
 }
 
 // NewMessage returns r as a Message without topic and partition.
@@ -72,8 +76,42 @@ func NewMessage(r *Record) Message {
 		}
 		m.Headers[h.Name] = append(m.Headers[h.Name], h.Value)
 	}
+	for _, h := range r.Headers {
+		if !utf8.ValidString(h.Value) {
+			m.encodeHeader(h.Name)
+		}
+	}
 	m.Data, m.DataBase64 = textOrBase64(r.Value)
 	return m
+}
+
+// encodeHeader moves a header, whose values JSON would spoil.
+func (m *Message) encodeHeader(name string) {
+	if m.HeadersBase64 == nil {
+		m.HeadersBase64 = map[string][][]byte{}
+	}
+	for _, v := range m.Headers[name] {
+		m.HeadersBase64[name] = append(m.HeadersBase64[name], []byte(v))
+	}
+	delete(m.Headers, name)
+}
+
+// AllHeaders returns the message's headers, sorted by name, the values of one name
+// in their order.
+func (m *Message) AllHeaders() []Header {
+	var all []Header
+	for name, values := range m.Headers {
+		for _, v := range values {
+			all = append(all, Header{Name: name, Value: v})
+		}
+	}
+	for name, values := range m.HeadersBase64 {
+		for _, v := range values {
+			all = append(all, Header{Name: name, Value: string(v)})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Header) int { return strings.Compare(a.Name, b.Name) })
+	return all
 }
 
 func textOrBase64(b []byte) (text, b64 *string) {

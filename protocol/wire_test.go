@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -187,6 +188,11 @@ func TestMessageKeepsAnyBytes(t *testing.T) {
 		}
 		if got, err := m.Payload(); err != nil || string(got) != string(in.Value) {
 			t.Fatalf("payload %q, %v; want %q", got, err, in.Value)
+		}
+		want := slices.Clone(in.Headers)
+		slices.SortStableFunc(want, func(a, b Header) int { return strings.Compare(a.Name, b.Name) })
+		if got := m.AllHeaders(); !slices.Equal(got, want) {
+			t.Fatalf("headers %q, want %q", got, want)
 		}
 		if !m.Time.Equal(time.UnixMilli(in.Time)) || (m.Key == nil && m.KeyBase64 == nil) != (in.Key == nil) {
 			t.Fatalf("%s", b)

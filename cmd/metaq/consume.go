@@ -40,7 +40,8 @@ time; --from is for partitions in which the group has committed nothing. With
 partitions. A signal makes it commit and leave.
 
 With --json it prints an object a line: topic, partition, offset, time, key,
-headers, data, or data_base64 where the payload is not UTF-8.`,
+headers, data; key_base64, headers_base64 or data_base64 where those are not
+UTF-8.`,
 		Example: `  metaq consume greetings --count 1
   metaq consume clicks --from latest --timeout 1s
   metaq consume orders --group billing --timeout 1s

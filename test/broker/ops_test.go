@@ -40,6 +40,7 @@ func TestAMessageComesBackAsItWasPut(t *testing.T) {
 	b.ack(token)
 	b.ack(b.request("metaq.put.t", nats.Header{"Metaq-Key": {"\xff"}}, []byte{0, 0xff}))
 	b.ack(b.request("metaq.put.t", nil, nil))
+	b.ack(b.request("metaq.put.t", nats.Header{"Latin": {"caf\xe9", "tea"}, "Plain": {"p"}}, nil))
 	list := b.all("t", "0-0")
 	for i := range list {
 		if list[i].Time.Before(before) || list[i].Time.After(time.Now()) {
@@ -53,7 +54,8 @@ func TestAMessageComesBackAsItWasPut(t *testing.T) {
 	}
 	want := `[{"offset":0,"time":"0001-01-01T00:00:00Z","key":"k","headers":{"Trace":["a","b"],"metaq-key":["lower case is another header"]},"data":"text"},` +
 		`{"offset":1,"time":"0001-01-01T00:00:00Z","key_base64":"/w==","data_base64":"AP8="},` +
-		`{"offset":2,"time":"0001-01-01T00:00:00Z","data":""}]`
+		`{"offset":2,"time":"0001-01-01T00:00:00Z","data":""},` +
+		`{"offset":3,"time":"0001-01-01T00:00:00Z","headers":{"Plain":["p"]},"headers_base64":{"Latin":["Y2Fm6Q==","dGVh"]},"data":""}]`
 	if d := cmp.Diff(want, string(got)); d != "" {
 		t.Error(d)
 	}
