@@ -96,6 +96,9 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 		return nil, err
 	}
 	b.onClose(func(context.Context) error { return dirs.Close() })
+	for _, r := range dirs.setAside {
+		b.log.Warn("damaged file was set aside and is made again", "path", r.path, "kept", r.kept)
+	}
 	metrics := prometheus.NewRegistry()
 	b.meter = metrics
 	reg, closeRegistry, err := b.registry(dirs)

@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
@@ -18,18 +17,9 @@ import (
 	"metaq/protocol"
 )
 
-// Names in a data directory. Beside them it holds the registry's files and one
-// directory for each partition.
-const (
-	lockName  = "broker.lock"
-	stampName = "broker.json"
-)
-
-// stamp is the content of stampName: whose data this is.
-type stamp struct {
-	BrokerID int    `json:"broker_id"`
-	Token    string `json:"token"` // tells a restart of this broker from another one with its id
-}
+// lockName is the lock in a data directory. Beside it lie the broker's stamp, the
+// registry's files and one directory for each partition.
+const lockName = "broker.lock"
 
 // dataDirs are the data directories of one broker, locked for this process.
 type dataDirs struct {
@@ -43,6 +33,10 @@ type dataDirs struct {
 	reserve int64
 	locks   []io.Closer
 	found   []partitionDir
+	// setAside are damaged files that were made again, for the log.
+	setAside []replaced
+	folding  map[string]bool // data directories that do not tell upper from lower case
+	names    names
 }
 
 // partitionDir is the directory of one partition.
@@ -59,7 +53,8 @@ func (p partitionDir) name() string { return persistence.DirName(p.topic, p.id) 
 func openDataDirs(fsys vfs.FS, cfg *configs.Server) (_ *dataDirs, err error) {
 	d := &dataDirs{
 		fs: fsys, home: cfg.System.BrokerID, main: cfg.System.DataPath, reserve: cfg.System.DiskReserve,
-		of: func(topic string) string { return cfg.Topic(topic).DataPath },
+		of:      func(topic string) string { return cfg.Topic(topic).DataPath },
+		folding: make(map[string]bool), names: names{owners: make(map[string]string)},
 	}
 	d.all = []string{d.main}
 	for _, t := range cfg.Topics {
@@ -93,6 +88,9 @@ func (d *dataDirs) open(dir string) error {
 		return fmt.Errorf("data directory %s is in use by another broker (%w): stop that one, or choose another directory with --data or dataPath=", dir, err)
 	}
 	d.locks = append(d.locks, lock)
+	if d.folding[dir], err = d.folds(dir); err != nil {
+		return dirError(dir, err)
+	}
 	names, err := d.fs.List(dir)
 	if err != nil {
 		return dirError(dir, err)
@@ -109,6 +107,11 @@ func (d *dataDirs) open(dir string) error {
 		}
 		if p, ok := persistence.ParseDirName(name); ok {
 			d.found = append(d.found, partitionDir{dir, p.Topic, p.ID})
+			if d.of(p.Topic) == dir { // else it is refused below
+				if err := d.claim(p.Topic, p.ID); err != nil {
+					return err
+				}
+			}
 		}
 	}
 	return d.identify(dir)
@@ -126,54 +129,31 @@ func (d *dataDirs) identify(dir string) error {
 	if err != nil {
 		return dirError(dir, err)
 	}
-	if s != nil {
-		if s.BrokerID != d.home {
-			return d.foreign(dir, s.BrokerID)
-		}
-		if dir == d.main {
-			d.token = s.Token
-		}
+	if s != nil && s.BrokerID != d.home {
+		return d.foreign(dir, s.BrokerID)
+	}
+	if s != nil && dir == d.main {
+		d.token = s.Token
+	}
+	if s != nil && s.Sum != "" {
 		return nil
 	}
-	if dir == d.main {
+	if d.token == "" {
 		d.token = nuid.Next()
 	}
-	b, err := json.Marshal(stamp{d.home, d.token})
-	if err != nil {
-		return err
+	if s == nil {
+		return dirError(dir, d.writeStamp(dir, d.token))
 	}
-	return dirError(dir, vfs.Publish(d.fs, dir, stampName, func(w io.Writer) error {
-		_, err := w.Write(append(b, '\n'))
-		return err
-	}))
+	// An older release wrote it, without a checksum. It can wait for room.
+	if err := d.writeStamp(dir, s.Token); !vfs.IsDiskFull(err) {
+		return dirError(dir, err)
+	}
+	return nil
 }
 
 func (d *dataDirs) foreign(dir string, owner int) error {
 	return fmt.Errorf("data directory %s belongs to broker %d, this is broker %d: start it with --broker-id %d, or choose another directory with --data or dataPath=",
 		dir, owner, d.home, owner)
-}
-
-// readStamp returns nil when there is no stamp, or one that cannot be read and is
-// set aside: then the partitions' names have to do.
-func (d *dataDirs) readStamp(dir string) (*stamp, error) {
-	path := d.fs.PathJoin(dir, stampName)
-	f, err := d.fs.Open(path)
-	if vfs.IsNotExist(err) {
-		return nil, nil
-	}
-	if err != nil {
-		return nil, err
-	}
-	b, err := io.ReadAll(io.LimitReader(f, 1<<16))
-	if err = errors.Join(err, f.Close()); err != nil {
-		return nil, err
-	}
-	var s stamp
-	if json.Unmarshal(b, &s) != nil || s.Token == "" {
-		_, err := vfs.SetAside(d.fs, path, "corrupt")
-		return nil, err
-	}
-	return &s, nil
 }
 
 // inPlace refuses data of a topic that lies elsewhere than its dataPath says: the

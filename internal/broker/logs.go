@@ -21,6 +21,9 @@ type logs struct {
 
 // Open implements actors.LogStore.
 func (s *logs) Open(topic string, id protocol.PartitionID, set actors.Settings) (actors.Log, error) {
+	if err := s.dirs.claim(topic, id); err != nil {
+		return nil, err
+	}
 	l, rec, err := persistence.Open(persistence.Options{
 		FS: s.dirs.fs, Dir: s.dirs.path(topic, id),
 		SegmentSize: set.MaxSegmentSize, SegmentAge: set.MaxSegmentAge,
@@ -40,6 +43,9 @@ func (s *logs) Open(topic string, id protocol.PartitionID, set actors.Settings) 
 // another name; then it is removed, which a stop may interrupt and the next
 // start completes.
 func (s *logs) SetAside(topic string, id protocol.PartitionID) error {
+	if !s.dirs.owns(topic, id) {
+		return nil // it never had one
+	}
 	path := s.dirs.path(topic, id)
 	if _, err := s.dirs.fs.Stat(path); vfs.IsNotExist(err) {
 		return nil
@@ -48,6 +54,7 @@ func (s *logs) SetAside(topic string, id protocol.PartitionID) error {
 	if err != nil {
 		return err
 	}
+	s.dirs.disclaim(topic, id)
 	if err := s.dirs.fs.RemoveAll(aside); err != nil {
 		return fmt.Errorf("remove %s: %w", aside, err)
 	}

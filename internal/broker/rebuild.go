@@ -26,6 +26,9 @@ const rebuildName = "registry.rebuild"
 // localRegistryName is cluster's file; without it there never was a registry.
 const localRegistryName = "registry"
 
+// witnessName is cluster's file with the highest epochs that this broker has seen.
+const witnessName = "witness"
+
 // localRegistry opens the local registry. rebuild says that it has to be made
 // again with restore.
 func localRegistry(d *dataDirs, log *slog.Logger) (l *cluster.Local, rebuild bool, err error) {
@@ -128,6 +131,12 @@ func openWitness(d *dataDirs, log *slog.Logger) (*cluster.Witness, error) {
 	if damaged := (*cluster.DamagedError)(nil); errors.As(err, &damaged) {
 		log.Warn("witness of epochs is damaged and starts empty", "dir", d.main, "kept", damaged.Files)
 		w, err = cluster.OpenWitness(d.fs, d.main, true)
+	}
+	if err == nil && w.Recovery().Previous {
+		for _, name := range w.Recovery().SetAside {
+			log.Warn("witness of epochs is damaged, the generation before is in use",
+				"path", d.fs.PathJoin(d.main, witnessName), "kept", d.fs.PathJoin(d.main, name))
+		}
 	}
 	return w, dirError(d.main, err)
 }

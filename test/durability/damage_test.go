@@ -258,10 +258,9 @@ func TestSmallFilesComeBack(t *testing.T) {
 		"registry*.damaged-*", "witness*.damaged-*", "broker.json.set-aside-corrupt-*", "t-0-1/epochs.set-aside-corrupt-*", "groups/epochs.set-aside-corrupt-*",
 	} {
 		kept, err := filepath.Glob(filepath.Join(b.Dir, filepath.FromSlash(pattern)))
-		// Cut and empty at least; a flipped byte may hit the token in broker.json, where
-		// it only makes another token.
-		if err != nil || len(kept) < 2 {
-			t.Errorf("%d files %s were kept, want 2 or more: %v", len(kept), pattern, err)
+		// Flipped, cut and empty.
+		if err != nil || len(kept) < 3 {
+			t.Errorf("%d files %s were kept, want 3 or more: %v", len(kept), pattern, err)
 		}
 	}
 }
