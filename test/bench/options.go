@@ -33,7 +33,7 @@ func parseOptions(args []string) (options, error) {
 	f.DurationVar(&o.duration, "duration", 0, "timed load of one measurement (default 10s, with -quick 500ms)")
 	f.StringVar(&rows, "rows", "", "only rows whose name matches this expression (default: all, with -quick one of each kind)")
 	f.StringVar(&systems, "systems", "", "only these systems, with commas between them")
-	f.StringVar(&peers, "peers", "", "optional systems to measure too: kafka, rocketmq, metaq")
+	f.StringVar(&peers, "peers", "", "optional systems to measure too: kafka, rocketmq, metaq (the original, in Java)")
 	f.BoolVar(&o.profile, "profile", false, "collect CPU and allocation profiles of the server and CPU profiles of the load")
 	f.StringVar(&o.dir, "dir", "", "where the systems keep their data (default: the temporary directory); must be a real disk")
 	f.StringVar(&o.out, "out", "bin/bench-results", "where results and profiles go")

@@ -27,6 +27,18 @@ func TestChargeDividesByMessages(t *testing.T) {
 	}
 }
 
+func TestThePeersLastResultCounts(t *testing.T) {
+	got, err := javaResult("log4j:WARN no appenders\nresult 10 1.5\nresult 28200 3.0E0\n")
+	if err != nil || got.Messages != 28200 || got.Rate != 9400 {
+		t.Errorf("got %+v, %v", got, err)
+	}
+	for _, text := range []string{"", "Exception\n", "result 5 0\n"} {
+		if _, err := javaResult(text); err == nil {
+			t.Errorf("%q is accepted", text)
+		}
+	}
+}
+
 func TestKafkaToolsAreUnderstood(t *testing.T) {
 	produced := kafkaProduced.FindStringSubmatch("106435 records sent, 20828.8 records/sec (2.54 MB/sec), 15121.1 ms avg latency, 16086.0 ms max latency.\n" +
 		"300000 records sent, 10552.2 records/sec (1.29 MB/sec), 13405.04 ms avg latency, 16086.00 ms max latency, 14099 ms 50th, 15870 ms 95th, 16029 ms 99th, 16085 ms 99.9th.\n")

@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 	"slices"
+	"time"
 )
 
 // Kinds of load. What each does stands at its function.
@@ -34,7 +35,8 @@ type row struct {
 	Rate        int    `json:"rate,omitempty"`        // messages a second of kindFlow
 	Backlog     int    `json:"backlog,omitempty"`     // messages of kindConsume
 
-	systems []string
+	systems []string // that take part
+	more    []string // that take part when they are named
 }
 
 // metric says what number of a measurement stands for the row.
@@ -70,70 +72,99 @@ const (
 	sysDisk     = "disk"
 )
 
-// plan is all rows, in the order of the report.
+// inJava are the peers that come with a virtual machine to start.
+var inJava = []string{sysKafka, sysKafkaSync, sysRocket, sysRocketSync, sysMetaqJava, sysMetaqJavaSync}
+
+// plan is all rows, in the order of the report. Systems that no goal and no claim
+// needs in a row take part in it only when they are named: so that a whole run takes
+// about an hour.
 func plan() []row {
-	brokers := []string{sysMetaq, sysRelaxed, sysJS, sysJSAlways}
-	with := func(more ...string) []string { return append(slices.Clone(brokers), more...) }
-	kafka := []string{sysKafka, sysKafkaSync}
 	var rows []row
-	add := func(r row, systems []string) {
+	add := func(r row, systems, more []string) {
 		r.Partitions, r.Connections = max(1, r.Partitions), max(1, r.Connections)
-		r.systems = systems
+		r.systems, r.more = systems, more
 		rows = append(rows, r)
 	}
-	for _, size := range []int{128, 1024} {
-		add(row{
-			Name: fmt.Sprintf("put-%d", size), Kind: kindProduce, Client: clientNATS, Size: size, Window: 1000,
-			Title: fmt.Sprintf("Single messages from an ordinary NATS client, %s, window 1,000", sizeText(size)),
-		}, with(sysNATS))
-	}
+	two := []string{sysMetaq, sysJS}
+	add(row{
+		Name: "put-128", Kind: kindProduce, Client: clientNATS, Size: 128, Window: 1000,
+		Title: "Single messages from an ordinary NATS client, 128 B, window 1,000",
+	}, []string{sysMetaq, sysRelaxed, sysJS, sysJSAlways, sysNATS}, nil)
+	add(row{
+		Name: "put-1024", Kind: kindProduce, Client: clientNATS, Size: 1024, Window: 1000,
+		Title: "Single messages from an ordinary NATS client, 1 KiB, window 1,000",
+	}, []string{sysMetaq, sysJS, sysJSAlways}, []string{sysRelaxed, sysNATS})
 	add(row{
 		Name: "put-128-c16", Kind: kindProduce, Client: clientNATS, Size: 128, Window: 1000, Connections: 16,
 		Title: "Single messages, 128 B, from 16 connections, window 1,000 of all together",
-	}, with())
-	for _, size := range []int{128, 1024, 16384} {
+	}, two, []string{sysRelaxed, sysJSAlways})
+	for _, n := range []struct {
+		size          int
+		systems, more []string
+	}{
+		{128, []string{sysMetaq, sysRelaxed, sysJS, sysJSFast, sysJSAlways, sysNATS, sysDisk}, nil},
+		{1024, []string{sysMetaq, sysRelaxed, sysJS, sysJSFast, sysDisk}, []string{sysJSAlways, sysNATS}},
+		{16384, []string{sysMetaq, sysJS, sysDisk}, []string{sysRelaxed, sysJSFast, sysJSAlways, sysNATS}},
+	} {
 		add(row{
-			Name: fmt.Sprintf("native-%d", size), Kind: kindProduce, Client: clientNative, Size: size,
-			Title: fmt.Sprintf("Native producer, %s", sizeText(size)),
-		}, append(with(sysJSFast, sysNATS, sysDisk), kafka...))
+			Name: fmt.Sprintf("native-%d", n.size), Kind: kindProduce, Client: clientNative, Size: n.size,
+			Title: fmt.Sprintf("Native producer, %s", sizeText(n.size)),
+		}, append(n.systems, inJava...), n.more)
 	}
 	for _, size := range []int{128, 1024, 16384} {
 		add(row{
 			Name: fmt.Sprintf("native-%d-zstd", size), Kind: kindProduce, Client: clientNative, Size: size, Compression: "zstd",
 			Title: fmt.Sprintf("Native producer, %s, zstd (JetStream: the stream's own s2, since its producers do not pack)", sizeText(size)),
-		}, []string{sysMetaq, sysRelaxed, sysJS})
+		}, two, []string{sysRelaxed})
 	}
 	for _, n := range []int{8, 40} {
 		add(row{
 			Name: fmt.Sprintf("native-128-p%d", n), Kind: kindProduce, Client: clientNative, Size: 128, Partitions: n,
 			Title: fmt.Sprintf("Native producer, 128 B, %d partitions (JetStream: %d streams)", n, n),
-		}, with())
+		}, two, []string{sysRelaxed, sysJSAlways})
 	}
 	add(row{
 		Name: "native-128-c16", Kind: kindProduce, Client: clientNative, Size: 128, Connections: 16,
 		Title: "Native producer, 128 B, 16 connections",
-	}, with())
+	}, two, []string{sysRelaxed, sysJSAlways})
 	for _, c := range []struct{ size, backlog int }{{128, 1_000_000}, {1024, 300_000}} {
 		add(row{
 			Name: fmt.Sprintf("consume-%d", c.size), Kind: kindConsume, Client: clientNative, Size: c.size, Backlog: c.backlog,
 			Title: fmt.Sprintf("Consume a stored backlog, %s, in whole passes", sizeText(c.size)),
-		}, []string{sysMetaq, sysJS, sysKafka})
+		}, []string{sysMetaq, sysJS, sysKafka, sysRocket, sysMetaqJava}, nil)
 	}
 	add(row{
 		Name: "flow-128", Kind: kindFlow, Client: clientNative, Size: 128, Rate: 50_000,
 		Title: "End to end, 50,000 msg/s of 128 B, from the moment a message is due to its delivery",
-	}, with(sysNATS))
+	}, []string{sysMetaq, sysJS, sysNATS}, []string{sysRelaxed, sysJSAlways})
 	add(row{
 		Name: "sync-128", Kind: kindSync, Client: clientNATS, Size: 128,
 		Title: "One message in flight, 128 B, ordinary NATS client",
-	}, with(sysNATS, sysDisk))
+	}, []string{sysMetaq, sysJS, sysJSAlways, sysDisk}, []string{sysRelaxed, sysNATS})
 	add(row{
 		Name: "sync-native-128", Kind: kindSync, Client: clientNative, Size: 128,
 		Title: "One message in flight, 128 B, native producer (JetStream: its own client's Publish)",
-	}, with(sysDisk))
+	}, two, []string{sysRelaxed, sysJSAlways, sysDisk})
 	add(row{
 		Name: "stall-1024", Kind: kindStall, Client: clientNative, Size: 1024, Connections: 4,
 		Title: "Memory of the server: 4 producers at full speed, 1 KiB, while a consumer asks and does not read",
-	}, []string{sysMetaq, sysRelaxed, sysJS})
+	}, two, []string{sysRelaxed})
 	return rows
+}
+
+// takes is about how long one measurement of the row takes.
+func (r *row) takes(o *options, system string) time.Duration {
+	const (
+		start   = 1500 * time.Millisecond // and stop of the servers, and what is asked of them
+		machine = 10 * time.Second        // the same with virtual machines
+		backlog = 10 * time.Second        // to store, and to try the ways to read it
+	)
+	t := start + o.warmup + o.duration
+	if slices.Contains(inJava, system) {
+		t += machine
+	}
+	if r.Kind == kindConsume && !o.quick {
+		t += backlog
+	}
+	return t
 }

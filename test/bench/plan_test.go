@@ -5,11 +5,12 @@ import (
 	"regexp"
 	"slices"
 	"testing"
+	"time"
 )
 
 func TestPlanNamesEachRowOnceAndOnlyKnownSystems(t *testing.T) {
 	var known []string
-	for _, s := range allSystems(&options{peers: []string{"kafka"}}) {
+	for _, s := range allSystems(&options{peers: []string{"kafka", "rocketmq", "metaq"}}) {
 		known = append(known, s.name())
 	}
 	var names []string
@@ -21,10 +22,29 @@ func TestPlanNamesEachRowOnceAndOnlyKnownSystems(t *testing.T) {
 		if !slices.Contains(r.systems, sysMetaq) {
 			t.Errorf("%s does not measure our broker", r.Name)
 		}
-		for _, s := range r.systems {
+		for _, s := range append(slices.Clone(r.more), r.systems...) {
 			if !slices.Contains(known, s) {
 				t.Errorf("%s wants system %q, which is none of %v", r.Name, s, known)
 			}
+		}
+	}
+}
+
+// TestAWholeRunTakesAnHour with the systems that take part by default.
+func TestAWholeRunTakesAnHour(t *testing.T) {
+	o, err := parseOptions(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	res := planned(&o, allSystems(&o))
+	count, takes := res.ahead(&o)
+	if count != 52*5 || takes > 65*time.Minute {
+		t.Errorf("%d measurements take %v, want 5 times 52 in about an hour", count, takes)
+	}
+	o.systems = []string{sysMetaq, sysRelaxed}
+	for _, r := range planned(&o, allSystems(&o)).Rows {
+		if len(r.Lines) != 2 && r.Name != "consume-128" && r.Name != "consume-1024" {
+			t.Errorf("row %s leaves out a system that is named", r.Name)
 		}
 	}
 }

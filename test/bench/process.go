@@ -90,11 +90,12 @@ func lastWords(log string) string {
 	if err != nil {
 		return err.Error()
 	}
+	return lastOf(string(b))
+}
+
+func lastOf(text string) string {
 	const limit = 600
-	if len(b) > limit {
-		b = b[len(b)-limit:]
-	}
-	return strings.Join(strings.Fields(string(b)), " ")
+	return strings.Join(strings.Fields(text[max(0, len(text)-limit):]), " ")
 }
 
 // freePort asks the system for a port that nobody listens on at the moment.

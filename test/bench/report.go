@@ -18,27 +18,30 @@ const (
 	docEnd   = "<!-- bench: end -->\n"
 )
 
-// publish writes bench.json and bench.md, the tables to say, and the document.
+// publish saves the results and writes the tables to say, and into the document.
 func (res *results) publish(o *options, say io.Writer) error {
+	err := res.save(o)
+	text := res.markdown()
+	if err == nil && o.doc != "" {
+		err = replaceIn(o.doc, text)
+	}
+	if err != nil {
+		return err
+	}
+	_, err = fmt.Fprintf(say, "\n%s\nwritten to %s\n", text, o.out)
+	return err
+}
+
+// save writes bench.json and bench.md.
+func (res *results) save(o *options) error {
 	res.summarise()
 	data, err := json.MarshalIndent(res, "", "  ")
 	if err != nil {
 		return err
 	}
-	text := res.markdown()
-	err = errors.Join(
+	return errors.Join(
 		os.WriteFile(filepath.Join(o.out, "bench.json"), append(data, '\n'), 0o644),
-		os.WriteFile(filepath.Join(o.out, "bench.md"), []byte(text), 0o644))
-	if err != nil {
-		return err
-	}
-	if o.doc != "" {
-		if err := replaceIn(o.doc, text); err != nil {
-			return err
-		}
-	}
-	_, err = fmt.Fprintf(say, "\n%s\nwritten to %s\n", text, o.out)
-	return err
+		os.WriteFile(filepath.Join(o.out, "bench.md"), []byte(res.markdown()), 0o644))
 }
 
 // summarise fills in what follows from the samples.

@@ -57,7 +57,38 @@ func run(ctx context.Context, o options, say io.Writer) error {
 	if err != nil {
 		return err
 	}
-	res := &results{Machine: m, Rounds: o.rounds, Seconds: o.duration.Seconds(), Quick: o.quick}
+	res := planned(&o, systems)
+	res.Machine = m
+	if len(res.Rows) == 0 {
+		return errors.New("nothing to measure: -rows and -systems leave no row")
+	}
+	count, left := res.ahead(&o)
+	if _, err := fmt.Fprintf(say, "%d measurements, about %s\n", count, minutes(left)); err != nil {
+		return err
+	}
+	for round := 1; round <= o.rounds; round++ {
+		if err := res.round(ctx, round, &o, systems, base, say); err != nil {
+			return err
+		}
+		res.Rounds, res.Duration = round, time.Since(began).Seconds()
+		if round == o.rounds {
+			break
+		}
+		// What is known is kept after each round: an hour is long.
+		if err := res.save(&o); err != nil {
+			return err
+		}
+		left = time.Since(began) / time.Duration(round) * time.Duration(o.rounds-round)
+		if _, err := fmt.Fprintf(say, "round %d of %d is done, about %s left\n", round, o.rounds, minutes(left)); err != nil {
+			return err
+		}
+	}
+	return res.publish(&o, say)
+}
+
+// planned is a run with nothing measured yet.
+func planned(o *options, systems []system) *results {
+	res := &results{Rounds: o.rounds, Seconds: o.duration.Seconds(), Quick: o.quick}
 	for _, r := range plan() {
 		if !o.rows.MatchString(r.Name) {
 			continue
@@ -67,7 +98,7 @@ func run(ctx context.Context, o options, say io.Writer) error {
 		}
 		rr := &rowResult{row: r, Unit: r.metric().unit}
 		for _, s := range systems {
-			if takesPart(&r, s) {
+			if takesPart(&r, s, o.systems) {
 				rr.Lines = append(rr.Lines, &line{System: s.name(), Acknowledged: s.about(), Ceiling: s.ceiling(), Samples: map[int]*sample{}})
 			}
 		}
@@ -75,23 +106,32 @@ func run(ctx context.Context, o options, say io.Writer) error {
 			res.Rows = append(res.Rows, rr)
 		}
 	}
-	if len(res.Rows) == 0 {
-		return errors.New("nothing to measure: -rows and -systems leave no row")
-	}
-	for round := 1; round <= o.rounds; round++ {
-		if err := res.round(ctx, round, &o, systems, base, say); err != nil {
-			return err
-		}
-	}
-	res.Duration = time.Since(began).Seconds()
-	return res.publish(&o, say)
+	return res
 }
 
-// takesPart says whether a row has a line for s: those of the plan, and for every
-// peer that cannot be driven, so that its absence is seen.
-func takesPart(r *row, s system) bool {
+// ahead is the number of measurements of a run, and about how long they take.
+func (res *results) ahead(o *options) (count int, takes time.Duration) {
+	for _, r := range res.Rows {
+		count += len(r.Lines)
+		for _, ln := range r.Lines {
+			takes += r.takes(o, ln.System)
+		}
+	}
+	return count * o.rounds, takes * time.Duration(o.rounds)
+}
+
+func minutes(d time.Duration) string {
+	if d < 2*time.Minute {
+		return fmt.Sprintf("%.0f seconds", d.Seconds())
+	}
+	return fmt.Sprintf("%.0f minutes", d.Minutes())
+}
+
+// takesPart says whether a row has a line for s: those of the plan, those of its
+// further ones that were named, and for every peer that cannot be driven, so that its absence is seen.
+func takesPart(r *row, s system, named []string) bool {
 	_, absent := s.(*absentSystem)
-	return absent || slices.Contains(r.systems, s.name())
+	return absent || slices.Contains(r.systems, s.name()) || slices.Contains(named, s.name()) && slices.Contains(r.more, s.name())
 }
 
 func (o *options) prepare(systems []system) error {

@@ -2,16 +2,13 @@ package main
 
 import (
 	"context"
-	_ "embed" // the list of jars
 	"errors"
 	"fmt"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -21,12 +18,7 @@ const (
 	sysKafkaSync = "kafka-fsync"
 )
 
-//go:embed kafka/pom.xml
-var kafkaPom []byte
-
 const (
-	kafkaHeap  = "-Xmx1g"
-	kafkaJars  = ".cache/bench/kafka"
 	kafkaBatch = 256 << 10 // bytes; its own default of 16 KiB is slower, and more than 1 MiB does not fit its requests
 )
 
@@ -42,26 +34,6 @@ func (s *kafkaSystem) name() string  { return s.id }
 func (s *kafkaSystem) about() string { return s.says }
 func (s *kafkaSystem) ceiling() bool { return false }
 
-// kafkaLibs fetches the jars once a run.
-var kafkaLibs = sync.OnceValues(func() (string, error) {
-	dir, err := filepath.Abs(kafkaJars)
-	if err != nil {
-		return "", err
-	}
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return "", err
-	}
-	pom := filepath.Join(dir, "pom.xml")
-	if err := os.WriteFile(pom, kafkaPom, 0o644); err != nil {
-		return "", err
-	}
-	out, err := exec.Command("mvn", "-q", "-B", "-f", pom, "dependency:copy-dependencies", "-DoutputDirectory="+filepath.Join(dir, "libs")).CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("fetch Kafka with Maven: %w: %s", err, strings.Join(strings.Fields(string(out)), " "))
-	}
-	return filepath.Join(dir, "libs", "*"), nil
-})
-
 const kafkaProperties = `process.roles=broker,controller
 node.id=1
 controller.quorum.voters=1@127.0.0.1:%[2]d
@@ -76,7 +48,7 @@ group.initial.rebalance.delay.ms=0
 `
 
 func (s *kafkaSystem) measure(ctx context.Context, r *row, at *place) (*sample, error) {
-	libs, err := kafkaLibs()
+	libs, err := kafkaJars()
 	if err != nil {
 		return nil, err
 	}
@@ -101,7 +73,7 @@ func (s *kafkaSystem) measure(ctx context.Context, r *row, at *place) (*sample, 
 	if _, err := k.java(ctx, "kafka.tools.StorageTool", "format", "-t", "bWV0YXEtYmVuY2gtMDAwMA", "-c", conf); err != nil {
 		return nil, err
 	}
-	server, err := startChild("kafka", "java", []string{kafkaHeap, "-cp", libs, "kafka.Kafka", conf}, nil, filepath.Join(at.dir, "log"))
+	server, err := startChild("kafka", "java", []string{javaHeap, "-cp", libs, "kafka.Kafka", conf}, nil, filepath.Join(at.dir, "log"))
 	if err != nil {
 		return nil, err
 	}
@@ -119,7 +91,7 @@ func (s *kafkaSystem) measure(ctx context.Context, r *row, at *place) (*sample, 
 		return nil, fmt.Errorf("%w (last of the server's log: %s)", err, lastWords(server.log))
 	}
 	rss, err := peakRSS(server.pid())
-	res.Remarks = append(res.Remarks, "heap "+strings.TrimPrefix(kafkaHeap, "-Xmx")+", page cache as the system gives it")
+	res.Remarks = append(res.Remarks, javaRemark)
 	return &sample{loadResult: *res, Allocs: -1, Garbage: -1, CPU: -1, RSS: float64(rss) / (1 << 20)}, err
 }
 
@@ -133,14 +105,7 @@ type kafkaRun struct {
 
 // java runs one of Kafka's tools and returns its output.
 func (k *kafkaRun) java(ctx context.Context, class string, args ...string) (string, error) {
-	cmd := exec.CommandContext(ctx, "java", append([]string{kafkaHeap, "-cp", k.libs, class}, args...)...)
-	cmd.Dir = k.at.dir
-	dieWithParent(cmd)
-	out, err := cmd.CombinedOutput()
-	if err != nil {
-		return "", fmt.Errorf("%s: %w: %s", class, err, strings.Join(strings.Fields(string(out)), " "))
-	}
-	return string(out), nil
+	return runJava(ctx, k.at.dir, append([]string{"-cp", k.libs, class}, args...)...)
 }
 
 func (k *kafkaRun) load(ctx context.Context) (*loadResult, error) {

@@ -16,8 +16,14 @@ func peerSystems(wanted []string) []system {
 			all = append(all,
 				&kafkaSystem{id: sysKafka, says: "written to the page cache (its default: no fsync)"},
 				&kafkaSystem{id: sysKafkaSync, says: "fsync done (log.flush.interval.messages=1)", sync: true})
+		case "rocketmq":
+			all = append(all,
+				rocketSystem(sysRocket, "written to the page cache; flushed every 500 ms (its default, ASYNC_FLUSH)", "ASYNC_FLUSH"),
+				rocketSystem(sysRocketSync, "fsync done (flushDiskType=SYNC_FLUSH)", "SYNC_FLUSH"))
 		case "metaq": // the original, in Java
-			all = append(all, &absentSystem{"metaq-java"})
+			all = append(all,
+				metaqJavaSystem(sysMetaqJava, "written to the page cache; fsync every 1,000 messages (unflushThreshold=1000)", 1000),
+				metaqJavaSystem(sysMetaqJavaSync, "fsync done (unflushThreshold=0, group commit)", 0))
 		default:
 			all = append(all, &absentSystem{name})
 		}
