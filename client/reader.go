@@ -97,7 +97,7 @@ func (c *Client) NewReader(ctx context.Context, topic string, opts ...ReaderOpti
 func checkPartitions(info *protocol.TopicInfo, ids []PartitionID) error {
 	for _, id := range ids {
 		if !slices.ContainsFunc(info.Partitions, func(p protocol.PartitionInfo) bool { return p.Partition == id }) {
-			return protocol.ErrNoPartition.With("topic %s has no partition %s; it has %d", info.Topic, id, len(info.Partitions))
+			return protocol.ErrNoPartition.With("topic %s has no partition %s: see metaq topic info %s", info.Topic, id, info.Topic)
 		}
 	}
 	return nil

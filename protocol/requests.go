@@ -158,7 +158,7 @@ type RangeError struct {
 // NewRangeError returns the refusal of offset.
 func NewRangeError(offset, logStart, end Offset) *RangeError {
 	return &RangeError{
-		Err:      ErrRange.With("offset %d is out of range: the log holds %d to %d", offset, logStart, end),
+		Err:      ErrRange.With("offset %d is out of range: ask for %d to %d", offset, logStart, end),
 		LogStart: logStart, EndOffset: end,
 	}
 }

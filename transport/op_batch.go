@@ -79,7 +79,7 @@ func checkBatch(b []byte, maxRaw, maxMessage int) (protocol.BatchHeader, error) 
 	case errors.As(err, &refused):
 		return h, refused
 	case err != nil:
-		return h, protocol.ErrBatchRefused.With("%s", err)
+		return h, protocol.ErrBatchRefused.With("%s: send what section 9 of docs/protocol.md says", err)
 	case h.Length != len(b):
 		return h, protocol.ErrBatchRefused.With("%d bytes follow the batch of %d bytes: send one batch in a message", len(b)-h.Length, h.Length)
 	case h.Transactional || h.Control:

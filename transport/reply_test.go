@@ -163,7 +163,7 @@ func TestAnswers(t *testing.T) {
 		{"offsets", protocol.OffsetsReply{LogStart: 1, EndOffset: 2, Offset: 2}, `{"log_start":1,"end_offset":2,"offset":2}`},
 		{"done", protocol.Done{OK: true}, `{"ok":true}`},
 		{"refusal", protocol.ErrNoTopic, `{"error":{"code":404,"err_code":10059,"description":"no such topic"},"stream":"","seq":0}`},
-		{"out of range", protocol.NewRangeError(9, 1, 5), `{"error":{"code":416,"err_code":20008,"description":"offset 9 is out of range: the log holds 1 to 5"},"stream":"","seq":0,"log_start":1,"end_offset":5}`},
+		{"out of range", protocol.NewRangeError(9, 1, 5), `{"error":{"code":416,"err_code":20008,"description":"offset 9 is out of range: ask for 1 to 5"},"stream":"","seq":0,"log_start":1,"end_offset":5}`},
 		{"another error", errors.New("what"), `{"error":{"code":500,"err_code":20010,"description":"what"},"stream":"","seq":0}`},
 		{"no answer at all", 7, `{"error":{"code":500,"err_code":20010,"description":"an actor answered with int"},"stream":"","seq":0}`},
 	} {

@@ -85,7 +85,7 @@ func (d *dataDirs) open(dir string) error {
 	case !vfs.IsHeld(err):
 		return dirError(dir, err)
 	default:
-		return fmt.Errorf("data directory %s is in use by another broker (%w): stop that one, or choose another directory with --data or dataPath=", dir, err)
+		return fmt.Errorf("data directory %s is in use by another broker: stop that one, or choose another directory with --data or dataPath=", dir)
 	}
 	d.locks = append(d.locks, lock)
 	if d.folding[dir], err = d.folds(dir); err != nil {

@@ -53,7 +53,7 @@ func TestBadInput(t *testing.T) {
 		{"message over the limit", "metaq.put.t", strings.Repeat("x", 1001), 413, "1001"},
 		{"message over the limit in a batch", "metaq.batch.t.0-0", string(encode(t, protocol.CompressionZstd, strings.Repeat("x", 1001))), 413, "1001"},
 		{"batch with a wrong CRC", "metaq.batch.t.0-0", flip(len(good) - 1), 400, "checksum"},
-		{"batch with a wrong count", "metaq.batch.t.0-0", flip(71), 400, "bad batch"},
+		{"batch with a wrong count", "metaq.batch.t.0-0", flip(71), 400, "section 9 of docs/protocol.md"},
 		{"batch with a length beyond the message", "metaq.batch.t.0-0", flip(6), 400, "batch"},
 		{"batch and a half", "metaq.batch.t.0-0", good + good[:40], 400, "40 bytes follow"},
 		{"batch that is text", "metaq.batch.t.0-0", "hello", 400, "no batch"},
