@@ -352,23 +352,28 @@ func TestRule7AServerThatNeverGreetsIsLeftSoon(t *testing.T) {
 
 func TestRule8EpochsNeverGoBelowTheWitness(t *testing.T) {
 	// The server refuses a client that has seen newer states: a new session.
-	n := setBack(t, 1)
-	n.wait(t, "registered with the older ZooKeeper", func(n *news) bool { return n.rejoined > 0 })
+	for name, auth := range map[string]string{"open": "", "closed": "metaq:secret"} {
+		t.Run(name, func(t *testing.T) {
+			n := setBack(t, 1, auth)
+			n.wait(t, "registered with the older ZooKeeper", func(n *news) bool { return n.rejoined > 0 })
+		})
+	}
 }
 
 func TestRule8AnEnsembleThatWasSetBackMayKnowTheSession(t *testing.T) {
 	// A new leader numbers its transactions above all that were: sessions go on.
-	setBack(t, 3)
+	setBack(t, 3, "")
 }
 
 // setBack lets a broker live through the return of a ZooKeeper to an older state.
-func setBack(t *testing.T, servers int) *news {
+func setBack(t *testing.T, servers int, auth string) *news {
 	e := zktest.Start(t, servers)
 	fs := vfs.NewMem()
 	check(t, fs.MkdirAll(dataDir, 0o755))
 	w, err := cluster.OpenWitness(fs, dataDir, false)
 	check(t, err)
 	o := zkOptions(e)
+	o.Auth = auth
 	m, n := join(t, cluster.MemberOptions{Open: zkOpener(t, o), Broker: broker(0, "a"), Witness: w, Audit: time.Hour})
 	ctx := testContext(t)
 	check(t, m.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 1}))
