@@ -103,15 +103,15 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 		},
 	}
 	g.gate = newGate(g.incoming, g.shed)
+	if o.Cluster != nil {
+		g.relay = newRelay(g, o.Total)
+	}
 	g.metrics = newMetrics(o.Metrics, g)
 	g.routes.Store(&actors.Routes{})
 	g.replies = resolver.Register(system, addressReply, g.answer, g.refuseSystem)
 	g.adminReplies = resolver.Register(system, addressAdmin, g.answerAdmin, g.refuseSystem)
 	g.creations = resolver.Register(system, addressCreate, g.answerCreate, g.refuseSystem)
 	g.led, g.asking = make(map[string]*nats.Subscription), make(chan struct{}, peerAsks)
-	if o.Cluster != nil {
-		g.relay = newRelay(g, o.Total)
-	}
 	g.peerReplies = resolver.Register(system, addressPeer, g.answerPeers, g.refuseSystem)
 	g.leaders = resolver.RegisterAsk(system, addressLeader, g.askLeader, g.refuseSystem)
 	return g, nil

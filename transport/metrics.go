@@ -49,7 +49,11 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		auto.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels},
 			func() float64 { return float64(value()) })
 	}
-	for kind, b := range map[string]*budget{"put": g.puts, "get": g.reads} {
+	budgets := map[string]*budget{"put": g.puts, "get": g.reads}
+	if g.relay != nil {
+		budgets["sent_on"] = g.relay.budget // what other brokers are to answer
+	}
+	for kind, b := range budgets {
 		labels := prometheus.Labels{"kind": kind}
 		gauge("metaq_inflight_requests", "Requests that were admitted and not yet answered. At its limit new ones are refused with 429.", labels, b.requests.Load)
 		gauge("metaq_inflight_bytes", "Bytes of the requests that were admitted and not yet answered.", labels, b.bytes.Load)
@@ -88,7 +92,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		}),
 		sentOn: auto.NewCounter(prometheus.CounterOpts{
 			Name: "metaq_sent_on_total",
-			Help: "Puts that were sent on to the broker that leads their partition. A producer that names the partition saves that hop.",
+			Help: "Puts that were sent on to the broker that leads their partition, and requests to the broker that coordinates their group. A producer that names the partition saves that hop.",
 		}),
 		reconnects: auto.NewCounter(prometheus.CounterOpts{
 			Name: "metaq_gateway_reconnects_total",

@@ -10,6 +10,8 @@ import (
 	"net/http"
 	"strconv"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -84,6 +86,42 @@ func (w *world) metric(address, name string) string {
 		}
 	}
 	return ""
+}
+
+// number is metric for a broker's whole numbers.
+func (w *world) number(id int, name string) int {
+	w.t.Helper()
+	n, err := strconv.Atoi(w.metric(w.metrics[id], name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return n
+}
+
+// flood puts messages with a key through a broker, each as a request, until the function
+// that it returns is called; that one says how many were answered.
+func (w *world) flood(id int, subject, key string) (stop func() int) {
+	w.t.Helper()
+	nc, ctx := w.nats(id), w.t.Context()
+	ctx, cancel := context.WithCancel(ctx)
+	var all sync.WaitGroup
+	var answered atomic.Int64
+	for range 50 {
+		all.Go(func() {
+			for ctx.Err() == nil {
+				m := nats.NewMsg(subject)
+				m.Header.Set(protocol.HeaderKey, key)
+				if _, err := nc.RequestMsg(m, sessionTimeout); err == nil {
+					answered.Add(1)
+				}
+			}
+		})
+	}
+	return func() int {
+		cancel()
+		all.Wait()
+		return int(answered.Load())
+	}
 }
 
 func TestZooKeeperServersDieOneByOne(t *testing.T) {
@@ -165,32 +203,20 @@ func TestABrokerIsKilledAndComesBack(t *testing.T) {
 
 	// Puts that broker 0 sends on to it are answered, also those that it takes with it. NATS
 	// gives it some puts itself: those may stay without an answer, and no others.
-	sentOn := func() int {
-		n, err := strconv.Atoi(w.metric(w.metrics[0], "metaq_sent_on_total"))
-		if err != nil {
-			t.Fatal(err)
+	before, asked := w.number(0, "metaq_sent_on_total"), w.flood(0, "metaq.put.t", key)
+	w.eventually("puts that are sent on", patience, func(context.Context) error {
+		if on := w.number(0, "metaq_sent_on_total") - before; on < 50 {
+			return fmt.Errorf("%d of 50", on)
 		}
-		return n
-	}
-	before, flood := sentOn(), w.nats(0)
-	answers := make(chan error, 400)
-	for range cap(answers) {
-		go func() {
-			m := nats.NewMsg("metaq.put.t")
-			m.Header.Set(protocol.HeaderKey, key)
-			_, err := flood.RequestMsg(m, sessionTimeout)
-			answers <- err
-		}()
-	}
+		return nil
+	})
 	w.brokers[1].Kill()
-	answered := 0
-	for range cap(answers) {
-		if err := <-answers; err == nil {
-			answered++
-		}
+	answered := asked()
+	if on := w.number(0, "metaq_sent_on_total") - before; answered < on {
+		t.Errorf("%d puts were sent on, %d were answered", on, answered)
 	}
-	if on := sentOn() - before; on == 0 || answered < on {
-		t.Errorf("%d puts were sent on, %d of %d were answered", on, answered, cap(answers))
+	if n := w.number(0, `metaq_inflight_requests{kind="sent_on"}`); n != 0 {
+		t.Errorf("%d puts that were sent on still wait", n)
 	}
 	// Its partitions have no leader: who names one, or a key of one, is told at once.
 	w.eventually("no responders", back, func(context.Context) error {
