@@ -30,8 +30,7 @@ demo: build ## send a whole book through a broker and prove that nothing was los
 	$(BIN) demo
 
 tutorial: build ## MetaQ's tutorial: three ZooKeeper servers, two brokers, one server killed
-	@bash test/zk/install.sh
-	go run ./test/tutorial
+	@servers=$$(bash test/tutorial/zookeeper.sh) && go run ./test/tutorial -zookeeper $$servers
 
 run: build ## start a broker to play with, in a fresh ./metaq-data
 	@scripts/run.sh $(BIN)

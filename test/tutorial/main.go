@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net"
@@ -17,8 +18,6 @@ import (
 	"sync"
 	"syscall"
 	"time"
-
-	zktest "metaq/test/zk"
 )
 
 const (
@@ -30,7 +29,9 @@ const (
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	t := &tutorial{out: os.Stdout}
+	servers := flag.String("zookeeper", "java", "run the ZooKeeper servers as processes of `java`, or in containers of docker")
+	flag.Parse()
+	t := &tutorial{out: os.Stdout, servers: *servers}
 	err := t.run(ctx)
 	t.cleanUp()
 	if err != nil {
@@ -46,7 +47,8 @@ type tutorial struct {
 	dir     string
 	binary  string
 	configs string
-	zk      *zktest.Ensemble
+	servers string // how ZooKeeper runs: "java" or "docker"
+	zk      ensemble
 	brokers []*process
 	sent    int
 	read    map[string]bool
@@ -88,13 +90,9 @@ func (t *tutorial) startZooKeeper(ctx context.Context) error {
 	if err := portsFree("2181", "2182", "2183", "4222", "4223", "6222", "6223"); err != nil {
 		return err
 	}
-	var err error
-	if t.zk, err = zktest.NewAt(filepath.Join(t.dir, "zk"), 2181, 2182, 2183); err != nil {
-		return err
-	}
 	ctx, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	return t.zk.WaitQuorum(ctx)
+	return t.startServers(ctx)
 }
 
 // portsFree says which port is taken before anything has started.
@@ -222,9 +220,8 @@ func (t *tutorial) consume(ctx context.Context) error {
 
 // killOne kills a ZooKeeper server.
 func (t *tutorial) killOne(context.Context) error {
-	victim := t.zk.Servers[0]
-	t.say("== ZooKeeper server %s is killed", victim.Address)
-	return victim.Kill()
+	t.say("== ZooKeeper server %s is killed", strings.Split(zookeepers, ",")[0])
+	return t.zk.killFirst()
 }
 
 // describe shows the cluster.
@@ -267,7 +264,7 @@ func (t *tutorial) cleanUp() {
 		b.stop()
 	}
 	if t.zk != nil {
-		if err := t.zk.Close(); err != nil {
+		if err := t.zk.close(); err != nil {
 			t.say("stop ZooKeeper: %v", err)
 		}
 	}

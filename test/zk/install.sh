@@ -1,15 +1,17 @@
 #!/usr/bin/env bash
 # Installs what the tests against a real ZooKeeper ensemble need: Java and Debian's
-# package "zookeeper". Does nothing when both are there.
+# package "zookeeper". Does nothing when both are there, or ZOOKEEPER_CLASSPATH names
+# other jars.
 set -euo pipefail
 
 jar=/usr/share/java/zookeeper.jar
 
 missing=()
 command -v java >/dev/null 2>&1 || missing+=(default-jre-headless)
-[ -f "$jar" ] || missing+=(zookeeper)
+[ -n "${ZOOKEEPER_CLASSPATH:-}" ] || [ -f "$jar" ] || missing+=(zookeeper)
+found() { echo "zookeeper: ${ZOOKEEPER_CLASSPATH:-$(readlink -f "$jar")}" >&2; }
 if [ ${#missing[@]} -eq 0 ]; then
-	echo "zookeeper: $(readlink -f "$jar")" >&2
+	found
 	exit 0
 fi
 
@@ -23,5 +25,5 @@ run=()
 export DEBIAN_FRONTEND=noninteractive
 "${run[@]}" apt-get update -qq
 "${run[@]}" apt-get install -y -qq --no-install-recommends "${missing[@]}" >&2
-[ -f "$jar" ] || { echo "zookeeper: installed, but $jar is not there" >&2; exit 1; }
-echo "zookeeper: $(readlink -f "$jar")" >&2
+[ -n "${ZOOKEEPER_CLASSPATH:-}" ] || [ -f "$jar" ] || { echo "zookeeper: installed, but $jar is not there" >&2; exit 1; }
+found
