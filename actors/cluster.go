@@ -4,6 +4,8 @@ import (
 	"context"
 
 	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
 )
 
 // registryCall asks the cluster actor for a call of the registry. do runs on a
@@ -19,6 +21,7 @@ type cluster struct {
 	env    *env
 	ctx    context.Context // of the calls: ends with the actor
 	cancel context.CancelFunc
+	ids    producerIDs
 }
 
 // registryWorkers is how many calls of the registry run at a time.
@@ -39,10 +42,17 @@ func (c *cluster) Receive(ctx actor.Context) {
 			defer cancel()
 			c.env.tell(m.to, m.do(call, c.env.deps.Registry))
 		})
+	case GrantProducer:
+		c.grant(ctx)
+	case producerBlock:
+		c.blockTaken(ctx, m)
 	case *actor.Stopping, *actor.Restarting:
 		c.cancel()
+		c.refuseProducers(ctx, protocol.ErrUnavailable.With("the broker is stopping: try again"))
 	}
 }
 
-// crashed has nobody to answer: the calls that run send their results.
-func (c *cluster) crashed(actor.Context, error) {}
+// crashed answers who waits for an id; the calls that run send their results.
+func (c *cluster) crashed(ctx actor.Context, err error) {
+	c.refuseProducers(ctx, protocol.ErrUnavailable.With("%v: try again", err))
+}

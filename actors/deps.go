@@ -13,8 +13,9 @@ import (
 
 // Names of the actors that the gateway addresses, for ActorSystem.NewLocalPID.
 const (
-	BrokerActor = "broker"        // DescribeBroker, DescribeCluster
-	TopicsActor = "broker/topics" // CreateTopic, SetTopic, DeleteTopic, ListTopics, DescribeTopic, AutoCreate
+	BrokerActor  = "broker"         // DescribeBroker, DescribeCluster
+	TopicsActor  = "broker/topics"  // CreateTopic, SetTopic, DeleteTopic, ListTopics, DescribeTopic, AutoCreate
+	ClusterActor = "broker/cluster" // GrantProducer
 )
 
 // Deps is what Start needs from the assembly (internal/broker). Fields without

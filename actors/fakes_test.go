@@ -366,6 +366,8 @@ type fakeRegistry struct {
 	epochs map[string][]protocol.Epoch
 	calls  []string
 	fail   map[string]error // by call, until taken away
+
+	producers int64 // next id
 }
 
 func newFakeRegistry(topics ...Topic) *fakeRegistry {
@@ -443,6 +445,17 @@ func (r *fakeRegistry) ClaimEpochs(_ context.Context, topic string, floor []prot
 		r.epochs[topic][i] = max(r.epochs[topic][i], f) + 1
 	}
 	return slices.Clone(r.epochs[topic][:len(floor)]), nil
+}
+
+func (r *fakeRegistry) TakeProducerIDs(_ context.Context, _ time.Time, n int) (int64, error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if err := r.call("take producer ids"); err != nil {
+		return 0, err
+	}
+	first := max(r.producers, 1)
+	r.producers = first + int64(n)
+	return first, nil
 }
 
 func (r *fakeRegistry) Register(_ context.Context, b protocol.BrokerInfo) error {

@@ -118,6 +118,10 @@ type DescribeTopic struct{ Topic string }
 // protocol.TopicInfo, or with protocol.ErrNoTopic.
 type AutoCreate struct{ Topic string }
 
+// GrantProducer asks the cluster actor for the id of a new native producer. Answer:
+// protocol.ProducerGrant.
+type GrantProducer struct{}
+
 // DescribeBroker asks the broker actor for itself. Answer: protocol.BrokerInfo.
 type DescribeBroker struct{}
 

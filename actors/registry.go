@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"time"
 
 	"metaq/protocol"
 )
@@ -24,6 +25,9 @@ type Registry interface {
 	// topic on this home broker and returns their new epochs, each above every
 	// earlier one and above floor.
 	ClaimEpochs(ctx context.Context, topic string, floor []protocol.Epoch) ([]protocol.Epoch, error)
+	// TakeProducerIDs takes n ids of native producers, which nobody else gets, at
+	// the time now, and returns the first; they follow one another.
+	TakeProducerIDs(ctx context.Context, now time.Time, n int) (first int64, err error)
 	// Register announces this broker; Leave takes it back. Both may be repeated.
 	Register(ctx context.Context, b protocol.BrokerInfo) error
 	Leave(ctx context.Context) error

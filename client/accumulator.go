@@ -56,7 +56,7 @@ func newPartition(t *topic, id PartitionID) *partition {
 		subject: t.p.c.subjects.Partition(protocol.OpBatch, t.name, id),
 		wake:    make(chan struct{}, 1),
 		clock:   lazyClock{now: t.p.now},
-		flight:  flight{seq: sequence{id: t.p.id}},
+		flight:  flight{seq: sequence{id: t.p.id.Load()}},
 	}
 }
 

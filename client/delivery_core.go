@@ -27,9 +27,13 @@ func (s *sequence) advance(n int) { s.next = int32((int64(s.next) + int64(n)) & 
 func (s *sequence) renew() {
 	s.next = 0
 	if s.epoch++; s.epoch < 0 {
-		s.epoch, s.id = 0, (s.id+1)&math.MaxInt64
+		s.epoch, s.id = 0, (s.id+nextID)&math.MaxInt64
 	}
 }
+
+// nextID is the distance from a producer's id to the one that follows when its
+// epochs are used up: granted ids are below it, so it is nobody else's.
+const nextID = 1 << 52
 
 // verdict is what to do after an attempt has failed.
 type verdict uint8

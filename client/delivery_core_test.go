@@ -58,7 +58,7 @@ func TestSequenceWraps(t *testing.T) {
 	}
 	s.epoch = math.MaxInt16
 	s.renew()
-	if want := (sequence{id: 8}); s != want {
+	if want := (sequence{id: 7 + 1<<52}); s != want {
 		t.Errorf("renewed past the last epoch to %+v, want %+v", s, want)
 	}
 }

@@ -44,6 +44,10 @@ var (
 	ErrOutOfRange error = protocol.ErrRange
 )
 
+// errUnserved is ErrNoBroker of one who asked over a connection: nobody serves the
+// subject.
+var errUnserved = fmt.Errorf("%w", ErrNoBroker)
+
 // errConnLost ends a request whose connection broke: its outcome is unknown.
 var errConnLost = errors.New("the connection was lost before the answer came")
 
@@ -81,7 +85,7 @@ func maybeDone(err error) bool {
 func requestError(ctx context.Context, err error, subject, servers string) error {
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
-		return fmt.Errorf("%w on %s at %s", ErrNoBroker, subject, servers)
+		return fmt.Errorf("%w on %s at %s", errUnserved, subject, servers)
 	case errors.Is(err, nats.ErrReconnectBufExceeded):
 		return fmt.Errorf("%w on %s: not connected to %s", ErrNoBroker, subject, servers)
 	case errors.Is(err, nats.ErrConnectionClosed), errors.Is(err, nats.ErrConnectionDraining), errors.Is(context.Cause(ctx), ErrClosed):

@@ -28,6 +28,8 @@ type fakeBroker struct {
 	epoch      protocol.Epoch
 	changed    chan struct{} // closed and replaced at each append
 	requests   int           // batches that arrived, duplicates too
+	granted    int64         // producer ids
+	old        bool          // does not grant ids
 	// clock stamps the records.
 	clock func() time.Time
 }
@@ -328,6 +330,12 @@ func (b *fakeBroker) admin(verb string, data []byte) ([]byte, error) {
 	t := b.topics[req.Topic]
 	missing := protocol.EncodeError(protocol.ErrNoTopic.With("topic %s does not exist", req.Topic))
 	switch verb {
+	case "producer.id":
+		if b.old {
+			return nil, errNobody
+		}
+		b.granted++
+		return json.Marshal(protocol.ProducerGrant{Producer: b.granted})
 	case "broker.info":
 		return json.Marshal(b.infoLocked())
 	case "cluster.info":

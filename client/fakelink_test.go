@@ -10,6 +10,8 @@ import (
 	"testing"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
 	"metaq/protocol"
 )
 
@@ -124,7 +126,7 @@ func (l *fakeLink) carry(ctx context.Context, subject string, data []byte, f fau
 	}
 	switch {
 	case errors.Is(err, errNobody):
-		return nil, fmt.Errorf("%w on %s at %s", ErrNoBroker, subject, l.servers())
+		return nil, requestError(ctx, nats.ErrNoResponders, subject, l.servers())
 	case err != nil:
 		return l.noAnswer(ctx, subject)
 	case f.cut:

@@ -145,3 +145,40 @@ func TestOneBatchIsGivenUpAmongMany(t *testing.T) {
 		}
 	})
 }
+
+// TestProducersAreGrantedTheirIDs: each has another one, and one that is drawn, since
+// the broker is an old one, is none that could be granted.
+func TestProducersAreGrantedTheirIDs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b, l, c := fakeCluster(t, "orders", 1)
+		seen := make(map[int64]bool)
+		l.tap = func(batch []byte) {
+			h, err := protocol.ParseBatchHeader(batch)
+			if err != nil {
+				t.Error(err)
+			}
+			if seen[h.ProducerID] || (h.ProducerID >= drawnIDs) != b.old || h.ProducerEpoch != 0 || h.BaseSequence != 0 {
+				t.Errorf("a producer begins with id %d, epoch %d, sequence %d", h.ProducerID, h.ProducerEpoch, h.BaseSequence)
+			}
+			seen[h.ProducerID] = true
+		}
+		for range 3 {
+			p := mustProducer(t, c)
+			sendNumbered(t, p, 1)
+			mustClose(t, p)
+		}
+		// While there is no connection nothing is drawn.
+		l.set(func() { l.down = true })
+		p := mustProducer(t, c)
+		if err := p.askID(t.Context()); !errors.Is(err, ErrNoBroker) || p.id.Load() != 0 {
+			t.Errorf("without a connection: id %d, %v", p.id.Load(), err)
+		}
+		l.set(func() { l.down = false })
+		b.old = true
+		sendNumbered(t, p, 1)
+		mustClose(t, p)
+		if len(seen) != 4 {
+			t.Errorf("%d producers have sent, want 4", len(seen))
+		}
+	})
+}

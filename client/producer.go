@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -28,7 +27,7 @@ import (
 type Producer struct {
 	c      *Client
 	o      producerOptions
-	id     int64
+	id     atomic.Int64 // granted by a broker; 0 until the first topic is looked up
 	buffer *budget
 	limits atomic.Pointer[limits]
 
@@ -60,7 +59,7 @@ func (c *Client) NewProducer(opts ...ProducerOption) (*Producer, error) {
 		return nil, fmt.Errorf("new producer: %w", err)
 	}
 	p := &Producer{
-		c: c, o: o, id: rand.Int64(),
+		c: c, o: o,
 		buffer: newBudget(o.bufferBytes, o.bufferRecords),
 		stale:  make(chan struct{}, 1),
 	}

@@ -144,6 +144,11 @@ func (t *topic) ask(ctx context.Context, use bool) error {
 			return err
 		}
 	}
+	if t.p.id.Load() == 0 {
+		if err := t.p.askID(ctx); err != nil {
+			return err
+		}
+	}
 	var info protocol.TopicInfo
 	err := c.call(ctx, c.subjects.Admin("topic", "info"), protocol.TopicName{Topic: t.name, AutoCreate: use}, &info)
 	if err == nil && len(info.Partitions) == 0 {
@@ -175,6 +180,35 @@ func (p *Producer) askLimits(ctx context.Context) error {
 	}
 	p.limits.Store(&l)
 	return nil
+}
+
+// askID learns who the producer is. A broker from before ids were granted has no
+// answer; then the producer draws one, from those that are never granted.
+func (p *Producer) askID(ctx context.Context) error {
+	id, err := p.c.producerID(ctx)
+	if errors.Is(err, errUnserved) {
+		id, err = drawnIDs|rand.Int64(), nil
+	}
+	if err != nil {
+		return fmt.Errorf("ask for a producer id: %w", err)
+	}
+	p.id.CompareAndSwap(0, id) // two topics may be looked up at once
+	return nil
+}
+
+// drawnIDs is the bit that only drawn ids have.
+const drawnIDs = 1 << 62
+
+// producerID asks for an id that no other producer has.
+func (c *Client) producerID(ctx context.Context) (int64, error) {
+	var grant protocol.ProducerGrant
+	if err := c.call(ctx, c.subjects.Admin("producer", "id"), struct{}{}, &grant); err != nil {
+		return 0, err
+	}
+	if grant.Producer <= 0 {
+		return 0, protocol.ErrUnavailable.With("the broker granted the producer id %d", grant.Producer)
+	}
+	return grant.Producer, nil
 }
 
 // learn takes over the partition list of an answer.

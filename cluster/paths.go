@@ -67,6 +67,7 @@ func (p paths) owner(group, topic string, id protocol.PartitionID) string {
 func (p paths) brokers() string            { return p.root + "/nats/brokers" }
 func (p paths) broker(id int) string       { return p.brokers() + "/" + strconv.Itoa(id) }
 func (p paths) fence(id int) string        { return p.root + "/nats/incarnations/" + strconv.Itoa(id) }
+func (p paths) producers() string          { return p.root + "/nats/producers" }
 func (p paths) topics() string             { return p.root + "/nats/topics" }
 func (p paths) topic(t string) string      { return p.topics() + "/" + t }
 func (p paths) partitions(t string) string { return p.root + "/nats/partitions/" + t }

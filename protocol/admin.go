@@ -111,6 +111,13 @@ type NodeState struct {
 	Failed []FailedPartition `json:"failed"` // of its own partitions
 }
 
+// ProducerGrant is the answer of metaq.admin.producer.id: who a new native producer
+// is. The id is above 0, below 2^52, and nobody else's.
+type ProducerGrant struct {
+	Producer int64 `json:"producer"`
+	Epoch    int16 `json:"epoch"`
+}
+
 // FailedPartition names a partition that does not serve and says why.
 type FailedPartition struct {
 	Topic     string      `json:"topic"`

@@ -59,6 +59,9 @@ var adminEndpoints = []adminEndpoint{
 	{"group", "ls", actors.GroupsActor, `{}: list the consumer groups of the broker that answers`, func(b []byte) (any, error) {
 		return actors.ListGroups{}, decodeControl(b, &struct{}{})
 	}},
+	{"producer", "id", actors.ClusterActor, `{}: grant an id to a new native producer`, func(b []byte) (any, error) {
+		return actors.GrantProducer{}, decodeControl(b, &struct{}{})
+	}},
 	{"broker", "info", actors.BrokerActor, `{}: describe the broker that answers`, func(b []byte) (any, error) {
 		return actors.DescribeBroker{}, decodeControl(b, &struct{}{})
 	}},

@@ -26,6 +26,11 @@ func (r *rig) adminActors() {
 	}
 	r.actorNamed(actors.TopicsActor, echo)
 	r.actorNamed(actors.BrokerActor, echo)
+	r.actorNamed(actors.ClusterActor, func(ctx actor.Context) {
+		if _, ok := ctx.Message().(actors.GrantProducer); ok {
+			ctx.Respond(protocol.ProducerGrant{Producer: 1 << 50, Epoch: 1})
+		}
+	})
 }
 
 func TestAdministration(t *testing.T) {
@@ -42,6 +47,8 @@ func TestAdministration(t *testing.T) {
 		{"topic.delete", `{"topic":"a"}`, 404, "no such topic"},
 		{"topic.ls", ``, 0, "actors.ListTopics"},
 		{"topic.ls", `{}`, 0, "actors.ListTopics"},
+		{"producer.id", ``, 0, `{"producer":1125899906842624,"epoch":1}`},
+		{"producer.id", `{"name":"me"}`, 400, "name"},
 		{"broker.info", ``, 0, "actors.DescribeBroker"},
 		{"cluster.info", ``, 0, "actors.DescribeCluster"},
 		{"topic.create", `{"topic":"a.b"}`, 400, "a.b"},
@@ -105,7 +112,7 @@ func TestTheServiceIsDiscovered(t *testing.T) {
 	}
 	want := []string{
 		"metaq.admin.topic.create", "metaq.admin.topic.set", "metaq.admin.topic.info", "metaq.admin.topic.delete",
-		"metaq.admin.topic.ls", "metaq.admin.group.ls", "metaq.admin.broker.info", "metaq.admin.cluster.info",
+		"metaq.admin.topic.ls", "metaq.admin.group.ls", "metaq.admin.producer.id", "metaq.admin.broker.info", "metaq.admin.cluster.info",
 	}
 	if d := cmp.Diff(want, subjects); d != "" || info.Version != "1.2.3" {
 		t.Errorf("version %s, subjects %s", info.Version, d)

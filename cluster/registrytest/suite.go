@@ -55,6 +55,7 @@ func Suite(t *testing.T, open func(t testing.TB) cluster.Opener) {
 		{"a context that has ended is honoured", endedContext},
 		{"compare and set loses no update", compareAndSet},
 		{"one of many wins an ephemeral node", election},
+		{"no producer id is taken twice", producerIDs},
 	}
 	for _, test := range tests {
 		t.Run(test.name, func(t *testing.T) { test.run(t, newStore(t, open(t))) })

@@ -145,6 +145,16 @@ func (r *registry) DeleteTopic(ctx context.Context, name string) error {
 	return onWire(m.DeleteTopic(ctx, name))
 }
 
+// TakeProducerIDs implements actors.Registry.
+func (r *registry) TakeProducerIDs(ctx context.Context, now time.Time, n int) (int64, error) {
+	m, err := r.now()
+	if err != nil {
+		return 0, err
+	}
+	first, err := m.TakeProducerIDs(ctx, now, n)
+	return first, onWire(err)
+}
+
 // ClaimEpochs implements actors.Registry.
 func (r *registry) ClaimEpochs(ctx context.Context, topic string, floor []protocol.Epoch) ([]protocol.Epoch, error) {
 	m, err := r.now()

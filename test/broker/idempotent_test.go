@@ -85,3 +85,22 @@ func TestAProducersBatchesKeepTheirOrder(t *testing.T) {
 		t.Error(d)
 	}
 }
+
+// TestEachProducerGetsAnotherID, also from the broker's next start.
+func TestEachProducerGetsAnotherID(t *testing.T) {
+	b := start(t, options{})
+	seen := make(map[int64]bool)
+	for i := range 30 {
+		if i%10 == 9 {
+			dir := b.dir
+			b.stop()
+			b = start(t, options{dir: dir})
+		}
+		var g protocol.ProducerGrant
+		b.askJSON("metaq.admin.producer.id", "", &g)
+		if g.Producer < 1<<50 || g.Producer >= 1<<52 || g.Epoch != 0 || seen[g.Producer] {
+			t.Fatalf("the %d-th id: %+v", i, g)
+		}
+		seen[g.Producer] = true
+	}
+}

@@ -1,0 +1,62 @@
+package actors
+
+import (
+	"errors"
+	"testing"
+
+	"metaq/protocol"
+)
+
+func TestProducersAreGrantedIDsFromABlock(t *testing.T) {
+	r, deps := newRig(t)
+	r.start(deps)
+	ask := func() any {
+		deps.System.Root.RequestWithCustomSender(deps.System.NewLocalPID(ClusterActor), GrantProducer{}, r.probe.pid)
+		return r.probe.next(t)
+	}
+	seen := make(map[int64]bool)
+	for range 2*blockSize + 1 {
+		g, ok := ask().(protocol.ProducerGrant)
+		if !ok || g.Producer <= 0 || g.Epoch != 0 || seen[g.Producer] {
+			t.Fatalf("after %d grants: %+v", len(seen), g)
+		}
+		seen[g.Producer] = true
+	}
+	taken := 0
+	for _, call := range r.registry.story() {
+		if call == "take producer ids" {
+			taken++
+		}
+	}
+	if taken < 2 || taken > 6 {
+		t.Errorf("%d grants took %d blocks", len(seen), taken)
+	}
+}
+
+// TestNoProducerIDsWhileTheRegistryIsAway: who asks is told to try again, and what is
+// left of the block goes on.
+func TestNoProducerIDsWhileTheRegistryIsAway(t *testing.T) {
+	r, deps := newRig(t)
+	r.start(deps)
+	ask := func() any {
+		deps.System.Root.RequestWithCustomSender(deps.System.NewLocalPID(ClusterActor), GrantProducer{}, r.probe.pid)
+		return r.probe.next(t)
+	}
+	r.registry.setFail("take producer ids", protocol.ErrUnavailable)
+	if err, ok := ask().(error); !ok || !errors.Is(err, protocol.ErrUnavailable) {
+		t.Errorf("without a block: %v", err)
+	}
+	r.registry.setFail("take producer ids", nil)
+	if g, ok := ask().(protocol.ProducerGrant); !ok {
+		t.Fatalf("with the registry back: %v", g)
+	}
+	r.registry.setFail("take producer ids", protocol.ErrUnavailable)
+	for i := range blockSize - 1 {
+		if g, ok := ask().(protocol.ProducerGrant); !ok {
+			t.Fatalf("grant %d of the block: %v", i, g)
+		}
+	}
+	if err, ok := ask().(error); !ok || !errors.Is(err, protocol.ErrUnavailable) {
+		t.Errorf("with the block used up: %v", err)
+	}
+}
