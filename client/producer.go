@@ -144,7 +144,7 @@ func (p *Producer) check(r *Record) error {
 	}
 	l := p.limits.Load()
 	size := r.size()
-	limit := min(int64(l.message), p.o.bufferBytes)
+	limit := min(int64(l.message+protocol.Added(r.Headers)), p.o.bufferBytes)
 	if room := l.batch - protocol.BatchHeaderSize; r.encodedBound() > room {
 		limit = min(limit, int64(room-(r.encodedBound()-size)))
 	}

@@ -192,5 +192,5 @@ func (r *redrive) wait(ctx context.Context, con *Consumer) error {
 
 // alive are the headers that a record had before it became a dead letter.
 func alive(all []Header) []Header {
-	return slices.DeleteFunc(Passed(all), func(h Header) bool { return strings.HasPrefix(h.Name, "Metaq-Dead-") })
+	return slices.DeleteFunc(Passed(all), func(h Header) bool { return strings.HasPrefix(h.Name, protocol.DeadPrefix) })
 }

@@ -74,6 +74,29 @@ func Passed(headers []Header) []Header {
 	return out
 }
 
+// DeadPrefix begins the names of the headers that tell why a message is a dead
+// letter.
+const DeadPrefix = "Metaq-Dead-"
+
+// maxAdded bounds what Added leaves out: it is no way around the limit.
+const maxAdded = 8 << 10
+
+// Added returns the bytes of a batch's record that do not count against the largest
+// message: what dead letters and Passed add to headers. A message that was taken is
+// thus small enough to be passed on.
+func Added(headers []Header) int {
+	n := 0
+	for i := range headers {
+		switch h := &headers[i]; {
+		case strings.HasPrefix(h.Name, DeadPrefix):
+			n += len(h.Name) + len(h.Value)
+		case strings.HasPrefix(h.Name, OriginalPrefix):
+			n += len(OriginalPrefix)
+		}
+	}
+	return min(n, maxAdded)
+}
+
 // mayBeRefused is the cheap part of RefusedInBatch.
 func mayBeRefused(name []byte) bool {
 	return len(name) > 5 && (string(name[:5]) == "Nats-" || string(name) == HeaderKey)

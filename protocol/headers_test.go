@@ -69,6 +69,22 @@ func TestHeadersThatABatchMustNotHave(t *testing.T) {
 	}
 }
 
+func TestWhatIsAddedToHeadersIsNotCounted(t *testing.T) {
+	for _, tt := range []struct {
+		header Header
+		want   int
+	}{
+		{Header{Name: "Trace", Value: "abc"}, 0},
+		{Header{Name: "Metaq-Dead-Reason", Value: "abc"}, 17 + 3},
+		{Header{Name: "Metaq-Original-Nats-Msg-Id", Value: "abc"}, 15},
+		{Header{Name: "Metaq-Dead-Reason", Value: string(make([]byte, 1<<20))}, 8 << 10},
+	} {
+		if got := Added([]Header{{Name: "a", Value: "b"}, tt.header}); got != tt.want {
+			t.Errorf("%s: %d, want %d", tt.header.Name, got, tt.want)
+		}
+	}
+}
+
 func same(got, want *Error) bool {
 	if got == nil || want == nil {
 		return got == want

@@ -13,7 +13,7 @@ import (
 //
 //	limits    the payload of NATS less the header of a get's answer; the body
 //	          decompressed at most maxRawFactor times that; each record at most
-//	          the topic's maxMessageSize; Options.Partition and Options.Total
+//	          the topic's maxMessageSize, without protocol.Added; Options.Partition and Options.Total
 //	400       name or partition not allowed; no batch, or a wrong version,
 //	          length, checksum, count or record; bytes after the batch; a
 //	          transactional or control batch; a header that a put must not have,
@@ -91,7 +91,7 @@ func checkBatch(b []byte, maxRaw, maxMessage int) (protocol.BatchHeader, error) 
 		if err != nil {
 			return h, errors.Join(protocol.ErrBatchRefused, err)
 		}
-		if size := recordSize(&r); size > maxMessage {
+		if size := recordSize(&r) - protocol.Added(r.Headers); size > maxMessage {
 			return h, tooLarge("a message of the batch", size, maxMessage)
 		}
 	}

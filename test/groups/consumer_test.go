@@ -264,6 +264,24 @@ func TestAPutWithAMessageIDGoesToTheDeadLettersAndBack(t *testing.T) {
 	}
 }
 
+// A record as large as the broker allows still fits where dead letters go.
+func TestALargestRecordGoesToTheDeadLetters(t *testing.T) {
+	c := connect(t, newWorld(t).url)
+	p, err := c.NewProducer()
+	if err != nil {
+		t.Fatal(err)
+	}
+	value := make([]byte, 1<<20)
+	if _, err := p.Send(t.Context(), client.Record{Topic: "orders", Value: value}); err != nil {
+		t.Fatal(err)
+	}
+	if err := p.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	consume(t, c, func(context.Context, client.Record) error { return errors.New("no room") }, client.WithRetries(0, time.Second, time.Second))
+	await(t, "no lag", func() bool { return lag(t, c) == 0 })
+}
+
 func TestAConsumerPausesSeeksAndCommitsByHand(t *testing.T) {
 	c := connect(t, newWorld(t).url)
 	produce(t, c, 0, 100)
