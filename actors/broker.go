@@ -187,7 +187,7 @@ func (b *broker) describe(ctx actor.Context, m failedList) {
 				others = append(others, other.BrokerID)
 			}
 		}
-		said := fromAll(others, cluster.PeerState)
+		said := FromAll(others, cluster.PeerState)
 		said[home] = own
 		b.env.tell(asker, gatherCluster(members, said))
 	})

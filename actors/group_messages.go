@@ -41,8 +41,12 @@ type GroupDescribe struct{}
 // GroupCommitted asks a group for its offsets. Answer: protocol.GroupOffsets.
 type GroupCommitted struct{}
 
-// ListGroups asks for the groups of this broker. Answer: protocol.GroupList.
+// ListGroups asks for the groups of all brokers that answer in time. Answer:
+// protocol.GroupList.
 type ListGroups struct{}
+
+// ListOwnGroups asks for the groups of this broker's log. Answer: protocol.GroupList.
+type ListOwnGroups struct{}
 
 // Coordination is what groups need from the registry of a cluster. Its calls may
 // block until ctx ends, so actors make them on a worker; they may come from any
@@ -70,6 +74,9 @@ type GroupsDeps struct {
 	OpenLog func() (Log, error)
 	// Coordination (optional): without it this broker coordinates all groups.
 	Coordination Coordination
+	// Gather (optional) makes the list of all brokers' groups, given that of this one's
+	// log. It may block for some seconds; it is called on a worker.
+	Gather func(own protocol.GroupList) protocol.GroupList
 	// SyncTime is the time between two mirrors of offsets. Default 5 s. Short costs
 	// writes to the registry; long lets groups process more again when another
 	// broker takes over.

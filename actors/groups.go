@@ -191,6 +191,8 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.flush(ctx, false)
 	case ListGroups:
 		g.list(ctx)
+	case ListOwnGroups:
+		respond(ctx, ctx.Sender(), g.own())
 	case groupsRoutes:
 		g.routes = m
 		for _, c := range g.children {
@@ -422,11 +424,10 @@ func (g *groups) abandon(ctx actor.Context, refusal *protocol.Error, whose func(
 	}
 }
 
-// list answers with the groups of the log.
-func (g *groups) list(ctx actor.Context) {
+// own are the groups of the log, or why they are not known.
+func (g *groups) own() any {
 	if g.refusal != nil {
-		respond(ctx, ctx.Sender(), error(g.refusal))
-		return
+		return error(g.refusal)
 	}
 	reply := protocol.GroupList{Groups: []protocol.GroupSummary{}}
 	for name, image := range g.journal.images {
@@ -435,7 +436,18 @@ func (g *groups) list(ctx actor.Context) {
 		})
 	}
 	slices.SortFunc(reply.Groups, func(a, b protocol.GroupSummary) int { return cmp.Compare(a.Group, b.Group) })
-	respond(ctx, ctx.Sender(), reply)
+	return reply
+}
+
+// list answers with the groups of all brokers.
+func (g *groups) list(ctx actor.Context) {
+	answer, asker := g.own(), ctx.Sender()
+	own, known := answer.(protocol.GroupList)
+	if g.deps.Gather == nil || !known {
+		respond(ctx, asker, answer)
+		return
+	}
+	g.workers.run(func() { g.system.Root.Send(asker, g.deps.Gather(own)) })
 }
 
 // stop lets the groups end what they have begun.

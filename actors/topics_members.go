@@ -204,7 +204,7 @@ func (t *topics) describeAll(ctx actor.Context, asker *actor.PID, e *topicEntry)
 	}
 	self, name, cluster := ctx.Self(), e.topic.Name, t.env.deps.Cluster
 	t.env.workers.run(func() {
-		heard := fromAll(others, func(ctx context.Context, broker int) (protocol.TopicInfo, error) {
+		heard := FromAll(others, func(ctx context.Context, broker int) (protocol.TopicInfo, error) {
 			return cluster.PeerTopic(ctx, broker, name)
 		})
 		m := heardTopic{asker: asker, topic: name}
@@ -233,15 +233,16 @@ func (t *topics) listAll(ctx actor.Context, asker *actor.PID) {
 	}
 	t.env.workers.run(func() {
 		lists := []protocol.TopicList{own}
-		for _, l := range fromAll(others, cluster.PeerTopics) {
+		for _, l := range FromAll(others, cluster.PeerTopics) {
 			lists = append(lists, l)
 		}
 		t.env.tell(asker, gatherList(lists))
 	})
 }
 
-// fromAll asks brokers at the same time and returns what those said that answered.
-func fromAll[T any](brokers []int, ask func(context.Context, int) (T, error)) map[int]T {
+// FromAll asks brokers at the same time and returns what those said that answered
+// within a second.
+func FromAll[T any](brokers []int, ask func(context.Context, int) (T, error)) map[int]T {
 	ctx, cancel := context.WithTimeout(context.Background(), peerWait)
 	defer cancel()
 	var (

@@ -55,14 +55,12 @@ func (c *Client) callGroup(ctx context.Context, group, verb string, req, reply a
 	return nil
 }
 
-// GroupList returns the groups that the answering broker coordinates, sorted by
-// name.
-func (a *Admin) GroupList(ctx context.Context) ([]protocol.GroupSummary, error) {
-	var list protocol.GroupList
+// GroupList returns the groups of all brokers that answer in time, sorted by name.
+func (a *Admin) GroupList(ctx context.Context) (list protocol.GroupList, err error) {
 	if err := a.c.call(ctx, a.c.subjects.Admin("group", "ls"), struct{}{}, &list); err != nil {
-		return nil, fmt.Errorf("group ls: %w", err)
+		return list, fmt.Errorf("group ls: %w", err)
 	}
-	return list.Groups, nil
+	return list, nil
 }
 
 // GroupInfo describes a group, with the lag of each partition in messages.

@@ -275,10 +275,11 @@ type GroupPartition struct {
 	Error     string      `json:"error,omitempty"` // why the partition's ends are not known
 }
 
-// GroupList is the answer of metaq.admin.group.ls: the groups of the broker that
-// answers, sorted by name.
+// GroupList is the answer of metaq.admin.group.ls: the groups of all brokers that
+// answered in time, sorted by name.
 type GroupList struct {
 	Groups []GroupSummary `json:"groups"`
+	Silent []int          `json:"silent,omitempty"` // brokers that did not answer: their groups may be missing
 }
 
 // GroupSummary is one group in a list.

@@ -56,7 +56,7 @@ var adminEndpoints = []adminEndpoint{
 	{"topic", "ls", actors.TopicsActor, `{}: list the topics`, func(b []byte) (any, error) {
 		return actors.ListTopics{}, decodeControl(b, &struct{}{})
 	}},
-	{"group", "ls", actors.GroupsActor, `{}: list the consumer groups of the broker that answers`, func(b []byte) (any, error) {
+	{"group", "ls", actors.GroupsActor, `{}: list the consumer groups of all brokers`, func(b []byte) (any, error) {
 		return actors.ListGroups{}, decodeControl(b, &struct{}{})
 	}},
 	{"producer", "id", actors.ClusterActor, `{}: grant an id to a new native producer`, func(b []byte) (any, error) {

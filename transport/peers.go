@@ -23,12 +23,14 @@ import (
 //	topic   protocol.TopicName -> protocol.TopicInfo with the broker's own partitions
 //	topics  {}                 -> protocol.TopicList of the broker's own partitions
 //	state   {}                 -> protocol.NodeState
+//	groups  {}                 -> protocol.GroupList of the broker's own groups
 //
 // A broker asks with a deadline and does without the answer when none comes.
 const (
 	nodeTopic  = "topic"
 	nodeTopics = "topics"
 	nodeState  = "state"
+	nodeGroups = "groups"
 )
 
 // ClusterEdge is what a Gateway in a cluster has beside its connection.
@@ -98,6 +100,8 @@ func (g *Gateway) answerPeer(m *nats.Msg) {
 		message = actors.ListOwn{}
 	case nodeState:
 		to, message = actors.BrokerActor, actors.DescribeNode{}
+	case nodeGroups:
+		to, message = actors.GroupsActor, actors.ListOwnGroups{}
 	default:
 		err = protocol.ErrBadRequest.With("a broker answers no %.40q: the other one is newer", op)
 	}
@@ -132,6 +136,11 @@ func (g *Gateway) PeerTopics(ctx context.Context, broker int) (protocol.TopicLis
 // PeerState asks a broker how it is.
 func (g *Gateway) PeerState(ctx context.Context, broker int) (protocol.NodeState, error) {
 	return askPeer[protocol.NodeState](ctx, g, broker, nodeState, struct{}{})
+}
+
+// PeerGroups asks a broker for its own groups.
+func (g *Gateway) PeerGroups(ctx context.Context, broker int) (protocol.GroupList, error) {
+	return askPeer[protocol.GroupList](ctx, g, broker, nodeGroups, struct{}{})
 }
 
 func askPeer[T any](ctx context.Context, g *Gateway, broker int, op string, request any) (answer T, err error) {

@@ -37,9 +37,9 @@ func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics 
 			}
 			return &partitionLog{Log: l}, nil
 		},
-		Coordination: b.coordination,
-		SyncTime:     b.cfg.ZooKeeper.SyncTime,
-		Logger:       b.log, Metrics: metrics, Now: b.opts.Now,
+		Coordination: b.coordination, Gather: b.gatherGroups(),
+		SyncTime: b.cfg.ZooKeeper.SyncTime,
+		Logger:   b.log, Metrics: metrics, Now: b.opts.Now,
 	})
 	if err != nil {
 		return nil, err

@@ -246,6 +246,37 @@ func pictureOf(s cluster.Snapshot, home int) *actors.Members {
 	return p
 }
 
+// others are the ids of the other brokers that are registered now.
+func (m *members) others() (ids []int) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.now == nil {
+		return nil
+	}
+	for _, broker := range m.now.Brokers {
+		if broker.BrokerID != m.home {
+			ids = append(ids, broker.BrokerID)
+		}
+	}
+	return ids
+}
+
+// coordinators reads from the registry which broker coordinates each group; those
+// that nobody does are not in it.
+func (m *members) coordinators(ctx context.Context) (map[string]int, error) {
+	leaders := map[string]int{}
+	err := m.member.With(ctx, func(r *cluster.Registration) error {
+		groups, err := r.Groups(ctx)
+		for _, g := range groups {
+			if g.Leader != cluster.NoLeader {
+				leaders[g.Name] = g.Leader
+			}
+		}
+		return err
+	})
+	return leaders, err
+}
+
 // Follow implements actors.Cluster.
 func (m *members) Follow(deliver func(*actors.Members)) {
 	m.mu.Lock()

@@ -93,6 +93,17 @@ func TestAGroupOutlivesItsCoordinator(t *testing.T) {
 			t.Fatalf("group info: %v, %s", err, answer.Data)
 		}
 	}
+	// Any broker lists the groups of all, also those of a broker that coordinated them once.
+	lists := func() {
+		t.Helper()
+		for range 20 {
+			answer, err := nc.Request("metaq.admin.group.ls", []byte(`{}`), 5*time.Second)
+			if err != nil || strings.Count(string(answer.Data), `"group":"workers","members":2`) != 1 || strings.Contains(string(answer.Data), "silent") {
+				t.Fatalf("group ls: %v, %s", err, answer.Data)
+			}
+		}
+	}
+	lists()
 	w.brokers[at].Kill()
 	w.eventually("another coordinator", expiry, func(context.Context) error {
 		if now := w.tree()["/meta/nats/groups/workers"]; !strings.Contains(now, fmt.Sprintf(`"leader":%d`, 1-at)) {
@@ -105,6 +116,7 @@ func TestAGroupOutlivesItsCoordinator(t *testing.T) {
 	f.flows(200, back)
 	f.stop()
 	group.reads(f.ledger, patience)
+	lists()
 }
 
 // A topic that is deleted at one broker goes from all, and a broker that comes back
