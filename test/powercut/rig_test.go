@@ -33,6 +33,10 @@ func (*registry) DeleteTopic(context.Context, string) error           { return e
 func (*registry) Register(context.Context, protocol.BrokerInfo) error { return nil }
 func (*registry) Leave(context.Context) error                         { return nil }
 func (*registry) Where() string                                       { return "simulated" }
+func (*registry) TakeProducerIDs(context.Context, time.Time, int) (int64, error) {
+	return 0, errNotHere
+}
+
 func (r *registry) ClaimEpochs(_ context.Context, _ string, floor []protocol.Epoch) ([]protocol.Epoch, error) {
 	return slices.Repeat([]protocol.Epoch{protocol.Epoch(r.epoch.Add(1))}, len(floor)), nil
 }
