@@ -122,9 +122,9 @@ type (
 		routes *Routes
 		lists  map[string][]protocol.PartitionID // the partitions of all topics
 	}
-	groupsStop struct{}
-	disown     struct{} // claims may be lost
-	groupsEnd  struct{} // all groups have stopped
+	groupsStop struct{ final bool } // final: the actor stops as well
+	disown     struct{}             // claims may be lost
+	groupsEnd  struct{}             // all groups have stopped
 	mirrorDue  struct{}
 	mirrorDone struct {
 		offsets map[string][]protocol.GroupPosition

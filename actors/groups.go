@@ -25,8 +25,10 @@ const GroupsActor = "groups"
 type Groups struct {
 	pid    *actor.PID
 	shared *groupsShared
-	over   chan struct{} // closed when the actor and its groups have stopped
-	once   sync.Once
+	idle   chan struct{} // closed when all groups have stopped, and their offsets are mirrored if that could be
+	over   chan struct{} // closed when the actor has stopped as well
+	rested sync.Once     // for idle
+	once   sync.Once     // for over
 }
 
 // groupsShared is what the groups actor and its groups share. It does not change.
@@ -93,12 +95,12 @@ func StartGroups(d GroupsDeps) (*Groups, error) {
 	shared := &groupsShared{
 		deps: d, system: d.System, log: d.Logger, now: d.Now, workers: newWorkers(groupWorkers), metrics: newGroupsMetrics(d.Metrics),
 	}
-	g := &Groups{shared: shared, over: make(chan struct{})}
+	g := &Groups{shared: shared, idle: make(chan struct{}), over: make(chan struct{})}
 	// A group that crashes is made anew from the log by its next request, not from
 	// what it was at its birth.
 	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 	pid, err := spawn(d.System.Root, GroupsActor, d.Logger, func() receiver {
-		return &groups{groupsShared: shared, ended: g.ended}
+		return &groups{groupsShared: shared, rested: g.retired, ended: g.ended}
 	}, actor.WithSupervisor(stop), actor.WithGuardian(actor.RestartingSupervisorStrategy()))
 	if err != nil {
 		return nil, err
@@ -107,7 +109,12 @@ func StartGroups(d GroupsDeps) (*Groups, error) {
 	return g, nil
 }
 
-func (g *Groups) ended() { g.once.Do(func() { close(g.over) }) }
+func (g *Groups) retired() { g.rested.Do(func() { close(g.idle) }) }
+
+func (g *Groups) ended() {
+	g.retired()
+	g.once.Do(func() { close(g.over) })
+}
 
 // PID is where to send a *GroupRequest or ListGroups.
 func (g *Groups) PID() *actor.PID { return g.pid }
@@ -122,6 +129,26 @@ func (g *Groups) Publish(r *Routes) {
 // next request.
 func (g *Groups) Disown() { g.shared.system.Root.Send(g.pid, disown{}) }
 
+// Retire stops all groups, closes their log and mirrors what is not mirrored yet, for a
+// broker that is about to give up its place in the registry: afterwards it has no right
+// to write there, and whoever coordinates a group next would begin at older offsets. It
+// returns when all that has happened, or when ctx ends; it then goes on. Requests are
+// refused until Stop.
+func (g *Groups) Retire(ctx context.Context) error {
+	select {
+	case <-g.idle:
+		return nil
+	default:
+		g.shared.system.Root.Send(g.pid, groupsStop{})
+	}
+	select {
+	case <-g.idle:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("retire the groups: %w; that goes on", ctx.Err())
+	}
+}
+
 // Stop stops all groups, mirrors what is not mirrored yet, and closes the log. It
 // returns when all that has happened, or when ctx ends; the stop then goes on. It
 // may be called again.
@@ -129,7 +156,7 @@ func (g *Groups) Stop(ctx context.Context) error {
 	select {
 	case <-g.over:
 	default:
-		g.shared.system.Root.Send(g.pid, groupsStop{})
+		g.shared.system.Root.Send(g.pid, groupsStop{final: true})
 	}
 	select {
 	case <-g.over:
@@ -144,7 +171,7 @@ func (g *Groups) Stop(ctx context.Context) error {
 // what is durable, and gives a group the image to begin with.
 type groups struct {
 	*groupsShared
-	ended func()
+	rested, ended func()
 
 	journal  groupLog
 	refusal  *protocol.Error // while the log is not open
@@ -165,6 +192,8 @@ type groups struct {
 	mirroring  bool
 	timer      *time.Timer
 	stopping   bool
+	closed     bool // the log
+	final      bool // stop the actor as well
 }
 
 type groupChild struct {
@@ -215,6 +244,7 @@ func (g *groups) Receive(ctx actor.Context) {
 	case disown:
 		g.disown(ctx)
 	case groupsStop:
+		g.final = g.final || m.final
 		g.stop(ctx)
 	case groupsEnd:
 		g.end(ctx)
@@ -453,6 +483,9 @@ func (g *groups) list(ctx actor.Context) {
 // stop lets the groups end what they have begun.
 func (g *groups) stop(ctx actor.Context) {
 	if g.stopping {
+		if g.closed {
+			ctx.Send(ctx.Self(), groupsEnd{})
+		}
 		return
 	}
 	g.stopping = true
@@ -468,13 +501,19 @@ func (g *groups) stop(ctx actor.Context) {
 	}
 }
 
-// end closes the log once no group is left.
+// end closes the log once no group is left. A mirror that is under way comes first: the
+// last one must not be overtaken by an older one.
 func (g *groups) end(ctx actor.Context) {
-	g.flush(ctx, true)
-	g.journal.close(g.log)
-	if g.timer != nil {
-		g.timer.Stop()
+	if !g.closed && !g.mirroring {
+		g.flush(ctx, true)
+		g.journal.close(g.log)
+		g.closed = true
+		if g.timer != nil {
+			g.timer.Stop()
+		}
+		g.lastMirror()
 	}
-	g.lastMirror()
-	ctx.Stop(ctx.Self())
+	if g.closed && g.final {
+		ctx.Stop(ctx.Self())
+	}
 }

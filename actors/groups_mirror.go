@@ -13,8 +13,12 @@ import (
 // How the groups actor uses the registry: it claims groups, and mirrors their
 // offsets. Without a Coordination both are nothing.
 
-// registryTimeout bounds one claim or mirror.
-const registryTimeout = 30 * time.Second
+// registryTimeout bounds one claim or mirror, and lastTimeout the last mirror of a broker
+// that stops: it does not wait for a registry that is away.
+const (
+	registryTimeout = 30 * time.Second
+	lastTimeout     = 2 * time.Second
+)
 
 // claim says whether the group is this broker's. When that is not known yet it is
 // claimed, and claimed is called with the result.
@@ -210,17 +214,25 @@ func (g *groups) mirrored(ctx actor.Context, m mirrorDone) {
 			}
 		}
 	}
+	if g.stopping {
+		if len(g.children) == 0 {
+			ctx.Send(ctx.Self(), groupsEnd{}) // it waits for this
+		}
+		return
+	}
 	g.armMirror(ctx)
 }
 
-// lastMirror writes what is left when the groups stop.
+// lastMirror writes what is left when the groups stop, and says when that is done.
 func (g *groups) lastMirror() {
 	if g.deps.Coordination == nil || len(g.unmirrored) == 0 {
+		g.rested()
 		return
 	}
 	offsets := g.takeUnmirrored()
 	g.workers.run(func() {
-		ctx, cancel := context.WithTimeout(context.Background(), registryTimeout)
+		defer g.rested()
+		ctx, cancel := context.WithTimeout(context.Background(), lastTimeout)
 		defer cancel()
 		if err := g.deps.Coordination.MirrorOffsets(ctx, offsets); err != nil {
 			g.log.Warn("cannot mirror the last offsets", "error", err)

@@ -368,6 +368,24 @@ func TestOffsetsAreMirroredAndTakenOver(t *testing.T) {
 	}
 }
 
+// A broker that stops leaves the registry before it stops its groups: what was committed
+// must be mirrored before that, and nothing may be committed after it.
+func TestRetiredGroupsHaveMirroredAndCommitNoMore(t *testing.T) {
+	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]protocol.Offset{}}
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Coordination, d.SyncTime = c, time.Hour })
+	x := w.join("g", "x", nil)
+	want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, 23)))
+	for range 2 { // again is nothing
+		if err := w.groups.Retire(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if got, _ := c.GroupOffsets(t.Context(), "g"); len(got) == 0 || got[0].Offset != 23 {
+		t.Errorf("mirror has %v", got)
+	}
+	w.refused(w.once("g", commitOf(x, 0, 24)), protocol.ErrUnavailable)
+}
+
 // absentRegistry knows who coordinates each group, once, and is away then.
 type absentRegistry struct {
 	Coordination

@@ -47,6 +47,9 @@ func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics 
 	if b.members != nil {
 		b.members.disown.Store(groups)
 	}
+	if c, ok := b.coordination.(coordination); ok {
+		c.reg.before(groups.Retire)
+	}
 	b.onClose(groups.Stop)
 	return groups, nil
 }

@@ -23,6 +23,7 @@ type registry struct {
 
 	mu     sync.Mutex // guards what follows
 	member *cluster.Member
+	retire func(context.Context) error // what is to be written before leaving; nil for nothing
 }
 
 var errNotRegistered = protocol.ErrUnavailable.With("the broker is not registered: try again")
@@ -57,6 +58,25 @@ func (r *registry) Register(ctx context.Context, b protocol.BrokerInfo) error {
 
 // Leave implements actors.Registry.
 func (r *registry) Leave(ctx context.Context) error {
+	r.mu.Lock()
+	retire := r.retire
+	r.mu.Unlock()
+	if retire != nil {
+		bounded, cancel := context.WithTimeout(ctx, leaveTimeout)
+		_ = retire(bounded) // what could not be written costs duplicates, not the stop
+		cancel()
+	}
+	return r.leave(ctx)
+}
+
+// before makes Leave call retire first.
+func (r *registry) before(retire func(context.Context) error) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	r.retire = retire
+}
+
+func (r *registry) leave(ctx context.Context) error {
 	r.mu.Lock()
 	m := r.member
 	r.member = nil
