@@ -17,7 +17,7 @@ export CGO_ENABLED ?= 0
 race: export CGO_ENABLED = 1
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo tutorial run test unit race interop fuzz crash lint fmt golden docs bench ci micro services vet cross
+.PHONY: help build demo tutorial run test unit race interop fuzz crash soak lint fmt golden docs bench ci micro services vet cross
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -53,6 +53,10 @@ fuzz: ## every fuzz target for FUZZTIME (default 10s) each
 
 crash: ## crash the log SEEDS times (default 20000) and judge what is recovered
 	@scripts/crash.sh $(SEEDS)
+
+soak: ## a consumer group and two brokers under fire for METAQ_SOAK (default 5m)
+	@bash test/zk/install.sh
+	METAQ_SOAK=$${METAQ_SOAK:-5m} go test -count=1 -v -timeout 0 -run '^TestMembersAndAClusterUnderFire$$' ./test/groups
 
 lint: ## linters and formatting, no change made
 	@scripts/golangci-lint.sh run $(PKG)

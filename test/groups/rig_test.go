@@ -3,8 +3,10 @@ package groups
 
 import (
 	"context"
+	"fmt"
 	"log/slog"
 	"net"
+	"os"
 	"testing"
 	"time"
 
@@ -13,12 +15,20 @@ import (
 	"metaq/client"
 	"metaq/configs"
 	"metaq/internal/broker"
+	"metaq/test/process"
 )
 
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	goleak.VerifyTestMain(m,
+	if plan, isMember := os.LookupEnv(memberRole); isMember {
+		if err := beMember(plan); err != nil {
+			fmt.Fprintln(os.Stderr, "member:", err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	process.Main(m,
 		// The actor library's limiter of its log lines sleeps for a second after a
 		// dead letter.
 		goleak.IgnoreAnyFunction("github.com/asynkron/protoactor-go/actor.NewDeadLetter.NewThrottle.func4.1"))

@@ -28,11 +28,12 @@ import (
 // the broker's flags as JSON.
 const role = "METAQ_TEST_BROKER"
 
-// Main is the TestMain of packages that use this one. It ends the process.
-func Main(m *testing.M) {
+// Main is the TestMain of packages that use this one. It ends the process. leaks are
+// what a package's tests may leave behind.
+func Main(m *testing.M, leaks ...goleak.Option) {
 	flags, isBroker := os.LookupEnv(role)
 	if !isBroker {
-		goleak.VerifyTestMain(m)
+		goleak.VerifyTestMain(m, leaks...)
 		return
 	}
 	if err := serve(flags); err != nil {

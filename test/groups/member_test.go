@@ -1,0 +1,189 @@
+package groups
+
+import (
+	"bufio"
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"os/exec"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"metaq/client"
+	"metaq/protocol"
+)
+
+// memberRole is the environment variable that makes the test binary a member of a
+// group. It holds a memberPlan as JSON.
+const memberRole = "METAQ_TEST_MEMBER"
+
+// memberSession is how long a member may be silent.
+const memberSession = 1500 * time.Millisecond
+
+type memberPlan struct {
+	Name    string   `json:"name"`
+	Servers []string `json:"servers"`
+	Topics  []string `json:"topics"`
+	Early   bool     `json:"early"` // the planted bug: commit before processing
+}
+
+// deed is what a member says that it did. It is written before the handler
+// returns, so that a kill -9 takes back nothing that was said.
+type deed struct {
+	What      string               `json:"what"` // assigned, revoked, processed, committed
+	Topic     string               `json:"topic"`
+	Partition protocol.PartitionID `json:"partition"`
+	Offset    client.Offset        `json:"offset"` // of processed; of committed the next
+	Value     string               `json:"value"`
+	Began     time.Time            `json:"began"`
+	Ended     time.Time            `json:"ended"`
+}
+
+func (d *deed) at() protocol.TopicPartition {
+	return protocol.TopicPartition{Topic: d.Topic, Partition: d.Partition}
+}
+
+// beMember is the member process: it works until its standard input ends, and then
+// leaves.
+func beMember(encoded string) error {
+	var plan memberPlan
+	if err := json.Unmarshal([]byte(encoded), &plan); err != nil {
+		return err
+	}
+	var mu sync.Mutex
+	say := func(d deed) error {
+		line, err := json.Marshal(d)
+		if err != nil {
+			return err
+		}
+		mu.Lock()
+		defer mu.Unlock()
+		_, err = os.Stdout.Write(append(line, '\n'))
+		return err
+	}
+	tell := func(what string) func([]protocol.TopicPartition) {
+		return func(ps []protocol.TopicPartition) {
+			for _, p := range ps {
+				now := time.Now()
+				_ = say(deed{What: what, Topic: p.Topic, Partition: p.Partition, Began: now, Ended: now}) // a closed pipe ends the process
+			}
+		}
+	}
+	ctx := context.Background()
+	c, err := client.Connect(ctx, client.WithServers(plan.Servers...))
+	if err != nil {
+		return err
+	}
+	defer c.Close()
+	var con *client.Consumer
+	joined := make(chan struct{})
+	handle := func(ctx context.Context, r client.Record) error {
+		now := time.Now()
+		d := deed{What: "processed", Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Value: string(r.Value), Began: now, Ended: now}
+		if !plan.Early || r.Offset%10 != 9 {
+			if err := say(d); err != nil {
+				return err
+			}
+		}
+		if r.Offset%10 != 9 {
+			return nil
+		}
+		// By hand as well, to know when which commit was taken.
+		<-joined
+		if err := con.Commit(ctx, r); err == nil {
+			c := deed{What: "committed", Topic: r.Topic, Partition: r.Partition, Offset: r.Offset + 1, Began: now, Ended: time.Now()}
+			if err := say(c); err != nil {
+				return err
+			}
+		}
+		if plan.Early {
+			<-ctx.Done() // said that it is done, and is not
+			return ctx.Err()
+		}
+		return nil
+	}
+	joining, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	con, err = c.NewConsumer(joining, "g", plan.Topics, handle, client.WithClientName(plan.Name), client.WithSession(memberSession),
+		client.WithCommitInterval(100*time.Millisecond), client.WithRetries(1<<20, 10*time.Millisecond, 100*time.Millisecond),
+		client.OnPartitions(tell("assigned"), tell("revoked")))
+	if err != nil {
+		return err
+	}
+	close(joined)
+	_, _ = io.Copy(io.Discard, os.Stdin) // it ends when the parent says so, or has gone
+	leaving, cancel := context.WithTimeout(ctx, patience)
+	defer cancel()
+	return errors.Join(con.Err(), con.Close(leaving))
+}
+
+// memberProcess is a member in a process of its own.
+type memberProcess struct {
+	name string
+	cmd  *exec.Cmd
+	in   io.WriteCloser
+	said sync.WaitGroup // until all that it said was heard
+	errs strings.Builder
+}
+
+// startMember starts a member whose deeds hear gets, in order, from one goroutine.
+func startMember(t testing.TB, plan memberPlan, hear func(member string, d deed)) *memberProcess {
+	t.Helper()
+	self, err := os.Executable()
+	if err != nil {
+		t.Fatal(err)
+	}
+	encoded, err := json.Marshal(plan)
+	if err != nil {
+		t.Fatal(err)
+	}
+	m := &memberProcess{name: plan.Name, cmd: exec.Command(self)}
+	m.cmd.Env = append(os.Environ(), memberRole+"="+string(encoded))
+	m.cmd.Stderr = &m.errs
+	if m.in, err = m.cmd.StdinPipe(); err != nil {
+		t.Fatal(err)
+	}
+	out, err := m.cmd.StdoutPipe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.cmd.Start(); err != nil {
+		t.Fatal(err)
+	}
+	m.said.Go(func() {
+		lines := bufio.NewScanner(out)
+		for lines.Scan() {
+			var d deed
+			if json.Unmarshal(lines.Bytes(), &d) == nil { // the last line of a killed one may be cut
+				hear(m.name, d)
+			}
+		}
+	})
+	return m
+}
+
+// leave lets the member leave in order.
+func (m *memberProcess) leave() error {
+	if err := m.in.Close(); err != nil {
+		return err
+	}
+	m.said.Wait()
+	if err := m.cmd.Wait(); err != nil {
+		return fmt.Errorf("member %s: %w: %s", m.name, err, m.errs.String())
+	}
+	return nil
+}
+
+// kill ends the process as kill -9 does, and returns when all that it said was
+// heard.
+func (m *memberProcess) kill() error {
+	err := m.cmd.Process.Kill()
+	m.said.Wait()
+	_ = m.cmd.Wait() // says that it was killed
+	return err
+}
