@@ -31,7 +31,8 @@ func TestPostsAreSentInOrderAndAnsweredOnce(t *testing.T) {
 	}); err != nil {
 		t.Fatal(err)
 	}
-	if _, err := s.conn.Subscribe("silent", func(*nats.Msg) {}); err != nil {
+	heard := make(chan struct{}, 2)
+	if _, err := s.conn.Subscribe("silent", func(*nats.Msg) { heard <- struct{}{} }); err != nil {
 		t.Fatal(err)
 	}
 	if err := s.conn.Flush(); err != nil {
@@ -75,7 +76,9 @@ func TestPostsAreSentInOrderAndAnsweredOnce(t *testing.T) {
 	if a := <-answers; !errors.Is(a.err, errNoAnswer) {
 		t.Errorf("without an answer: %v", a.err)
 	}
+	<-heard
 	l.post(ctx, "silent", nil, done)
+	<-heard
 	s.stop()
 	if a := <-answers; !errors.Is(a.err, errConnLost) && !errors.Is(a.err, ErrClosed) {
 		t.Errorf("when the server stops: %v", a.err)
