@@ -21,6 +21,9 @@ type Options struct {
 	// not say. Default 4. More let more consumers of a group share the work; each
 	// costs a directory.
 	Partitions int
+	// JumpToEnd tells a consumer group whose offset is out of range to go on at the
+	// end. Off by default: it skips messages, so the group is to hear of it.
+	JumpToEnd bool
 	// MaxTransferSize is the most bytes of one get. Default 1 MiB. Small means
 	// more round trips, large more memory for each reader.
 	MaxTransferSize int

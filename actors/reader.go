@@ -181,7 +181,7 @@ func frameHeader(buf []byte, start, end protocol.Offset, more bool) []byte {
 func (r *reader) readFailed(ctx actor.Context, f *fetch, v view, err error) {
 	var out *protocol.RangeError
 	if errors.As(err, &out) {
-		r.refuse(ctx, f, protocol.NewRangeError(f.from, out.LogStart, v.end))
+		r.refuse(ctx, f, r.core.outOfRange(f.from, out.LogStart, v.end))
 		return
 	}
 	if r.status.look(false).log == v.log { // else it was closed under the read

@@ -69,6 +69,12 @@ func (c *readerCore) newFetch(r *protocol.GetRequest, t Ticket, to *actor.PID, n
 	return f
 }
 
+func (c *readerCore) outOfRange(from, start, end protocol.Offset) error {
+	err := protocol.NewRangeError(from, start, end)
+	err.JumpToEnd = c.opts.JumpToEnd
+	return err
+}
+
 // decide says what to do with f when the log holds start to end.
 func (c *readerCore) decide(f *fetch, start, end protocol.Offset, now time.Time) (decision, error) {
 	from := f.from
@@ -77,7 +83,7 @@ func (c *readerCore) decide(f *fetch, start, end protocol.Offset, now time.Time)
 	}
 	switch {
 	case from < start || from > end:
-		return refuseFetch, protocol.NewRangeError(from, start, end)
+		return refuseFetch, c.outOfRange(from, start, end)
 	case from < end:
 		return readFetch, nil
 	case !now.Before(f.deadline):

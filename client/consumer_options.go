@@ -133,7 +133,8 @@ func WithRetries(n int, first, most time.Duration) ConsumerOption {
 func OnFailure(f Failure) ConsumerOption { return func(o *consumerOptions) { o.failure = f } }
 
 // WhenGroupOutOfRange says what happens when a committed offset is not in the log
-// any more. Default: OutOfRangeError, which stops the partition and tells OnError.
+// any more. Default: OutOfRangeAsBroker. An error stops the partition and tells
+// OnError; metaq group reset gives the group another offset.
 func WhenGroupOutOfRange(p OutOfRange) ConsumerOption {
 	return func(o *consumerOptions) { o.outOfRange = p }
 }
@@ -169,7 +170,7 @@ func newConsumerOptions(group string, topics []string, h Handler, opts []Consume
 	o := consumerOptions{
 		join: protocol.GroupJoin{Topics: topics}, handle: h, batchMost: 1000,
 		commit: time.Second, retries: 5, backoff: 100 * time.Millisecond, backoffMax: 10 * time.Second, prefetch: 2 << 20,
-		onError:  func(error) {},
+		onError:  func(error) {}, outOfRange: OutOfRangeAsBroker,
 		onAssign: func([]protocol.TopicPartition) {}, onRevoke: func([]protocol.TopicPartition) {},
 	}
 	for _, opt := range opts {
@@ -190,7 +191,7 @@ func newConsumerOptions(group string, topics []string, h Handler, opts []Consume
 	check(o.retries >= 0, "%d retries are below 0", o.retries)
 	check(o.backoff > 0 && o.backoffMax >= o.backoff, "retry pauses %v to %v are not a range above 0", o.backoff, o.backoffMax)
 	check(o.failure <= StopConsumer, "failure policy %d is not known", o.failure)
-	check(o.outOfRange <= OutOfRangeLatest, "out-of-range policy %d is not known", o.outOfRange)
+	check(o.outOfRange <= OutOfRangeAsBroker, "out-of-range policy %d is not known", o.outOfRange)
 	check(o.prefetch > 0, "prefetch of %d bytes is not above 0", o.prefetch)
 	if o.filter != nil {
 		if err := o.filter.Check(); err != nil {

@@ -274,12 +274,18 @@ func (f *feed) lastLocked() *chunk {
 
 // outOfRange carries out the policy.
 func (f *feed) outOfRange(ctx context.Context, from Offset, out *protocol.RangeError) error {
-	to := out.LogStart
-	switch f.r.o.policy {
+	to, policy := out.LogStart, f.r.o.policy
+	if policy == OutOfRangeAsBroker {
+		policy = OutOfRangeError
+		if out.JumpToEnd {
+			policy = OutOfRangeLatest
+		}
+	}
+	switch policy {
 	case OutOfRangeLatest:
 		to = out.EndOffset
 	case OutOfRangeEarliest:
-	case OutOfRangeError:
+	case OutOfRangeError, OutOfRangeAsBroker:
 		if err := f.update(ctx, func() { f.setEnds(out.LogStart, out.EndOffset) }); err != nil {
 			return err
 		}

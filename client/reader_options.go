@@ -18,6 +18,7 @@ const (
 	OutOfRangeError    OutOfRange = iota // stop the partition; Next returns a *protocol.RangeError
 	OutOfRangeEarliest                   // go on at the log start
 	OutOfRangeLatest                     // go on at the end
+	OutOfRangeAsBroker                   // as updateConsumerOffsets of the partition's broker says: the error, or the end
 )
 
 // ReaderOption changes a Reader.
@@ -85,7 +86,7 @@ func newReaderOptions(opts []ReaderOption) (readerOptions, error) {
 			errs = append(errs, err)
 		}
 	}
-	if o.policy > OutOfRangeLatest {
+	if o.policy > OutOfRangeAsBroker {
 		errs = append(errs, fmt.Errorf("out-of-range policy %d is not known", o.policy))
 	}
 	return o, errors.Join(errs...)

@@ -221,6 +221,7 @@ func TestReaderOutOfRange(t *testing.T) {
 		{OutOfRangeEarliest, 1, numbered(10)[4:]},
 		{OutOfRangeEarliest, 11, numbered(10)[4:]},
 		{OutOfRangeLatest, 1, []string{}},
+		{OutOfRangeAsBroker, 1, nil},
 	} {
 		t.Run(fmt.Sprint(tc.policy, tc.at), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {

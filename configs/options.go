@@ -39,10 +39,10 @@ type System struct {
 	// Largest answer to one get. Small values mean more round trips; large ones more memory for
 	// each reader. It must fit into `[nats] maxPayload`.
 	MaxTransferSize int64 `ini:"maxTransferSize" default:"1MiB" min:"4KiB" max:"32MiB" unit:"bytes"`
-	// What a consumer group gets when its committed offset is outside the partition's messages:
-	// `true` moves it to the current end, which skips messages; `false` gives it the error. Keep
-	// `false` in production.
-	UpdateConsumerOffsets bool `ini:"updateConsumerOffsets" default:"false" inert:"has no effect yet: out of range is the consumer's choice, and an error unless it chooses"`
+	// What a consumer group gets when its offset is outside the partition's messages: `true` moves
+	// it to the current end, which skips messages; `false` stops it with an error. A consumer that
+	// chooses for itself is not asked. Keep `false` in production.
+	UpdateConsumerOffsets bool `ini:"updateConsumerOffsets" default:"false"`
 
 	// Bytes of the disk that messages leave free: below it puts are refused as on a full disk, so
 	// that offsets of consumer groups, topics and a restart still find room. Small values risk

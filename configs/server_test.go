@@ -112,7 +112,6 @@ func TestTheSampleFilesLoad(t *testing.T) {
 			file + ":4: serverPort has no effect yet: MetaQ's own TCP protocol is not served",
 			file + ":11: flushTxLogAtCommit has no effect yet: there are no transactions",
 			file + ":12: stat has no effect: statistics are always on, see [metrics] listen",
-			file + ":15: updateConsumerOffsets has no effect yet: out of range is the consumer's choice, and an error unless it chooses",
 			file + ":20: zk.zkConnectionTimeoutMs has no effect: a connection is given up by the session timeout, and the start goes on trying",
 		}, s.Notices()); diff != "" {
 			t.Errorf("%s: notices:\n%s", file, diff)

@@ -63,6 +63,7 @@ type ErrorReply struct {
 	Seq       uint64  `json:"seq"`
 	LogStart  *Offset `json:"log_start,omitempty"`
 	EndOffset *Offset `json:"end_offset,omitempty"`
+	JumpToEnd bool    `json:"jump_to_end,omitempty"`
 }
 
 // EncodeError returns the reply for err.
@@ -70,7 +71,7 @@ func EncodeError(err error) []byte {
 	r := ErrorReply{Error: AsError(err)}
 	var out *RangeError
 	if asRange(err, &out) {
-		r.LogStart, r.EndOffset = &out.LogStart, &out.EndOffset
+		r.LogStart, r.EndOffset, r.JumpToEnd = &out.LogStart, &out.EndOffset, out.JumpToEnd
 	}
 	return mustJSON(r)
 }
@@ -85,7 +86,7 @@ func DecodeError(b []byte) error {
 		return nil
 	}
 	if r.LogStart != nil && r.EndOffset != nil {
-		return &RangeError{Err: r.Error, LogStart: *r.LogStart, EndOffset: *r.EndOffset}
+		return &RangeError{Err: r.Error, LogStart: *r.LogStart, EndOffset: *r.EndOffset, JumpToEnd: r.JumpToEnd}
 	}
 	return r.Error
 }

@@ -153,6 +153,7 @@ type RangeError struct {
 	Err       *Error
 	LogStart  Offset
 	EndOffset Offset
+	JumpToEnd bool // the broker lets consumer groups go on at EndOffset: updateConsumerOffsets
 }
 
 // NewRangeError returns the refusal of offset.

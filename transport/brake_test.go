@@ -30,7 +30,7 @@ func (c stuckConn) Read(p []byte) (int, error) {
 // and the gateway is not cut off. It fails when the server does not say any more
 // what the brake listens for.
 func TestTheBrakeHoldsPublishers(t *testing.T) {
-	const publishers, each, size = 8, 256, 64 << 10 // twice maxPending
+	const publishers, each, size = 3, 1024, 64 << 10 // each of them more than the server keeps
 	s, err := StartServer(ServerOptions{Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		t.Fatal(err)

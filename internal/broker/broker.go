@@ -407,6 +407,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 		Logger: b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now,
 		Options: actors.Options{
 			AutoCreate: c.AutoCreateTopics, AutoCreateLimit: c.AutoCreateLimit, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
+			JumpToEnd: c.UpdateConsumerOffsets,
 		},
 	})
 	if err != nil {
