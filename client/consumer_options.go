@@ -170,7 +170,7 @@ func newConsumerOptions(group string, topics []string, h Handler, opts []Consume
 	o := consumerOptions{
 		join: protocol.GroupJoin{Topics: topics}, handle: h, batchMost: 1000,
 		commit: time.Second, retries: 5, backoff: 100 * time.Millisecond, backoffMax: 10 * time.Second, prefetch: 2 << 20,
-		onError:  func(error) {}, outOfRange: OutOfRangeAsBroker,
+		onError: func(error) {}, outOfRange: OutOfRangeAsBroker,
 		onAssign: func([]protocol.TopicPartition) {}, onRevoke: func([]protocol.TopicPartition) {},
 	}
 	for _, opt := range opts {
