@@ -108,7 +108,7 @@ func BenchmarkScaleTails(b *testing.B) {
 // BenchmarkAppendSync appends and syncs groups of records of 1 KB, as group commit
 // does for so many producers.
 func BenchmarkAppendSync(b *testing.B) {
-	for _, group := range []int{1, 16, 256} {
+	for _, group := range []int{1, 16, 256, 1024} {
 		b.Run(fmt.Sprint(group), func(b *testing.B) {
 			l, _ := openLog(b, Options{Dir: b.TempDir()})
 			values := make([]string, group)
