@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"io"
 	"os"
 	"strings"
@@ -10,6 +11,23 @@ import (
 	"metaq/internal/cli"
 	"metaq/internal/demo"
 )
+
+// openText opens a file of lines before anything else begins.
+func openText(file string) (*os.File, error) {
+	f, err := os.Open(file)
+	if err != nil {
+		return nil, fmt.Errorf("%w: --file wants a file of text that can be read", err)
+	}
+	info, err := f.Stat()
+	if err == nil && info.IsDir() {
+		err = fmt.Errorf("%s is a directory: --file wants a file of text", file)
+	}
+	if err != nil {
+		_ = f.Close() // nothing was written
+		return nil, err
+	}
+	return f, nil
+}
 
 func newDemo() *cobra.Command {
 	var (
@@ -33,7 +51,7 @@ behind.`,
 			var text io.Reader = strings.NewReader(demo.Text)
 			name := demo.TextName
 			if file != "" {
-				f, err := os.Open(file)
+				f, err := openText(file)
 				if err != nil {
 					return err
 				}
