@@ -61,16 +61,20 @@ func TestFilesOfZooKeeperAccess(t *testing.T) {
 		t.Errorf("TLS without zkTls: %v, %v", c, err)
 	}
 	gone, junk := filepath.Join(dir, "gone"), file("junk", "hunter2\n")
-	for want, a := range map[string]ZooKeeperAccess{
-		"zkAuthFile: the first line of " + junk + " is not user:password": {AuthFile: junk},
-		"zkAuthFile: open " + gone:                                        {AuthFile: gone},
-		"zkTlsCa: open " + gone:                                           {TLS: true, TLSCA: gone},
-		"zkTlsCa: " + junk + " holds no certificate in PEM":               {TLS: true, TLSCA: junk},
-		"zkTlsCert: open " + gone:                                         {TLS: true, TLSCert: gone, TLSKey: junk},
-		"zkTlsKey: open " + gone:                                          {TLS: true, TLSCert: junk, TLSKey: gone},
-		"zkTlsCert " + junk + " with zkTlsKey " + junk + ": tls: failed":  {TLS: true, TLSCert: junk, TLSKey: junk},
+	for _, c := range []struct {
+		want string
+		a    ZooKeeperAccess
+	}{
+		{"zkAuthFile: the first line of " + junk + " is not user:password", ZooKeeperAccess{AuthFile: junk}},
+		{"zkAuthFile: open " + gone, ZooKeeperAccess{AuthFile: gone}},
+		{"zkTlsCa: open " + gone, ZooKeeperAccess{TLS: true, TLSCA: gone}},
+		{"zkTlsCa: " + junk + " holds no certificate in PEM", ZooKeeperAccess{TLS: true, TLSCA: junk}},
+		{"zkTlsCert: open " + gone, ZooKeeperAccess{TLS: true, TLSCert: gone, TLSKey: junk}},
+		{"zkTlsKey: open " + gone, ZooKeeperAccess{TLS: true, TLSCert: junk, TLSKey: gone}},
+		{"zkTlsCert " + junk + " with zkTlsKey " + junk + ": tls: failed", ZooKeeperAccess{TLS: true, TLSCert: junk, TLSKey: junk}},
 	} {
-		err := a.Readable()
+		want := c.want
+		err := c.a.Readable()
 		if err == nil || !strings.Contains(err.Error(), want) || strings.Contains(err.Error(), "hunter2") {
 			t.Errorf("want %q, got %v", want, err)
 		}
