@@ -38,7 +38,7 @@ func (l *Log) Append(batches []byte) error {
 	if _, err := w.file.file.WriteAt(batches, end); err != nil {
 		return l.undo(end+int64(len(batches)), err)
 	}
-	if err := l.grow(end+int64(len(batches)), len(batches)); err != nil {
+	if err := l.grow(end + int64(len(batches))); err != nil {
 		return err
 	}
 	// The entries must be known before the batches can be seen: a reader that
@@ -133,19 +133,13 @@ func (l *Log) growStep(size int64) int64 {
 }
 
 // grow makes room ahead when the file ends at end, so that the next syncs need
-// not write the file's new size, too. After a large append of n bytes it does not:
-// the zeros would double what the disk has to write, and the size is then little
-// beside the rest.
-func (l *Log) grow(end int64, n int) error {
-	const large = 256 << 10
+// not write the file's new size, too.
+func (l *Log) grow(end int64) error {
 	w := &l.w
 	if end <= w.size {
 		return nil
 	}
 	w.size = end
-	if n >= large {
-		return nil
-	}
 	step := l.growStep(end)
 	if err := vfs.Zero(w.file.file, end, end+step); err != nil {
 		if vfs.IsDiskFull(err) {
