@@ -181,13 +181,7 @@ func (b *broker) describe(ctx actor.Context, m failedList) {
 	}
 	members, home, cluster, asker := b.members, b.env.home, b.env.deps.Cluster, m.asker
 	b.env.workers.run(func() {
-		var others []int
-		for _, other := range members.Brokers {
-			if other.BrokerID != home {
-				others = append(others, other.BrokerID)
-			}
-		}
-		said := FromAll(others, cluster.PeerState)
+		said := FromAll(members.Others(home), cluster.PeerState)
 		said[home] = own
 		b.env.tell(asker, gatherCluster(members, said))
 	})

@@ -27,6 +27,20 @@ type MemberTopic struct {
 	Behind bool
 }
 
+// Others are the ids of the registered brokers besides home; none when m is nil.
+func (m *Members) Others(home int) []int {
+	if m == nil {
+		return nil
+	}
+	var ids []int
+	for i := range m.Brokers {
+		if id := m.Brokers[i].BrokerID; id != home {
+			ids = append(ids, id)
+		}
+	}
+	return ids
+}
+
 // broker returns a registered broker.
 func (m *Members) broker(id int) (protocol.BrokerInfo, bool) {
 	if m != nil {

@@ -197,7 +197,7 @@ func (t *topics) reentered(ctx actor.Context, m reentered) {
 
 // describeAll answers with the topic's partitions on all brokers.
 func (t *topics) describeAll(ctx actor.Context, asker *actor.PID, e *topicEntry) {
-	others := t.core.others(t.env.home)
+	others := t.core.members.Others(t.env.home)
 	if len(others) == 0 {
 		respond(ctx, asker, t.core.gatherTopic(e.info(), nil, t.env.home))
 		return
@@ -226,7 +226,7 @@ func (t *topics) heardTopic(ctx actor.Context, m heardTopic) {
 
 // listAll answers with the topics of all brokers.
 func (t *topics) listAll(ctx actor.Context, asker *actor.PID) {
-	own, others, cluster := t.core.list(), t.core.others(t.env.home), t.env.deps.Cluster
+	own, others, cluster := t.core.list(), t.core.members.Others(t.env.home), t.env.deps.Cluster
 	if len(others) == 0 {
 		respond(ctx, asker, own)
 		return

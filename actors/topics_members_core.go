@@ -87,19 +87,6 @@ func (c *topicsCore) complete(route *TopicRoute, home int, leader func(string, p
 	}
 }
 
-// others are the registered brokers but this one.
-func (c *topicsCore) others(home int) []int {
-	var ids []int
-	if c.members != nil {
-		for _, b := range c.members.Brokers {
-			if b.BrokerID != home {
-				ids = append(ids, b.BrokerID)
-			}
-		}
-	}
-	return ids
-}
-
 // gatherTopic joins what the brokers said of a topic. A partition whose leader said
 // nothing has no leader, and the numbers that were heard of it last.
 func (c *topicsCore) gatherTopic(info protocol.TopicInfo, heard []protocol.TopicInfo, home int) protocol.TopicInfo {

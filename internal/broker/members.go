@@ -247,18 +247,10 @@ func pictureOf(s cluster.Snapshot, home int) *actors.Members {
 }
 
 // others are the ids of the other brokers that are registered now.
-func (m *members) others() (ids []int) {
+func (m *members) others() []int {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	if m.now == nil {
-		return nil
-	}
-	for _, broker := range m.now.Brokers {
-		if broker.BrokerID != m.home {
-			ids = append(ids, broker.BrokerID)
-		}
-	}
-	return ids
+	return m.now.Others(m.home)
 }
 
 // coordinators reads from the registry which broker coordinates each group; those
