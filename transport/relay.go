@@ -138,9 +138,7 @@ func (r *relay) answered(m *nats.Msg) {
 	case len(m.Data) == 0 && m.Header.Get("Status") == "503":
 		r.g.refuseTo(o.reply, brokerGone(o.broker))
 	default:
-		if err := r.g.nc.PublishMsg(&nats.Msg{Subject: o.reply, Header: m.Header, Data: m.Data}); err != nil {
-			r.g.metrics.unanswered.Inc()
-		}
+		r.g.publish(o.reply, frame(m.Data))
 	}
 }
 

@@ -52,8 +52,14 @@ func appendAnswer(dst []byte, answer any, limit int) ([]byte, error) {
 	}
 }
 
+// frame is another broker's answer: it is passed back as it is.
+type frame []byte
+
 // readyFrame returns the answer as it can be sent without encoding it, or nil.
 func readyFrame(answer any, limit int) []byte {
+	if f, ok := answer.(frame); ok {
+		return f
+	}
 	if r, ok := answer.(*actors.GetResult); ok && r.Format == protocol.FormatBatch && len(r.Frame) <= limit {
 		return r.Frame
 	}
