@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"net"
 	"slices"
 	"strings"
 	"time"
@@ -33,7 +34,7 @@ func zkCall[T any](ctx context.Context, s *zkSession, write bool, do func() (T, 
 		}
 		v, err := zkOnce(ctx, s, write, do)
 		again := errors.Is(err, zk.ErrNoServer) || errors.Is(err, zk.ErrSessionMoved) ||
-			!write && errors.Is(err, zk.ErrConnectionClosed)
+			!write && cutOff(err)
 		if ended := s.Err(); again && ended != nil {
 			return zero, ended // for certain not done: there is no session left to do it in
 		}
@@ -47,6 +48,13 @@ func zkCall[T any](ctx context.Context, s *zkSession, write bool, do func() (T, 
 			return zero, fmt.Errorf("%w: %w: %w", ErrUnavailable, context.Cause(ctx), err)
 		}
 	}
+}
+
+// cutOff says that the connection ended before there was an answer: the library says so
+// itself, or passes on what the network told it when it was about to send.
+func cutOff(err error) bool {
+	var network net.Error
+	return errors.Is(err, zk.ErrConnectionClosed) || errors.As(err, &network)
 }
 
 // awaitServer returns once a server is connected.

@@ -59,7 +59,9 @@ func (s *Server) Start() error {
 	}
 	defer func() { _ = log.Close() }()
 	// Little memory and a quick start; what is on disk is only as safe as a test needs.
-	cmd := exec.Command("java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1",
+	// A server that looks for a leader alone asks the others after pauses that double, by
+	// default up to a minute: one that starts again may not be noticed for that long.
+	cmd := exec.Command("java", "-Xmx128m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1", "-Dzookeeper.fastleader.maxNotificationInterval=1000",
 		"-Dzookeeper.forceSync=no", "-Djava.net.preferIPv4Stack=true", "-cp", s.classPath,
 		"org.apache.zookeeper.server.quorum.QuorumPeerMain", filepath.Join(s.dir, "zoo.cfg"))
 	cmd.Dir, cmd.Stdout, cmd.Stderr = s.dir, log, log
