@@ -70,7 +70,7 @@ type groupPart struct {
 func (p *groupPart) releasing() bool { return p.owner != "" && p.owner != p.target }
 
 // groupBug is a bug that a test plants to prove that the suite would catch it.
-// Nothing but a test of this package sets it.
+// Nothing but tests sets it.
 type groupBug int
 
 const (
@@ -80,8 +80,13 @@ const (
 	forgetOwner               // commits are taken from members that do not own the partition
 	goBack                    // a commit may lower the committed offset
 	forgetSession             // silent members stay
-	groupBugs                 // their number
 )
+
+// groupBugs are their names, for GroupsDeps.Plant.
+var groupBugs = map[string]groupBug{
+	"": noGroupBug, "skip the release": skipRelease, "forget the generation": forgetGeneration,
+	"forget the owner": forgetOwner, "go back": goBack, "forget the session": forgetSession,
+}
 
 // groupEffects are what a step asks its shell to do.
 type groupEffects struct {

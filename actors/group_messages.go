@@ -95,6 +95,9 @@ type GroupsDeps struct {
 	// SnapshotBytes is how much is logged between two snapshots, which let older
 	// segments go. Default 1 MiB; at least four times a snapshot's size is used.
 	SnapshotBytes int64
+	// Plant (optional) names a bug that a test plants to prove that the checker of real
+	// processes sees it, such as "skip the release". A name that is not known is an error.
+	Plant string
 }
 
 func (d GroupsDeps) withDefaults() GroupsDeps {

@@ -379,12 +379,11 @@ func TestGroupKeepsItsPromisesWhateverMembersDo(t *testing.T) {
 }
 
 func TestPlantedGroupBugsAreCaught(t *testing.T) {
-	names := map[groupBug]string{
-		skipRelease: "skip the release", forgetGeneration: "forget the generation", forgetOwner: "forget the owner",
-		goBack: "go back", forgetSession: "forget the session",
-	}
-	for bug := noGroupBug + 1; bug < groupBugs; bug++ {
-		t.Run(names[bug], func(t *testing.T) {
+	for name, bug := range groupBugs {
+		if bug == noGroupBug {
+			continue
+		}
+		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(200) {
 				r := rand.New(rand.NewPCG(seed, 1))
 				if err := newGroupSim(r.IntN, bug).run(200); err != nil {

@@ -39,6 +39,7 @@ type groupsShared struct {
 	now     func() time.Time
 	workers *workers
 	metrics groupsMetrics
+	bug     groupBug
 }
 
 type groupsMetrics struct {
@@ -92,8 +93,13 @@ func newGroupsMetrics(r prometheus.Registerer) groupsMetrics {
 // and before the partitions' system stops.
 func StartGroups(d GroupsDeps) (*Groups, error) {
 	d = d.withDefaults()
+	bug, known := groupBugs[d.Plant]
+	if !known {
+		return nil, fmt.Errorf("no bug %q can be planted: see groupBugs", d.Plant)
+	}
 	shared := &groupsShared{
 		deps: d, system: d.System, log: d.Logger, now: d.Now, workers: newWorkers(groupWorkers), metrics: newGroupsMetrics(d.Metrics),
+		bug: bug,
 	}
 	g := &Groups{shared: shared, idle: make(chan struct{}), over: make(chan struct{})}
 	// A group that crashes is made anew from the log by its next request, not from
@@ -410,10 +416,12 @@ func (g *groups) child(ctx actor.Context, name string) *groupChild {
 	g.names++
 	// The one before may not have gone yet: each has a name of its own.
 	pid, err := spawn(ctx, fmt.Sprintf("%s-%d", name, g.names), g.log, func() receiver {
-		return &group{
+		g := &group{
 			all: shared, name: name, routes: routes.routes, working: map[*groupAsker]bool{},
 			log: shared.log.With("group", name), core: newGroupCore(name, image, routes.lists, shared.now()),
 		}
+		g.core.bug = shared.bug
+		return g
 	})
 	if err != nil {
 		g.log.Error("cannot spawn group", "group", name, "error", err)

@@ -460,3 +460,11 @@ func TestTheLagIsMeasured(t *testing.T) {
 	want[protocol.Done](w, w.ask("g", protocol.GroupLeave{Member: "x"}))
 	until("no lag of an empty group", func() bool { _, shown := lag(); return !shown })
 }
+
+func TestOnlyKnownBugsCanBePlanted(t *testing.T) {
+	w := newGroupsWorld(t, nil)
+	w.deps.Plant = "no such bug"
+	if _, err := StartGroups(w.deps); err == nil {
+		t.Error("a bug was planted that is not there")
+	}
+}

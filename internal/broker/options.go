@@ -28,6 +28,8 @@ type Options struct {
 	StopTimeout time.Duration
 	// Events tell the story of messages to a test.
 	Events actors.Events
+	// PlantGroupBug is for tests of the groups' checker, see actors.GroupsDeps.
+	PlantGroupBug string
 }
 
 func (o *Options) complete() {

@@ -26,10 +26,12 @@ const memberRole = "METAQ_TEST_MEMBER"
 const memberSession = 1500 * time.Millisecond
 
 type memberPlan struct {
-	Name    string   `json:"name"`
-	Servers []string `json:"servers"`
-	Topics  []string `json:"topics"`
-	Early   bool     `json:"early"` // the planted bug: commit before processing
+	Name     string        `json:"name"`
+	Instance string        `json:"instance"` // of a static member
+	Servers  []string      `json:"servers"`
+	Topics   []string      `json:"topics"`
+	Commit   time.Duration `json:"commit"` // between two commits
+	Early    bool          `json:"early"`  // the planted bug: commit before processing
 }
 
 // deed is what a member says that it did. It is written before the handler
@@ -49,7 +51,7 @@ func (d *deed) at() protocol.TopicPartition {
 }
 
 // beMember is the member process: it works until its standard input ends, and then
-// leaves.
+// leaves. A line there cuts its connection.
 func beMember(encoded string) error {
 	var plan memberPlan
 	if err := json.Unmarshal([]byte(encoded), &plan); err != nil {
@@ -83,40 +85,40 @@ func beMember(encoded string) error {
 	var con *client.Consumer
 	joined := make(chan struct{})
 	handle := func(ctx context.Context, r client.Record) error {
-		now := time.Now()
-		d := deed{What: "processed", Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Value: string(r.Value), Began: now, Ended: now}
-		if !plan.Early || r.Offset%10 != 9 {
-			if err := say(d); err != nil {
-				return err
-			}
+		process := func() error {
+			now := time.Now()
+			return say(deed{What: "processed", Topic: r.Topic, Partition: r.Partition, Offset: r.Offset, Value: string(r.Value), Began: now, Ended: now})
 		}
-		if r.Offset%10 != 9 {
-			return nil
-		}
-		// By hand as well, to know when which commit was taken.
-		<-joined
-		if err := con.Commit(ctx, r); err == nil {
-			c := deed{What: "committed", Topic: r.Topic, Partition: r.Partition, Offset: r.Offset + 1, Began: now, Ended: time.Now()}
-			if err := say(c); err != nil {
-				return err
+		// Some by hand as well, to know when which commit was taken.
+		commit := func() error {
+			if r.Offset%10 != 9 {
+				return nil
 			}
+			<-joined
+			began := time.Now()
+			if err := con.Commit(ctx, r); err != nil {
+				return nil // it is tried again with the next ones
+			}
+			return say(deed{What: "committed", Topic: r.Topic, Partition: r.Partition, Offset: r.Offset + 1, Began: began, Ended: time.Now()})
 		}
 		if plan.Early {
-			<-ctx.Done() // said that it is done, and is not
-			return ctx.Err()
+			return errors.Join(commit(), process())
 		}
-		return nil
+		return errors.Join(process(), commit())
 	}
 	joining, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
-	con, err = c.NewConsumer(joining, "g", plan.Topics, handle, client.WithClientName(plan.Name), client.WithSession(memberSession),
-		client.WithCommitInterval(100*time.Millisecond), client.WithRetries(1<<20, 10*time.Millisecond, 100*time.Millisecond),
+	con, err = c.NewConsumer(joining, "g", plan.Topics, handle, client.WithClientName(plan.Name), client.WithInstance(plan.Instance),
+		client.WithSession(memberSession), client.WithCommitInterval(plan.Commit), client.WithRetries(1<<20, 10*time.Millisecond, 100*time.Millisecond),
 		client.OnPartitions(tell("assigned"), tell("revoked")))
 	if err != nil {
 		return err
 	}
 	close(joined)
-	_, _ = io.Copy(io.Discard, os.Stdin) // it ends when the parent says so, or has gone
+	orders := bufio.NewScanner(os.Stdin) // it ends when the parent says so, or has gone
+	for orders.Scan() {
+		c.Close() // the only order: cut
+	}
 	leaving, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	return errors.Join(con.Err(), con.Close(leaving))
@@ -124,7 +126,7 @@ func beMember(encoded string) error {
 
 // memberProcess is a member in a process of its own.
 type memberProcess struct {
-	name string
+	plan memberPlan
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	said sync.WaitGroup // until all that it said was heard
@@ -142,7 +144,7 @@ func startMember(t testing.TB, plan memberPlan, hear func(member string, d deed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &memberProcess{name: plan.Name, cmd: exec.Command(self)}
+	m := &memberProcess{plan: plan, cmd: exec.Command(self)}
 	m.cmd.Env = append(os.Environ(), memberRole+"="+string(encoded))
 	m.cmd.Stderr = &m.errs
 	if m.in, err = m.cmd.StdinPipe(); err != nil {
@@ -160,7 +162,7 @@ func startMember(t testing.TB, plan memberPlan, hear func(member string, d deed)
 		for lines.Scan() {
 			var d deed
 			if json.Unmarshal(lines.Bytes(), &d) == nil { // the last line of a killed one may be cut
-				hear(m.name, d)
+				hear(plan.Name, d)
 			}
 		}
 	})
@@ -174,9 +176,15 @@ func (m *memberProcess) leave() error {
 	}
 	m.said.Wait()
 	if err := m.cmd.Wait(); err != nil {
-		return fmt.Errorf("member %s: %w: %s", m.name, err, m.errs.String())
+		return fmt.Errorf("member %s: %w: %s", m.plan.Name, err, m.errs.String())
 	}
 	return nil
+}
+
+// cut ends the member's connection for good.
+func (m *memberProcess) cut() error {
+	_, err := io.WriteString(m.in, "cut\n")
+	return err
 }
 
 // kill ends the process as kill -9 does, and returns when all that it said was

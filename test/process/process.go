@@ -51,6 +51,8 @@ func serve(encoded string) error {
 	}
 	path := flags["file"]
 	delete(flags, "file")
+	plant := flags["plant"]
+	delete(flags, "plant")
 	cfg, err := configs.Load(configs.LoadOptions{Path: path, Flags: flags})
 	if err != nil {
 		return err
@@ -60,7 +62,7 @@ func serve(encoded string) error {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}))
-	b, err := broker.Start(ctx, cfg, broker.Options{Version: "test", Logger: log})
+	b, err := broker.Start(ctx, cfg, broker.Options{Version: "test", Logger: log, PlantGroupBug: plant})
 	if err != nil {
 		return err
 	}
@@ -109,7 +111,7 @@ func (b *Broker) Log() string {
 
 // Start starts a broker with an empty data directory on a free loopback port.
 // more are flags of `metaq broker` and other keys of its configuration, without
-// dashes; "file" names a server.ini. The broker is stopped, and must stop well, when
+// dashes; "file" names a server.ini, and "plant" a bug for the groups. The broker is stopped, and must stop well, when
 // the test ends.
 func Start(t testing.TB, more map[string]string) *Broker {
 	t.Helper()
