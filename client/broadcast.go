@@ -34,7 +34,7 @@ type broadcast struct {
 }
 
 func newBroadcast(c *Client, join protocol.GroupJoin, store OffsetStore, cb callbacks) *broadcast {
-	return &broadcast{c: c, join: join, store: store, callbacks: cb}
+	return &broadcast{c: c, join: join, store: store, callbacks: cb, view: protocol.GroupView{Member: join.Instance}}
 }
 
 // enter loads the offsets and finds all partitions.

@@ -188,11 +188,12 @@ func (con *Consumer) Commit(ctx context.Context, recs ...Record) error {
 	for p, at := range next {
 		positions = append(positions, protocol.GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: at})
 	}
+	member := con.m.name()
 	done, err := con.m.commit(ctx, positions)
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
-	con.tell(commitDone{positions: done})
+	con.tell(commitDone{member: member, done: done})
 	if len(done) < len(positions) {
 		return fmt.Errorf("commit: %w", protocol.ErrFenced.With("%d of %d partitions are not this consumer's any more", len(positions)-len(done), len(positions)))
 	}
@@ -219,9 +220,10 @@ type (
 	closeConsumer struct{}
 	commitDue     struct{}
 	commitDone    struct {
-		positions []protocol.GroupPosition
-		err       error
-		auto      bool
+		member string                   // as whom
+		asked  []protocol.GroupPosition // by the actor itself; nil by Commit
+		done   []protocol.GroupPosition // what was taken
+		err    error
 	}
 	whatAssigned struct {
 		reply chan []protocol.TopicPartition
@@ -237,7 +239,7 @@ type consumerActor struct {
 	con        *Consumer
 	view       protocol.GroupView
 	parts      map[protocol.TopicPartition]*consumed
-	committed  map[protocol.TopicPartition]Offset
+	committed  map[protocol.TopicPartition]Offset // by this membership, or before it as its views say
 	unsaved    map[protocol.TopicPartition]Offset // of partitions that have ended, to be committed and released
 	committing bool
 	dropping   []chan struct{}
@@ -318,8 +320,11 @@ func (a *consumerActor) reconcile(ctx actor.Context) {
 }
 
 func (a *consumerActor) begin(ctx actor.Context, p *protocol.GroupPosition) {
-	c := newConsumed(a.con, p.At(), p.Offset)
-	a.committed[p.At()] = p.Offset
+	// A partition that was to go and stays after all comes with a view that may be older
+	// than its last commit, which was made when its work had ended.
+	from := max(p.Offset, a.committed[p.At()])
+	c := newConsumed(a.con, p.At(), from)
+	a.committed[p.At()] = from
 	c.pid = ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return c }))
 	a.parts[p.At()] = c
 }
@@ -354,6 +359,7 @@ func (a *consumerActor) ended(ctx actor.Context, who *actor.PID) {
 // drop ends all work; nothing of it is committed, since it is not ours to commit.
 func (a *consumerActor) drop(ctx actor.Context, m dropAll) {
 	clear(a.unsaved)
+	clear(a.committed)            // it may have been reset since
 	a.view = protocol.GroupView{} // what comes next says what is ours
 	if len(a.parts) == 0 {
 		close(m.done)
@@ -388,28 +394,30 @@ func (a *consumerActor) commit(ctx actor.Context) {
 		return
 	}
 	a.committing = true
-	self, con := ctx.Self(), a.con
+	self, con, member := ctx.Self(), a.con, a.view.Member
 	con.work.Go(func() {
 		// Not bounded by the consumer's context: the last commit comes after its end.
 		bounded, cancel := context.WithTimeout(context.Background(), max(requestTimeout, con.m.session()))
 		defer cancel()
-		_, err := con.m.commit(bounded, positions)
-		con.system.Root.Send(self, commitDone{positions, err, true})
+		done, err := con.m.commit(bounded, positions)
+		con.system.Root.Send(self, commitDone{member: member, asked: positions, done: done, err: err})
 	})
 }
 
 // commitDone takes the result. A partition that has ended is released whatever it
 // is: what was not committed comes again to its next owner.
 func (a *consumerActor) commitDone(ctx actor.Context, m commitDone) {
-	for _, p := range m.positions {
-		if m.err == nil {
+	for _, p := range m.done {
+		if m.member == a.view.Member { // else it may have been reset since
 			a.committed[p.At()] = max(a.committed[p.At()], p.Offset)
 		}
-		if at, ended := a.unsaved[p.At()]; m.auto && ended && at <= p.Offset {
+	}
+	for _, p := range m.asked {
+		if at, ended := a.unsaved[p.At()]; ended && at <= p.Offset {
 			delete(a.unsaved, p.At())
 		}
 	}
-	if m.auto {
+	if m.asked != nil {
 		a.committing = false
 	}
 	if m.err != nil && !errors.Is(m.err, protocol.ErrNoMember) {

@@ -218,6 +218,49 @@ func TestOtherPartitionsGoOnWhileSomeAreHandedOver(t *testing.T) {
 	}
 }
 
+// A partition is to go and comes back before its work has ended: the view that says so
+// is older than the commit with which the work ends.
+func TestAPartitionThatStaysAfterAllGoesOnWhereItWas(t *testing.T) {
+	w := newWorld(t)
+	c := connect(t, w.url)
+	produce(t, c, 0, 100)
+	b := newBook()
+	note := b.handler("one")
+	entered, free := make(chan struct{}, 4), make(chan struct{})
+	var cut sync.WaitGroup
+	cut.Add(2)
+	one := consume(t, c, func(ctx context.Context, r client.Record) error {
+		if r.Offset == 0 {
+			entered <- struct{}{}
+			select {
+			case <-free:
+			case <-ctx.Done():
+				cut.Done()
+				<-free
+			}
+		}
+		return note(ctx, r)
+	}, client.WithCommitInterval(time.Hour))
+	for range 4 {
+		<-entered
+	}
+	two := consume(t, connect(t, w.url), note)
+	cut.Wait()
+	closeConsumer(t, two)
+	left := time.Now()
+	await(t, "a beat of the first, which has heard by then that it keeps all", func() bool {
+		asked := time.Now()
+		info, err := c.Admin().GroupInfo(t.Context(), "g")
+		return err == nil && len(info.Members) == 1 && asked.Add(-time.Duration(info.Members[0].SilentMs+1)*time.Millisecond).After(left)
+	})
+	close(free)
+	await(t, "all records", func() bool { n, _, _ := b.count(); return n == 100 })
+	closeConsumer(t, one)
+	if _, all, broken := b.count(); all != 100 || broken != nil {
+		t.Errorf("%d records of 100 were processed, %v", all, broken)
+	}
+}
+
 // What a fifth member costs the others, measured.
 func TestAFifthMemberTakesFourOfTwentyPartitions(t *testing.T) {
 	p, producer := newPool(t, func(context.Context, client.Record) {})
