@@ -51,7 +51,7 @@ func newFire(t testing.TB, brokers ...*process.Broker) *fire {
 	t.Logf("seed %d", seed)
 	f := &fire{
 		t: t, r: rand.New(rand.NewPCG(seed, 0)), j: newJudge(), brokers: brokers,
-		plan: memberPlan{Topics: fireTopics, Commit: 100 * time.Millisecond}, former: map[string]bool{}, forged: map[string]bool{},
+		plan: memberPlan{Topics: fireTopics, Session: memberSession, Commit: 100 * time.Millisecond}, former: map[string]bool{}, forged: map[string]bool{},
 	}
 	for _, b := range brokers {
 		f.plan.Servers = append(f.plan.Servers, b.URL)
@@ -388,6 +388,7 @@ func TestTheJudgeSeesPlantedBugs(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			f := newFire(t, process.Start(t, map[string]string{"plant": c.bug}))
+			f.plan.Session = 10 * time.Second // nobody dies here, and on a busy machine nobody may seem to
 			if c.plan != nil {
 				c.plan(&f.plan)
 			}

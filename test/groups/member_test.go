@@ -7,9 +7,9 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -22,7 +22,7 @@ import (
 // group. It holds a memberPlan as JSON.
 const memberRole = "METAQ_TEST_MEMBER"
 
-// memberSession is how long a member may be silent.
+// memberSession is how long a member may be silent where members die.
 const memberSession = 1500 * time.Millisecond
 
 type memberPlan struct {
@@ -30,6 +30,7 @@ type memberPlan struct {
 	Instance string        `json:"instance"` // of a static member
 	Servers  []string      `json:"servers"`
 	Topics   []string      `json:"topics"`
+	Session  time.Duration `json:"session"`
 	Commit   time.Duration `json:"commit"` // between two commits
 	Early    bool          `json:"early"`  // the planted bug: commit before processing
 }
@@ -77,7 +78,8 @@ func beMember(encoded string) error {
 		}
 	}
 	ctx := context.Background()
-	c, err := client.Connect(ctx, client.WithServers(plan.Servers...))
+	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})).With("member", plan.Name)
+	c, err := client.Connect(ctx, client.WithServers(plan.Servers...), client.WithLogger(log))
 	if err != nil {
 		return err
 	}
@@ -109,7 +111,7 @@ func beMember(encoded string) error {
 	joining, cancel := context.WithTimeout(ctx, patience)
 	defer cancel()
 	con, err = c.NewConsumer(joining, "g", plan.Topics, handle, client.WithClientName(plan.Name), client.WithInstance(plan.Instance),
-		client.WithSession(memberSession), client.WithCommitInterval(plan.Commit), client.WithRetries(1<<20, 10*time.Millisecond, 100*time.Millisecond),
+		client.WithSession(plan.Session), client.WithCommitInterval(plan.Commit), client.WithRetries(1<<20, 10*time.Millisecond, 100*time.Millisecond),
 		client.OnPartitions(tell("assigned"), tell("revoked")))
 	if err != nil {
 		return err
@@ -130,7 +132,6 @@ type memberProcess struct {
 	cmd  *exec.Cmd
 	in   io.WriteCloser
 	said sync.WaitGroup // until all that it said was heard
-	errs strings.Builder
 }
 
 // startMember starts a member whose deeds hear gets, in order, from one goroutine.
@@ -146,7 +147,7 @@ func startMember(t testing.TB, plan memberPlan, hear func(member string, d deed)
 	}
 	m := &memberProcess{plan: plan, cmd: exec.Command(self)}
 	m.cmd.Env = append(os.Environ(), memberRole+"="+string(encoded))
-	m.cmd.Stderr = &m.errs
+	m.cmd.Stderr = t.Output()
 	if m.in, err = m.cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}
@@ -176,7 +177,7 @@ func (m *memberProcess) leave() error {
 	}
 	m.said.Wait()
 	if err := m.cmd.Wait(); err != nil {
-		return fmt.Errorf("member %s: %w: %s", m.plan.Name, err, m.errs.String())
+		return fmt.Errorf("member %s: %w", m.plan.Name, err)
 	}
 	return nil
 }
