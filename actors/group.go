@@ -30,6 +30,7 @@ type group struct {
 	requests   uint64               // received
 	pending    int                  // parts of requests on a worker
 	working    map[*groupAsker]bool // requests with a part there
+	ends       groupEnds
 	timer      *time.Timer
 	generation uint64 // of the timer
 	touched    time.Time
@@ -109,7 +110,7 @@ func (g *group) request(ctx actor.Context, m *GroupRequest) {
 	case protocol.GroupLeave:
 		g.perform(ctx, g.core.leave(now, r, to))
 	case protocol.GroupCommit:
-		g.perform(ctx, g.core.commit(now, r, to))
+		g.commit(ctx, r, to)
 	case GroupCommitted:
 		g.answer(ctx, groupAnswer{to, g.core.committed()})
 	case GroupDescribe:
@@ -271,6 +272,10 @@ func (g *group) reset(ctx actor.Context, r protocol.GroupReset, to *groupAsker) 
 				return
 			}
 			offsets[i] = protocol.GroupPosition{Topic: r.Topic, Partition: id, Offset: placeOf(r.To, got[i].reply)}
+			if end := got[i].reply.EndOffset; r.To.At == protocol.StartOffset && r.To.Offset > end {
+				g.answer(ctx, groupAnswer{to, aboveEnd("nothing was reset", offsets[i].At(), r.To.Offset, end, "name partitions that reach so far, or take latest")})
+				return
+			}
 		}
 		g.perform(ctx, g.core.reset(g.all.now(), offsets, r.Force, to))
 	})

@@ -417,7 +417,7 @@ func (g *groups) child(ctx actor.Context, name string) *groupChild {
 	// The one before may not have gone yet: each has a name of its own.
 	pid, err := spawn(ctx, fmt.Sprintf("%s-%d", name, g.names), g.log, func() receiver {
 		g := &group{
-			all: shared, name: name, routes: routes.routes, working: map[*groupAsker]bool{},
+			all: shared, name: name, routes: routes.routes, working: map[*groupAsker]bool{}, ends: groupEnds{},
 			log: shared.log.With("group", name), core: newGroupCore(name, image, routes.lists, shared.now()),
 		}
 		g.core.bug = shared.bug

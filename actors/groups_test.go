@@ -35,7 +35,7 @@ func (d *groupsDisk) Expire(_ time.Time, r Retention) (func() error, error) {
 }
 
 // groupsWorld is a broker's groups with one topic of four partitions, which
-// reach from offset 10 to 110.
+// reach from offset 10 to end.
 type groupsWorld struct {
 	t      *testing.T
 	system *actor.ActorSystem
@@ -43,6 +43,7 @@ type groupsWorld struct {
 	deps   GroupsDeps
 	groups *Groups
 	routes *Routes
+	end    atomic.Int64 // of the partitions
 }
 
 func newGroupsWorld(t *testing.T, change func(*GroupsDeps)) *groupsWorld {
@@ -50,9 +51,10 @@ func newGroupsWorld(t *testing.T, change func(*GroupsDeps)) *groupsWorld {
 	log := slog.New(slog.DiscardHandler)
 	w := &groupsWorld{t: t, system: NewActorSystem(log), disk: &groupsDisk{&fakeLog{}}}
 	t.Cleanup(w.system.Shutdown)
+	w.end.Store(110)
 	leader := w.system.Root.Spawn(actor.PropsFromFunc(func(ctx actor.Context) {
 		if _, ok := ctx.Message().(*Offsets); ok {
-			ctx.Respond(protocol.OffsetsReply{LogStart: 10, EndOffset: 110, Offset: 60})
+			ctx.Respond(protocol.OffsetsReply{LogStart: 10, EndOffset: protocol.Offset(w.end.Load()), Offset: 60})
 		}
 	}))
 	t.Cleanup(func() { _ = w.system.Root.PoisonFuture(leader).Wait() })
@@ -214,7 +216,9 @@ func TestCommitsThatComeDuringASyncShareTheNext(t *testing.T) {
 	const groups = 20
 	views := make([]protocol.GroupView, groups)
 	for i := range views {
-		views[i] = w.join(fmt.Sprintf("g%d", i), "x", nil)
+		group := fmt.Sprintf("g%d", i)
+		views[i] = w.join(group, "x", nil)
+		want[protocol.GroupOffsets](w, w.ask(group, commitOf(views[i], 0, 11))) // from now on it knows the end
 	}
 	syncing, hold := make(chan struct{}), make(chan struct{})
 	enter := sync.OnceFunc(func() { close(syncing) })
@@ -252,6 +256,7 @@ func TestTheGroupsLogStaysSmall(t *testing.T) {
 	w := newGroupsWorld(t, func(d *GroupsDeps) { d.SnapshotBytes = 100 << 10 })
 	x := w.join("g", "x", nil)
 	other := w.join("other", "y", nil)
+	w.end.Store(3000)
 	want[protocol.GroupOffsets](w, w.ask("other", commitOf(other, 3, 77)))
 	for i := range 2000 {
 		want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, protocol.Offset(11+i))))

@@ -25,13 +25,13 @@ func newGroupReset() *cobra.Command {
 		Use:   "reset GROUP --topic TOPIC --to PLACE",
 		Short: "move a group's committed offsets in a topic",
 		Long: `Moves the committed offsets of a group in a topic and prints the new ones. An
-offset outside the log becomes the nearest end of it. A group that does not
-exist is made, so that its first consumer begins there.
+offset below the log start becomes that; one above the end is refused. A group
+that does not exist is made, so that its first consumer begins there.
 
 A group that has members is not touched: stop them first, or use --force, which
 puts them out; they join again by themselves and go on at the new place.`,
 		Example: `  metaq group reset billing --topic orders --to earliest
-  metaq group reset billing --topic orders --partition 0-3 --to 42
+  metaq group reset billing --topic orders --partition 0-3 --to 1
   metaq group reset billing --topic orders --to 2026-01-02T15:04:05Z --force`,
 		Args: args("the name of a GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error { return resetGroup(cmd, args[0], &f) },

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"log/slog"
+	"maps"
 	"net"
 	"os"
 	"testing"
@@ -41,10 +42,17 @@ type world struct {
 	dir  string
 	port string
 	url  string
+	more map[string]string // flags
 	b    *broker.Broker
 }
 
 func newWorld(t testing.TB) *world {
+	t.Helper()
+	return newWorldWith(t, nil)
+}
+
+// newWorldWith gives the broker more flags.
+func newWorldWith(t testing.TB, more map[string]string) *world {
 	t.Helper()
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
@@ -57,7 +65,7 @@ func newWorld(t testing.TB) *world {
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
 	}
-	w := &world{t: t, dir: t.TempDir(), port: port}
+	w := &world{t: t, dir: t.TempDir(), port: port, more: more}
 	w.start()
 	t.Cleanup(w.stop)
 	return w
@@ -65,7 +73,9 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) start() {
 	w.t.Helper()
-	cfg, err := configs.Load(configs.LoadOptions{Flags: map[string]string{"data": w.dir, "nats-port": w.port, "nats-host": "127.0.0.1"}})
+	flags := map[string]string{"data": w.dir, "nats-port": w.port, "nats-host": "127.0.0.1"}
+	maps.Copy(flags, w.more)
+	cfg, err := configs.Load(configs.LoadOptions{Flags: flags})
 	if err != nil {
 		w.t.Fatal(err)
 	}

@@ -1,13 +1,17 @@
 package zktest
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"io"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"runtime"
 	"strconv"
+	"strings"
 	"sync"
 	"syscall"
 )
@@ -126,6 +130,31 @@ func (s *Server) end(signal os.Signal) error {
 	}
 	<-gone
 	return nil
+}
+
+// Writes is how many writes the server has taken part in since the last election: each
+// transaction, a Multi of any size too, counts one. It asks with the command srvr.
+func (s *Server) Writes(ctx context.Context) (int64, error) {
+	var d net.Dialer
+	conn, err := d.DialContext(ctx, "tcp", s.Address)
+	if err != nil {
+		return 0, fmt.Errorf("ask ZooKeeper for its writes: %w", err)
+	}
+	defer func() { _ = conn.Close() }()
+	if _, err := io.WriteString(conn, "srvr"); err != nil {
+		return 0, fmt.Errorf("ask ZooKeeper for its writes: %w", err)
+	}
+	answer, err := io.ReadAll(conn)
+	if err != nil {
+		return 0, fmt.Errorf("ask ZooKeeper for its writes: %w", err)
+	}
+	_, rest, _ := strings.Cut(string(answer), "Zxid: 0x")
+	hex, _, _ := strings.Cut(rest, "\n")
+	zxid, err := strconv.ParseInt(strings.TrimSpace(hex), 16, 64)
+	if err != nil {
+		return 0, fmt.Errorf("ZooKeeper says %q, which has no zxid: %w", answer, err)
+	}
+	return zxid & 0xffffffff, nil // above are elections
 }
 
 // Pause freezes the process: its connections stay open and nothing answers.
