@@ -133,7 +133,8 @@ func (l *Log) growStep(size int64) int64 {
 }
 
 // grow makes room ahead when the file ends at end, so that the next syncs need
-// not write the file's new size, too.
+// not write the file's new size, too. It writes zeros: room that fallocate reserves
+// has to be marked as written by each sync, which costs what the new size would.
 func (l *Log) grow(end int64) error {
 	w := &l.w
 	if end <= w.size {

@@ -42,7 +42,8 @@ func expired(segments []facts, r Retention, now int64) int {
 // of the active one is too old, so that a quiet topic is trimmed, too. The slow
 // rest, removing or archiving files, is the function that it returns, or nil when
 // there is nothing to do; it may run on any goroutine, once. What it could not do
-// is done by the next one.
+// is done by the next one, also the new segment when the disk was too full for it; it
+// returns an error that wraps protocol.ErrDiskFull only where nothing else can go.
 //
 // A crash before the rest is done brings the segments back; the next Expire
 // takes them again.
@@ -50,8 +51,11 @@ func (l *Log) Expire(now time.Time, r Retention) (dispose func() error, err erro
 	if err := l.usable(); err != nil {
 		return nil, err
 	}
-	if err := l.retireActive(now, r); err != nil {
-		return nil, err
+	// A new segment needs room, and a full disk has it only once the old ones have
+	// gone: they expire first, and the next Expire starts the new one.
+	full := l.retireActive(now, r)
+	if full != nil && (l.failed != nil || !vfs.IsDiskFull(full)) {
+		return nil, full
 	}
 	all := *l.segments.Load()
 	list := make([]facts, len(all))
@@ -69,10 +73,13 @@ func (l *Log) Expire(now time.Time, r Retention) (dispose func() error, err erro
 		l.opts.Logger.Info("segments expired", "dir", l.dir, "segments", n, "start", l.Start())
 		l.opts.Events.Expired(n, l.Start())
 	}
-	if !l.doomed.begin() {
-		return nil, nil
+	switch {
+	case l.doomed.begin():
+		return l.dispose, nil
+	case l.doomed.waits():
+		return nil, nil // the one under way makes room
 	}
-	return l.dispose, nil
+	return nil, full
 }
 
 // retireActive starts a new segment when the active one holds only records that
@@ -117,6 +124,13 @@ func (d *doomed) begin() bool {
 	}
 	d.busy = true
 	return true
+}
+
+// waits says whether there is work, which somebody is at.
+func (d *doomed) waits() bool {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return len(d.queue) > 0
 }
 
 // head returns the oldest victim; without one the work has ended.

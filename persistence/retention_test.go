@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"metaq/internal/vfs"
+	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
 
@@ -57,6 +58,39 @@ func segmented(t *testing.T, o Options) (*Log, *clock) {
 		t.Fatalf("%d segments", n)
 	}
 	return l, c
+}
+
+// TestExpireMakesRoomOnAFullDisk has no byte reserved: the segment that should follow
+// the active one finds room only where older ones were.
+func TestExpireMakesRoomOnAFullDisk(t *testing.T) {
+	fsys := faultfs.New(1)
+	l, clk := segmented(t, Options{FS: fsys, Preallocate: -1})
+	clk.advance(time.Hour)
+	fsys.SetLimit(fsys.Used())
+	all, active := Retention{Age: time.Minute}, l.active().base
+	for _, want := range []protocol.Offset{active, l.Next()} {
+		dispose, err := l.Expire(clk.now(), all)
+		if err != nil || dispose == nil || l.Start() != want {
+			t.Fatalf("the log starts at %d after %v, want %d", l.Start(), err, want)
+		}
+		// Nothing more can go until these files have gone, and that is no failure.
+		if again, err := l.Expire(clk.now(), all); err != nil || again != nil {
+			t.Fatal(err)
+		}
+		if err := dispose(); err != nil {
+			t.Fatal(err)
+		}
+	}
+	put(t, l, clk.ms, "new")
+	if got := readAll(t, l, l.Start(), 100); !slices.Equal(got, []string{"new"}) {
+		t.Fatal(got)
+	}
+	// An active segment alone cannot make room, and says so.
+	fsys.SetLimit(fsys.Used())
+	clk.advance(time.Hour)
+	if _, err := l.Expire(clk.now(), all); !errors.Is(err, protocol.ErrDiskFull) {
+		t.Fatalf("%v, want disk full", err)
+	}
 }
 
 func TestExpireDropsOldSegmentsAndArchivesThem(t *testing.T) {
