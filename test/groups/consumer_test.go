@@ -351,32 +351,6 @@ func TestAConsumerMayStopAtAFailure(t *testing.T) {
 	}
 }
 
-func TestANewMessageReachesAnIdleConsumerAtOnce(t *testing.T) {
-	c := connect(t, newWorld(t).url)
-	produce(t, c, 0, 4)
-	arrived := make(chan time.Time, 1)
-	con := consume(t, c, func(context.Context, client.Record) error { arrived <- time.Now(); return nil }, client.ConsumeFrom(client.Latest()))
-	await(t, "partitions", func() bool { return len(con.Assigned()) == 4 })
-	p, err := c.NewProducer()
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = p.Close(context.WithoutCancel(t.Context())) }()
-	var took []time.Duration
-	for range 21 {
-		begun := time.Now()
-		if _, err := p.Send(t.Context(), client.Record{Topic: "orders", Value: []byte("x")}); err != nil {
-			t.Fatal(err)
-		}
-		took = append(took, (<-arrived).Sub(begun))
-	}
-	slices.Sort(took)
-	t.Logf("median %v, most %v", took[10], took[20])
-	if took[10] > 50*time.Millisecond {
-		t.Errorf("median is %v", took[10])
-	}
-}
-
 func TestAFilterLeavesOutAtTheBroker(t *testing.T) {
 	c := connect(t, newWorld(t).url)
 	p, err := c.NewProducer()

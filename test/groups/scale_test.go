@@ -258,3 +258,37 @@ func fill(b *testing.B, c *client.Client, partitions, records int) {
 		b.Fatal(err)
 	}
 }
+
+// BenchmarkIdleLatency prints how long a record takes from the call of Send to the
+// handler of a consumer that has nothing to do: the median and the longest. That the
+// append answers the get that waits, and no timer does, is TestLongPoll in actors.
+func BenchmarkIdleLatency(b *testing.B) {
+	c := connect(b, newWorld(b).url)
+	if _, err := c.Admin().CreateTopic(b.Context(), protocol.TopicCreate{Topic: "orders", Partitions: 4}); err != nil {
+		b.Fatal(err)
+	}
+	arrived := make(chan time.Time, 1)
+	take := func(context.Context, client.Record) error { arrived <- time.Now(); return nil }
+	con, err := c.NewConsumer(b.Context(), "g", []string{"orders"}, take)
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = con.Close(context.WithoutCancel(b.Context())) }()
+	await(b, "partitions", func() bool { return len(con.Assigned()) == 4 })
+	p, err := c.NewProducer()
+	if err != nil {
+		b.Fatal(err)
+	}
+	defer func() { _ = p.Close(context.WithoutCancel(b.Context())) }()
+	var took []time.Duration
+	for b.Loop() {
+		begun := time.Now()
+		if _, err := p.Send(b.Context(), client.Record{Topic: "orders", Value: []byte("x")}); err != nil {
+			b.Fatal(err)
+		}
+		took = append(took, (<-arrived).Sub(begun))
+	}
+	slices.Sort(took)
+	b.ReportMetric(took[len(took)/2].Seconds()*1e3, "ms-median")
+	b.ReportMetric(took[len(took)-1].Seconds()*1e3, "ms-longest")
+}
