@@ -31,13 +31,14 @@ var errRedriven = errors.New("all that were there are put back")
 // dead-letter topic's name, so the next call begins after it. Like every consumer
 // it works at least once: after an error, letters since the last commit may be put
 // back twice. ErrConflict while another call works on the same letters, or within
-// a session after one has crashed.
+// a session after one has crashed; ErrNoTopic and ErrNoGroup when there are neither dead
+// letters nor the topic, or the group, that they would be from.
 func (c *Client) Redrive(ctx context.Context, group, topic string) (int64, error) {
 	if err := errors.Join(checkGroup(group), checkTopic(topic)); err != nil {
 		return 0, err
 	}
 	r := &redrive{
-		topic: topic, from: DeadLetterTopic(topic, group), end: map[PartitionID]Offset{},
+		group: group, topic: topic, from: DeadLetterTopic(topic, group), end: map[PartitionID]Offset{},
 		over: make(chan struct{}), news: make(chan struct{}, 1),
 	}
 	if err := r.look(ctx, c.Admin()); err != nil || r.left == 0 {
@@ -62,12 +63,13 @@ func (c *Client) Redrive(ctx context.Context, group, topic string) (int64, error
 }
 
 type redrive struct {
-	topic, from string
-	producer    *Producer
-	end         map[PartitionID]Offset // of the letters to put back
-	over        chan struct{}          // closed when none is left, or none will be taken
-	once        sync.Once              // for over
-	news        chan struct{}          // has a token when one was put back
+	group, topic, from string
+
+	producer *Producer
+	end      map[PartitionID]Offset // of the letters to put back
+	over     chan struct{}          // closed when none is left, or none will be taken
+	once     sync.Once              // for over
+	news     chan struct{}          // has a token when one was put back
 
 	mu    sync.Mutex // guards what follows
 	left  int64
@@ -79,7 +81,12 @@ type redrive struct {
 func (r *redrive) look(ctx context.Context, a *Admin) error {
 	info, err := a.TopicInfo(ctx, r.from)
 	if errors.Is(err, ErrNoTopic) {
-		return nil // nothing has failed
+		// Nothing has failed, unless there is a slip in a name.
+		if _, err := a.TopicInfo(ctx, r.topic); err != nil {
+			return err
+		}
+		_, err := a.GroupInfo(ctx, r.group)
+		return err
 	}
 	if err != nil {
 		return err

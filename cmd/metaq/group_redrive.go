@@ -1,6 +1,8 @@
 package main
 
 import (
+	"errors"
+
 	"github.com/spf13/cobra"
 
 	"metaq/client"
@@ -42,7 +44,9 @@ topic. After an interruption some messages may be put back twice.`,
 			}
 			defer c.Close()
 			n, err := c.Redrive(cmd.Context(), args[0], topic)
-			cmd.PrintErrf("put %d messages back into topic %s\n", n, topic)
+			if !errors.Is(err, client.ErrNoTopic) && !errors.Is(err, client.ErrNoGroup) {
+				cmd.PrintErrf("put %d messages back into topic %s\n", n, topic)
+			}
 			return adviseTopic(err)
 		},
 	}

@@ -42,7 +42,6 @@ nats://127.0.0.1:4222).`,
 // it is wrong usage.
 func noun(cmd *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
 	cmd.AddCommand(verbs...)
-	cmd.SuggestionsMinimumDistance = 2
 	cmd.Args = func(cmd *cobra.Command, args []string) error {
 		if len(args) > 0 {
 			return unknownVerb(cmd, args[0])
@@ -54,6 +53,8 @@ func noun(cmd *cobra.Command, verbs ...*cobra.Command) *cobra.Command {
 }
 
 func unknownVerb(cmd *cobra.Command, verb string) error {
+	// Of a short word a distance of two leaves nothing: foo is not log.
+	cmd.SuggestionsMinimumDistance = min(2, len(verb)/2)
 	if near := cmd.SuggestionsFor(verb); len(near) > 0 {
 		return fmt.Errorf("unknown command %q; did you mean `%s %s`?", verb, cmd.CommandPath(), near[0])
 	}
