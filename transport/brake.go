@@ -2,6 +2,8 @@ package transport
 
 import (
 	"log/slog"
+	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -35,6 +37,9 @@ type brake struct {
 	goOn    int
 	waiting atomic.Int64 // publishers that are held now
 
+	ownMu sync.Mutex
+	own   []*nats.Conn // guarded by ownMu: the broker's connections
+
 	turn sync.Mutex // one publisher looks; the others queue behind it
 	stop chan struct{}
 }
@@ -42,9 +47,8 @@ type brake struct {
 const (
 	// stallEnds is how the format of the server's debug line ends.
 	stallEnds = " - Timed out of fast producer stall (%v)"
-	// inProcess is how lines about our own connections begin. The gateway publishes
-	// too, and it cannot catch up while it is held.
-	inProcess = "pipe - "
+	// connection stands before the id of the connection that a debug line is about.
+	connection = " - cid:"
 	// lookAgain is how often a held publisher looks: the gateway takes some MiB in that time.
 	lookAgain = 2 * time.Millisecond
 )
@@ -66,9 +70,36 @@ func newBrake(maxPending int64, reg prometheus.Registerer, log *slog.Logger) *br
 // debug is told the format of each debug line of the server, in the goroutine that
 // writes it. It returns when the writer may go on.
 func (b *brake) debug(format string) {
-	if strings.HasSuffix(format, stallEnds) && !strings.HasPrefix(format, inProcess) {
+	if strings.HasSuffix(format, stallEnds) && !b.isOwn(format) {
 		b.hold()
 	}
+}
+
+// spare says that a connection is the broker's own. The gateway publishes too, and
+// it cannot catch up while it is held.
+func (b *brake) spare(nc *nats.Conn) {
+	b.ownMu.Lock()
+	defer b.ownMu.Unlock()
+	b.own = append(b.own, nc)
+}
+
+// isOwn says whether a debug line is about one of the broker's connections.
+func (b *brake) isOwn(line string) bool {
+	_, rest, _ := strings.Cut(line, connection)
+	digits := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	if digits < 0 {
+		digits = len(rest)
+	}
+	cid, err := strconv.ParseUint(rest[:digits], 10, 64)
+	if err != nil {
+		return false
+	}
+	b.ownMu.Lock()
+	defer b.ownMu.Unlock()
+	return slices.ContainsFunc(b.own, func(nc *nats.Conn) bool {
+		id, err := nc.GetClientID()
+		return err == nil && id == cid
+	})
 }
 
 // hold returns once the gateway has caught up. Publishers leave one after the

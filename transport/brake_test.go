@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"fmt"
 	"log/slog"
 	"net"
 	"sync"
@@ -58,7 +59,7 @@ func TestTheBrakeHoldsPublishers(t *testing.T) {
 	var publishing sync.WaitGroup
 	for range publishers {
 		publishing.Go(func() {
-			nc, err := nats.Connect(s.nats.ClientURL())
+			nc, err := nats.Connect("nats://" + s.Addr().String())
 			if err != nil {
 				t.Error(err)
 				return
@@ -105,8 +106,21 @@ func TestTheBrakeLetsGoAtTheEnd(t *testing.T) {
 
 // Neither our own connections nor other lines of the server are held.
 func TestTheBrakeHoldsNobodyElse(t *testing.T) {
-	b := newBrake(maxPending, nil, slog.New(slog.DiscardHandler))
-	b.lag = func() int { return maxPending }
-	b.debug(inProcess + "cid:1" + stallEnds)
-	b.debug("127.0.0.1:1 - cid:2 - Client connection closed: %s")
+	s, err := StartServer(ServerOptions{Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	gateway, err := s.Connect(func(c net.Conn) net.Conn { return c })
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer gateway.Close()
+	id, err := gateway.GetClientID()
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.brake.lag = func() int { return maxPending }
+	s.brake.debug(fmt.Sprintf("pipe - cid:%d - v1.55:go", id) + stallEnds)
+	s.brake.debug("pipe - cid:77 - Client connection closed: %s")
 }

@@ -1,5 +1,5 @@
-// Package transport is the NATS edge: the embedded server, the subjects, the
-// bounds on requests in flight, and the way from a subject to a PID and back.
+// Package transport is the NATS edge: clients' sockets (package front), the
+// embedded server behind them, the subjects, the bounds on requests in flight, and the way from a subject to a PID and back.
 //
 // It decides nothing about partitions: it refuses what is malformed, too large
 // or too much, finds the partition's actor in the newest actors.Routes, and
@@ -11,6 +11,8 @@
 // encoded and published on the goroutine of the actor that answers. The NATS
 // server and client libraries have their own, which Server.Stop and
 // Gateway.Close end. HTTP has one, which HTTP.Stop joins.
+//
+// The front has three for each client, which Server.Stop ends.
 //
 // Start at gateway.go, then op_put.go. One wire operation is one op_ file.
 package transport

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"net"
+	"sync"
 	"sync/atomic"
 
 	"github.com/nats-io/nats.go"
@@ -23,6 +24,13 @@ type gate struct {
 	messages int   // most messages to read ahead
 
 	ahead atomic.Int64 // about the bytes that were read and not looked at
+
+	// The front's clients wait instead of being refused: who sends too fast is not
+	// read from.
+	fronts budget // what they have handed over and was not looked at
+	held   atomic.Int64
+	mu     sync.Mutex
+	room   sync.Cond
 }
 
 const (
@@ -37,7 +45,37 @@ const (
 )
 
 func newGate(incoming chan *nats.Msg, refuse func(*nats.Msg)) *gate {
-	return &gate{incoming: incoming, refuse: refuse, bytes: readAhead, messages: cap(incoming) - inOneRead}
+	g := &gate{
+		incoming: incoming, refuse: refuse, bytes: readAhead, messages: cap(incoming) - inOneRead,
+		fronts: budget{limits: Limits{Requests: int64(cap(incoming) / 2), Bytes: readAhead}},
+	}
+	g.room.L = &g.mu
+	return g
+}
+
+// enter waits until there is room for m, which comes from the front.
+func (g *gate) enter(m *nats.Msg) {
+	if g.fronts.take(int64(m.Size())) {
+		return
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.held.Add(1)
+	for !g.fronts.take(int64(m.Size())) {
+		g.room.Wait()
+	}
+	g.held.Add(-1)
+}
+
+// leave makes room. Who waits is told when half of it is there, not for each
+// message.
+func (g *gate) leave(m *nats.Msg) {
+	g.fronts.release(int64(m.Size()))
+	if g.held.Load() > 0 && g.fronts.requests.Load() <= g.fronts.limits.Requests/2 && g.fronts.bytes.Load() <= g.fronts.limits.Bytes/2 {
+		g.mu.Lock()
+		g.room.Broadcast()
+		g.mu.Unlock()
+	}
 }
 
 // full says whether too much was read ahead. With the channel empty it is not,
@@ -64,7 +102,13 @@ func (g *gate) shed() {
 }
 
 // looked says that m is not in the channel any more.
-func (g *gate) looked(m *nats.Msg) { g.ahead.Add(-int64(m.Size() + overhead)) }
+func (g *gate) looked(m *nats.Msg) {
+	if m.Sub == nil {
+		g.leave(m)
+		return
+	}
+	g.ahead.Add(-int64(m.Size() + overhead))
+}
 
 // wrap puts the gate before a socket.
 func (g *gate) wrap(c net.Conn) net.Conn { return &gatedConn{Conn: c, gate: g} }

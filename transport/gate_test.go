@@ -27,6 +27,9 @@ func gated(t *testing.T, g *gate) (read func(n int)) {
 	}
 }
 
+// fromNATS is the subscription of what does not come from the front.
+var fromNATS = &nats.Subscription{}
+
 // newTestGate returns a gate of 100 bytes and 3 messages, and the subjects that
 // it refuses.
 func newTestGate() (*gate, *[]string) {
@@ -42,7 +45,7 @@ func TestTheGateRefusesTheOldestBeyondItsBytes(t *testing.T) {
 	size := (&nats.Msg{Subject: "a", Data: make([]byte, 25)}).Size() + overhead // 50
 	for _, subject := range []string{"a", "b", "c"} {
 		read(size)
-		g.incoming <- &nats.Msg{Subject: subject, Data: make([]byte, 25)}
+		g.incoming <- &nats.Msg{Sub: fromNATS, Subject: subject, Data: make([]byte, 25)}
 	}
 	read(1)
 	if d := cmp.Diff([]string{"a"}, *refused); d != "" || len(g.incoming) != 2 {
@@ -59,7 +62,7 @@ func TestTheGateCountsMessages(t *testing.T) {
 	g, refused := newTestGate()
 	read := gated(t, g)
 	for _, subject := range []string{"a", "b", "c", "d", "e"} {
-		g.incoming <- &nats.Msg{Subject: subject}
+		g.incoming <- &nats.Msg{Sub: fromNATS, Subject: subject}
 	}
 	read(1)
 	if d := cmp.Diff([]string{"a", "b"}, *refused); d != "" {
@@ -73,7 +76,7 @@ func TestTheGateForgetsWhatIsForOthers(t *testing.T) {
 	for range 10 {
 		read(90) // other subscriptions' messages
 	}
-	g.incoming <- &nats.Msg{Subject: "a"}
+	g.incoming <- &nats.Msg{Sub: fromNATS, Subject: "a"}
 	read(1)
 	if len(*refused) != 0 {
 		t.Errorf("refused %v", *refused)

@@ -15,6 +15,7 @@ import (
 
 	"metaq/actors"
 	"metaq/protocol"
+	"metaq/transport/front"
 	"metaq/transport/resolver"
 )
 
@@ -167,6 +168,9 @@ func (g *Gateway) Start(context.Context) error {
 	if err = g.subscribe(); err == nil {
 		err = g.serveAdmin()
 	}
+	if err == nil && g.opts.Front != nil && g.opts.Cluster == nil {
+		g.opts.Front.Take(g.fromFront)
+	}
 	if err == nil && g.opts.Cluster != nil {
 		err = g.servePeers()
 	}
@@ -184,6 +188,9 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	}
 	var err error
 	g.drain.Do(func() {
+		if g.opts.Front != nil {
+			g.opts.Front.Leave()
+		}
 		if g.service != nil {
 			err = g.service.Stop()
 		}
@@ -208,6 +215,11 @@ func (g *Gateway) Close() error {
 		return nil
 	}
 	err := errors.Join(g.leavePeers(), g.nc.FlushTimeout(flushTimeout))
+	if g.opts.Front != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
+		g.opts.Front.Flush(ctx)
+		cancel()
+	}
 	g.nc.Close()
 	if errors.Is(err, nats.ErrConnectionClosed) {
 		return nil // an external server has gone before us
@@ -247,6 +259,13 @@ func (g *Gateway) finish() {
 			}
 		}
 	}
+}
+
+// fromFront takes a request of a client of the front. It holds the client while
+// too many wait for the dispatcher.
+func (g *Gateway) fromFront(m *nats.Msg) {
+	g.gate.enter(m)
+	g.incoming <- m
 }
 
 // receive is the first hop in the broker.
@@ -361,8 +380,12 @@ func (g *Gateway) publishOn(nc *nats.Conn, reply string, answer any) {
 	}
 }
 
-// write sends data, which the library copies before it returns.
+// write sends data, which is copied before it returns.
 func (g *Gateway) write(nc *nats.Conn, reply string, data []byte) {
+	if front.Mine(reply) {
+		g.opts.Front.Answer(reply, nil, data)
+		return
+	}
 	if err := nc.Publish(reply, data); err != nil {
 		g.metrics.unanswered.Inc()
 		g.loud.Do(func() { g.log.Warn("answer could not be sent", "reply", reply, "err", err) })

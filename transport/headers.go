@@ -6,6 +6,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"metaq/protocol"
+	"metaq/transport/front"
 )
 
 // A message's headers become the record's, with two exceptions: Metaq-Key
@@ -16,15 +17,20 @@ import (
 // wire is lost; they are stored sorted by name, the values of one name in their
 // order.
 
+var malformed = protocol.ErrBadRequest.With("the message's header block is malformed")
+
 // recordOf returns the record of a put. It shares m's bytes.
 func recordOf(m *nats.Msg) (protocol.Record, error) {
 	r := protocol.Record{Value: m.Data}
 	if len(m.Header) == 0 {
 		if headerSize(m) > 0 && m.Header == nil {
 			// The library passes a message on whose header block it cannot read.
-			return r, protocol.ErrBadRequest.With("the message's header block is malformed")
+			return r, malformed
 		}
 		return r, nil
+	}
+	if _, bad := m.Header[front.Malformed]; bad {
+		return r, malformed
 	}
 	names := make([]string, 0, len(m.Header))
 	count := 0

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"metaq/protocol"
+	"metaq/transport/front"
 )
 
 // Options are what a Gateway is made of. Fields without the word "optional"
@@ -16,6 +17,9 @@ type Options struct {
 	// Connect opens the gateway's NATS connection with the options given:
 	// Server.Connect for the embedded server, ConnectURL for another one.
 	Connect Dial
+	// Front (optional) hands over the requests of clients whose sockets end there:
+	// Server.Front for the embedded server.
+	Front *front.Front
 	// Name is the connection's name in the NATS server's lists.
 	Name string
 	// Subjects (optional) builds the subjects.

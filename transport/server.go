@@ -15,6 +15,9 @@ import (
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
+
+	"metaq/protocol"
+	"metaq/transport/front"
 )
 
 // ServerOptions are those of the embedded NATS server.
@@ -23,6 +26,8 @@ type ServerOptions struct {
 	// Host and Port are where it listens for clients; port 0 picks a free one.
 	Host string
 	Port int
+	// Subjects (optional) builds the broker's subjects.
+	Subjects protocol.Subjects
 	// MaxPayload is the largest NATS message in bytes. Default 8 MiB.
 	MaxPayload int64
 	// MaxConnections bounds the clients. Default 65,536.
@@ -47,10 +52,11 @@ const (
 // dialTimeout bounds a connection to one server.
 const dialTimeout = 5 * time.Second
 
-// Server is the embedded NATS server. JetStream is off and its subjects are
+// Server is the embedded NATS server, with the front before it. JetStream is off and its subjects are
 // free; there is no monitoring port, no signal handler and no file.
 type Server struct {
 	nats   *server.Server
+	front  *front.Front
 	brake  *brake
 	routes *routes // nil when it runs alone
 	once   sync.Once
@@ -64,10 +70,21 @@ func StartServer(o ServerOptions) (*Server, error) {
 	if o.MaxConnections == 0 {
 		o.MaxConnections = server.DEFAULT_MAX_CONNECTIONS
 	}
-	port := o.Port
-	if port == 0 {
-		port = server.RANDOM_PORT
+	listener, err := listen(o)
+	if err != nil {
+		return nil, err
 	}
+	s, err := startBehind(listener, o)
+	if err != nil {
+		_ = listener.Close()
+		return nil, err
+	}
+	s.front.Serve()
+	return s, nil
+}
+
+// startBehind starts the server without a listener of its own.
+func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 	pending := int64(maxPending)
 	if o.Cluster != nil {
 		pending = maxPendingCluster
@@ -75,7 +92,7 @@ func StartServer(o ServerOptions) (*Server, error) {
 	brake := newBrake(pending, o.Metrics, o.Logger)
 	log := &natsLog{log: o.Logger.With("lib", "nats-server"), fatal: make(chan string, 1), debug: brake.debug}
 	options := &server.Options{
-		ServerName: o.Name, Host: o.Host, Port: port,
+		ServerName: o.Name, Host: o.Host, Port: listener.Addr().(*net.TCPAddr).Port, DontListen: true,
 		MaxPayload: int32(min(o.MaxPayload, 64<<20)), MaxConn: o.MaxConnections,
 		MaxPending: pending,
 		NoSigs:     true, NoLog: true, DisableJetStreamBanner: true,
@@ -83,6 +100,9 @@ func StartServer(o ServerOptions) (*Server, error) {
 	s := &Server{brake: brake}
 	if o.Cluster != nil {
 		s.routes = o.Cluster.join(options)
+		// Only a server that listens tells the others' clients of itself. They come to the
+		// front, whose address it advertises.
+		options.DontListen, options.Host, options.Port = false, "127.0.0.1", server.RANDOM_PORT
 	}
 	ns, err := server.NewServer(options)
 	if err != nil {
@@ -91,11 +111,15 @@ func StartServer(o ServerOptions) (*Server, error) {
 	s.nats = ns
 	brake.server.Store(ns)
 	s.setLogger(log)
-	ns.Start() // listens before it returns, or says fatal
+	s.front = front.Listen(listener, front.Options{
+		Server: ns.InProcessConn, MaxPayload: int(options.MaxPayload), MaxPending: int(pending),
+		Prefix: strings.TrimSuffix(prefixOf(o.Subjects), "."), Ops: dataOps, Logger: o.Logger,
+	})
+	ns.Start() // listens for other servers before it returns, or says fatal
 	select {
 	case text := <-log.fatal:
 		s.Stop()
-		return nil, startError(o, text)
+		return nil, fmt.Errorf("start the NATS server: %s", text)
 	default:
 	}
 	if !ns.ReadyForConnections(readyTimeout) {
@@ -111,20 +135,19 @@ func StartServer(o ServerOptions) (*Server, error) {
 	return s, nil
 }
 
-// startError turns the server's last words into an error that says what to do.
-func startError(o ServerOptions, text string) error {
+// listen takes the clients' port, or says what to do.
+func listen(o ServerOptions) (net.Listener, error) {
 	address := net.JoinHostPort(o.Host, strconv.Itoa(o.Port))
-	// The server has only text for us: ask the system what is wrong.
 	l, err := net.Listen("tcp", address)
 	switch {
 	case err == nil:
-		return errors.Join(fmt.Errorf("start the NATS server on %s: %s", address, text), l.Close())
+		return l, nil
 	case isAddrInUse(err):
-		return fmt.Errorf("port %d on %s is in use: stop who uses it, or choose another one with --nats-port or [nats] port=", o.Port, o.Host)
+		return nil, fmt.Errorf("port %d on %s is in use: stop who uses it, or choose another one with --nats-port or [nats] port=", o.Port, o.Host)
 	case errors.Is(err, syscall.EACCES):
-		return fmt.Errorf("no permission to listen on %s: choose a port above 1023 with --nats-port or [nats] port=", address)
+		return nil, fmt.Errorf("no permission to listen on %s: choose a port above 1023 with --nats-port or [nats] port=", address)
 	default:
-		return fmt.Errorf("cannot listen on %s: %w: choose another address with [nats] host= and port=", address, err)
+		return nil, fmt.Errorf("cannot listen on %s: %w: choose another address with [nats] host= and port=", address, err)
 	}
 }
 
@@ -134,7 +157,10 @@ func isAddrInUse(err error) bool {
 }
 
 // Addr is where the server listens.
-func (s *Server) Addr() net.Addr { return s.nats.Addr() }
+func (s *Server) Addr() net.Addr { return s.front.Addr() }
+
+// Front is where clients' sockets end.
+func (s *Server) Front() *front.Front { return s.front }
 
 // Connect is the gateway's Dial of this server, in process. The brake looks after
 // the connection that was made last.
@@ -145,13 +171,18 @@ func (s *Server) Connect(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*na
 }
 
 func (s *Server) connect(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
-	return nats.Connect("", append(opts, nats.InProcessServer(gatedServer{s.nats, wrap}))...)
+	nc, err := nats.Connect("", append(opts, nats.InProcessServer(gatedServer{s.nats, wrap}))...)
+	if err == nil {
+		s.brake.spare(nc)
+	}
+	return nc, err
 }
 
 // Stop ends the server and all its connections. It may be called twice.
 func (s *Server) Stop() {
 	s.once.Do(func() {
 		close(s.brake.stop)
+		s.front.Close()
 		s.nats.Shutdown()
 		s.nats.WaitForShutdown()
 	})

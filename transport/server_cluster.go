@@ -105,7 +105,7 @@ func (s *Server) enterCluster(c *ClusterOptions) error {
 // advertise tells clients and servers the ports once they are known.
 func (s *Server) advertise(host string) error {
 	return s.reload(func(o *server.Options) {
-		o.ClientAdvertise = net.JoinHostPort(host, strconv.Itoa(o.Port))
+		o.ClientAdvertise = net.JoinHostPort(host, strconv.Itoa(s.front.Addr().(*net.TCPAddr).Port))
 		o.Cluster.Advertise = net.JoinHostPort(host, strconv.Itoa(o.Cluster.Port))
 	})
 }

@@ -20,13 +20,14 @@ var allowed = map[string][]string{
 	"cluster":              {"internal/vfs", "protocol"},
 	"cluster/registrytest": {"cluster"},
 	"configs":              {"protocol"},
-	"transport":            {"actors", "protocol", "transport/resolver"}, // actors for the messages
+	"transport":            {"actors", "protocol", "transport/front", "transport/resolver"}, // actors for the messages
+	"transport/front":      {},
 	"transport/resolver":   {"actors", "protocol"},
 	"actors":               {"protocol"}, // it declares the interfaces that it needs
 	"client":               {"protocol"},
 	"client/discovery":     {"client", "cluster"}, // read-only; apart from client, so that client needs no ZooKeeper
 	"internal/broker": {
-		"actors", "cluster", "configs", "internal/vfs", "persistence", "protocol", "transport", "transport/resolver",
+		"actors", "cluster", "configs", "internal/vfs", "persistence", "protocol", "transport", "transport/front", "transport/resolver",
 	},
 	"internal/bench": {"client", "internal/cli", "protocol"},
 	"internal/cli":   {"protocol"},

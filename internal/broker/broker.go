@@ -21,6 +21,7 @@ import (
 	"metaq/configs"
 	"metaq/protocol"
 	"metaq/transport"
+	"metaq/transport/front"
 )
 
 // Broker is a running broker. Its methods may be called from any goroutine.
@@ -309,6 +310,7 @@ func (b *Broker) startNATS() (transport.Dial, error) {
 	}
 	o := transport.ServerOptions{
 		Name: "metaq-" + strconv.Itoa(b.cfg.System.BrokerID), Host: n.Host, Port: n.Port,
+		Subjects:   protocol.Subjects{Prefix: n.Prefix},
 		MaxPayload: n.MaxPayload, MaxConnections: n.MaxConnections,
 		Metrics: b.meter, Logger: b.log,
 	}
@@ -360,8 +362,12 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 			edge.Connect, edge.Listens = b.server.ConnectPeers, b.server.PeerListens
 		}
 	}
+	var clients *front.Front
+	if b.server != nil {
+		clients = b.server.Front()
+	}
 	gateway, err := transport.NewGateway(system, transport.Options{
-		Cluster: edge,
+		Cluster: edge, Front: clients,
 		Connect: connect, Name: "metaq-" + strconv.Itoa(c.BrokerID),
 		Subjects: protocol.Subjects{Prefix: b.cfg.NATS.Prefix},
 		Total:    inAll, Partition: inOne, Reads: inAll, PartitionReads: inOne,

@@ -1,0 +1,78 @@
+package front
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"strconv"
+	"sync"
+)
+
+// conn is one client: its socket, and a connection to the server on its behalf.
+type conn struct {
+	front  *Front
+	id     uint64
+	socket net.Conn
+	server net.Conn
+	out    *outbox
+	once   sync.Once
+}
+
+// serve returns when the client has gone and all goroutines have ended.
+func (c *conn) serve() {
+	var all sync.WaitGroup
+	all.Go(func() { // what the server sends
+		buf := make([]byte, fullBuffer/2)
+		for {
+			n, err := c.server.Read(buf)
+			if n > 0 && !c.out.relay(buf[:n]) || err != nil {
+				break
+			}
+		}
+		c.out.end() // what it said last has to arrive
+	})
+	all.Go(func() {
+		if err := c.out.write(c.socket); errors.Is(err, os.ErrDeadlineExceeded) {
+			c.front.log.Warn("client cut off: it does not take what it asked for", "client", c.socket.RemoteAddr())
+		}
+		c.close()
+	})
+	in := inbound{c: c}
+	err := in.read()
+	switch {
+	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed), errors.Is(err, errClosed):
+	default:
+		c.front.log.Debug("client lost", "client", c.socket.RemoteAddr(), "err", err)
+	}
+	in.subs.end(c.front)
+	_ = c.server.Close() // the server notices, as if the socket had gone
+	if errors.Is(err, io.ErrClosedPipe) {
+		// The server has closed first; its last words are on their way to the client.
+		all.Wait()
+	}
+	c.close()
+	all.Wait()
+}
+
+// close ends both sides. It may be called more than once and by anybody.
+func (c *conn) close() {
+	c.once.Do(func() {
+		c.out.close()
+		_ = c.socket.Close()
+		_ = c.server.Close()
+	})
+}
+
+// place is how an answer finds its way back: a text that no subject can be, since
+// it begins with a space.
+func (c *conn) place(sid string, reply []byte) string {
+	b := make([]byte, 0, 64)
+	b = append(b, ' ')
+	b = strconv.AppendUint(b, c.id, 36)
+	b = append(b, ' ')
+	b = append(b, sid...)
+	b = append(b, ' ')
+	b = append(b, reply...)
+	return string(b)
+}

@@ -1,0 +1,223 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"log/slog"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/nats-io/nats.go"
+)
+
+// Malformed is the name of the only header of a message whose header block could
+// not be read. No header that can be sent has it.
+const Malformed = ""
+
+// Options are what a Front is made of; all must be set.
+type Options struct {
+	// Server opens a connection to the NATS server for a client.
+	Server func() (net.Conn, error)
+	// MaxPayload is the largest message in bytes; MaxPending is how many may wait for
+	// one client before it is cut off.
+	MaxPayload, MaxPending int
+	// Prefix and Ops say what is taken: Prefix.Op.>
+	Prefix string
+	Ops    []string
+	Logger *slog.Logger
+}
+
+// Receiver takes requests. It may hold its caller, and with it the one client that
+// sends; it is called from many goroutines.
+type Receiver func(*nats.Msg)
+
+// Front listens for clients. It is safe for concurrent use.
+type Front struct {
+	opts     Options
+	log      *slog.Logger
+	listener net.Listener
+	done     chan struct{}
+	all      sync.WaitGroup
+	prefix   []byte   // with its final dot
+	requests [][]byte // beginnings of the subjects that are taken, with their final dots
+
+	handing sync.RWMutex             // held for reading while a request is handed over
+	desk    atomic.Pointer[Receiver] // nil: all goes to the server
+	// watchers are the subscriptions of clients that want to hear requests, too.
+	watchers atomic.Int64
+
+	mu     sync.RWMutex
+	conns  map[uint64]*conn
+	last   uint64
+	closed bool
+}
+
+// Listen makes a Front of a listener. It takes no client before Serve.
+func Listen(l net.Listener, o Options) *Front {
+	f := &Front{
+		opts: o, log: o.Logger, listener: l, done: make(chan struct{}), conns: make(map[uint64]*conn),
+		prefix: []byte(o.Prefix + "."),
+	}
+	for _, op := range o.Ops {
+		f.requests = append(f.requests, []byte(o.Prefix+"."+op+"."))
+	}
+	return f
+}
+
+// Addr is where it listens.
+func (f *Front) Addr() net.Addr { return f.listener.Addr() }
+
+// Serve begins to take clients, in the background.
+func (f *Front) Serve() { f.all.Go(f.accept) }
+
+// Take begins to hand requests over to r.
+func (f *Front) Take(r Receiver) { f.desk.Store(&r) }
+
+// Leave ends what Take began: requests go to the server from now on. When it
+// returns, all others have been handed over.
+func (f *Front) Leave() {
+	f.handing.Lock() // nobody is handing over any more
+	defer f.handing.Unlock()
+	f.desk.Store(nil)
+}
+
+func (f *Front) accept() {
+	for {
+		socket, err := f.listener.Accept()
+		if err != nil {
+			if !errors.Is(err, net.ErrClosed) && f.pause(err) {
+				continue
+			}
+			return
+		}
+		f.all.Go(func() { f.welcome(socket) })
+	}
+}
+
+// pause waits after a failure, such as no free descriptor; false means the end.
+func (f *Front) pause(err error) bool {
+	f.log.Error("client not accepted", "err", err)
+	select {
+	case <-time.After(100 * time.Millisecond):
+		return true
+	case <-f.done:
+		return false
+	}
+}
+
+func (f *Front) welcome(socket net.Conn) {
+	server, err := f.opts.Server()
+	if err != nil { // it is stopping
+		_ = socket.Close()
+		return
+	}
+	c := &conn{front: f, socket: socket, server: server, out: newOutbox(f.opts.MaxPending)}
+	f.mu.Lock()
+	f.last++
+	c.id = f.last
+	f.conns[c.id] = c
+	closed := f.closed
+	f.mu.Unlock()
+	if closed {
+		c.close()
+	}
+	c.serve()
+	f.mu.Lock()
+	delete(f.conns, c.id)
+	f.mu.Unlock()
+}
+
+// isRequest says whether subject is one of those that the gateway takes.
+func (f *Front) isRequest(subject []byte) bool {
+	if !bytes.HasPrefix(subject, f.prefix) {
+		return false
+	}
+	for _, r := range f.requests {
+		if len(subject) > len(r) && bytes.HasPrefix(subject, r) {
+			return true
+		}
+	}
+	return false
+}
+
+// watches says whether who subscribes to filter may want to hear requests.
+func (f *Front) watches(filter string) bool {
+	for _, op := range f.opts.Ops {
+		if overlap(filter, f.opts.Prefix+"."+op+".>") {
+			return true
+		}
+	}
+	return false
+}
+
+// deliver hands a request over; false means that it is too late.
+func (f *Front) deliver(m *nats.Msg) bool {
+	f.handing.RLock()
+	defer f.handing.RUnlock()
+	r := f.desk.Load()
+	if r == nil {
+		return false
+	}
+	(*r)(m)
+	return true
+}
+
+// Mine says whether reply is the Reply of a message that was handed over here and
+// whose answer Answer takes.
+func Mine(reply string) bool { return strings.HasPrefix(reply, " ") }
+
+// Subject is the reply subject that the client gave.
+func Subject(reply string) string { return reply[strings.LastIndexByte(reply, ' ')+1:] }
+
+// Answer sends an answer; header is an encoded header block or empty. Both are
+// copied. It does not wait for the client; a client that has gone gets nothing,
+// as with NATS.
+func (f *Front) Answer(reply string, header, data []byte) {
+	id, rest, _ := strings.Cut(reply[1:], " ")
+	sid, subject, _ := strings.Cut(rest, " ")
+	n, err := strconv.ParseUint(id, 36, 64)
+	if err != nil {
+		return // Mine says no
+	}
+	f.mu.RLock()
+	c := f.conns[n]
+	f.mu.RUnlock()
+	if c != nil && !c.out.answer(sid, subject, header, data) {
+		c.close()
+	}
+}
+
+// Flush waits until every client has got what was answered, or ctx ends.
+func (f *Front) Flush(ctx context.Context) {
+	f.mu.RLock()
+	all := make([]*conn, 0, len(f.conns))
+	for _, c := range f.conns {
+		all = append(all, c)
+	}
+	f.mu.RUnlock()
+	for _, c := range all {
+		c.out.flush(ctx)
+	}
+}
+
+// Close cuts all clients off and returns when they have gone. It may be called
+// more than once.
+func (f *Front) Close() {
+	f.mu.Lock()
+	first := !f.closed
+	f.closed = true
+	for _, c := range f.conns {
+		go c.close()
+	}
+	f.mu.Unlock()
+	if first {
+		close(f.done)
+		_ = f.listener.Close()
+	}
+	f.all.Wait()
+}

@@ -1,0 +1,512 @@
+package front_test
+
+import (
+	"bufio"
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"log/slog"
+	"math/rand/v2"
+	"net"
+	"os"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
+
+	"metaq/transport/front"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+const (
+	patience   = 10 * time.Second
+	maxPayload = 1 << 20
+)
+
+// stand is a front before a real NATS server, with a gateway that answers every
+// request by its own payload and notes what came straight to it.
+type stand struct {
+	front *front.Front
+	nats  *server.Server
+	own   *nats.Conn // the gateway's connection to the server
+
+	mu       sync.Mutex
+	straight []string // payloads of the requests that came from the front
+	around   []string // of those that came from the server
+}
+
+func newStand(t *testing.T, maxPending int) *stand {
+	t.Helper()
+	log := slog.New(slog.DiscardHandler)
+	ns, err := server.NewServer(&server.Options{DontListen: true, NoSigs: true, NoLog: true, MaxPayload: maxPayload})
+	if err != nil {
+		t.Fatal(err)
+	}
+	ns.Start()
+	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
+	if !ns.ReadyForConnections(patience) {
+		t.Fatal("the NATS server did not start")
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s := &stand{nats: ns}
+	s.front = front.Listen(l, front.Options{
+		Server: ns.InProcessConn, MaxPayload: maxPayload, MaxPending: maxPending,
+		Prefix: "q", Ops: []string{"put"}, Logger: log,
+	})
+	s.own, err = nats.Connect("", nats.InProcessServer(ns))
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.own.Close)
+	if _, err := s.own.Subscribe("q.put.>", func(m *nats.Msg) {
+		s.note(&s.around, m)
+		if m.Reply != "" {
+			_ = s.own.Publish(m.Reply, m.Data)
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.own.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	s.front.Take(func(m *nats.Msg) {
+		s.note(&s.straight, m)
+		if front.Mine(m.Reply) {
+			s.front.Answer(m.Reply, nil, m.Data)
+		}
+	})
+	s.front.Serve()
+	t.Cleanup(s.front.Close)
+	return s
+}
+
+func (s *stand) note(where *[]string, m *nats.Msg) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	*where = append(*where, string(m.Data))
+}
+
+// seen returns how many requests came straight and around.
+func (s *stand) seen() (straight, around int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.straight), len(s.around)
+}
+
+func (s *stand) url() string { return "nats://" + s.front.Addr().String() }
+
+func (s *stand) client(t *testing.T, o ...nats.Option) *nats.Conn {
+	t.Helper()
+	nc, err := nats.Connect(s.url(), append(o, nats.NoReconnect())...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(nc.Close)
+	return nc
+}
+
+func eventually(t *testing.T, what string, is func() bool) {
+	t.Helper()
+	late, tick := time.After(patience), time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	for !is() {
+		select {
+		case <-tick.C:
+		case <-late:
+			t.Fatalf("not so after %v: %s", patience, what)
+		}
+	}
+}
+
+// A client library's requests go straight to the gateway, whatever their size, and
+// everything else works as with the server.
+func TestALibrarysRequestsGoStraight(t *testing.T) {
+	s := newStand(t, 64<<20)
+	nc := s.client(t)
+	heard := make(chan string, 1)
+	if _, err := nc.Subscribe("news.*", func(m *nats.Msg) { heard <- m.Subject + " " + string(m.Data) + " " + m.Header.Get("A") }); err != nil {
+		t.Fatal(err)
+	}
+	for i, size := range []int{0, 1, 100, 4096, 65_536, 70_000, maxPayload} {
+		body := bytes.Repeat([]byte{byte('a' + i)}, size)
+		m, err := nc.Request("q.put.t", body, patience)
+		if err != nil || !bytes.Equal(m.Data, body) {
+			t.Fatalf("request of %d bytes: %d bytes, %v", size, len(m.Data), err)
+		}
+	}
+	if straight, around := s.seen(); straight != 7 || around != 0 {
+		t.Errorf("%d went straight, %d around", straight, around)
+	}
+	if err := nc.PublishMsg(&nats.Msg{Subject: "news.a", Data: []byte("b"), Header: nats.Header{"A": {"c"}}}); err != nil {
+		t.Fatal(err)
+	}
+	select {
+	case got := <-heard:
+		if got != "news.a b c" {
+			t.Errorf("heard %q", got)
+		}
+	case <-time.After(patience):
+		t.Error("heard nothing")
+	}
+	if _, err := nc.Request("nobody", nil, patience); !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("a request that nobody serves: %v", err)
+	}
+}
+
+// What is unusual goes the long way, and so does all that follows on the
+// connection.
+func TestTheLongWay(t *testing.T) {
+	for _, tc := range []struct {
+		name string
+		do   func(t *testing.T, s *stand, nc *nats.Conn)
+	}{
+		{"the answer is for another connection", func(t *testing.T, s *stand, nc *nats.Conn) {
+			t.Helper()
+			sub, err := s.own.SubscribeSync("elsewhere.1")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.PublishRequest("q.put.t", "elsewhere.1", []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := sub.NextMsg(patience); err != nil {
+				t.Errorf("the other connection got nothing: %v", err)
+			}
+		}},
+		{"two subscriptions want it", func(t *testing.T, _ *stand, nc *nats.Conn) {
+			t.Helper()
+			a, errA := nc.SubscribeSync("both.*")
+			b, errB := nc.SubscribeSync("both.1")
+			if errA != nil || errB != nil {
+				t.Fatal(errA, errB)
+			}
+			if err := nc.PublishRequest("q.put.t", "both.1", []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			for _, sub := range []*nats.Subscription{a, b} {
+				if _, err := sub.NextMsg(patience); err != nil {
+					t.Errorf("%s got nothing: %v", sub.Subject, err)
+				}
+			}
+		}},
+		{"a queue group wants it", func(t *testing.T, _ *stand, nc *nats.Conn) {
+			t.Helper()
+			sub, err := nc.QueueSubscribeSync("group.1", "g")
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.PublishRequest("q.put.t", "group.1", []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := sub.NextMsg(patience); err != nil {
+				t.Errorf("it got nothing: %v", err)
+			}
+		}},
+		{"a subscription that ends after one message wants it", func(t *testing.T, _ *stand, nc *nats.Conn) {
+			t.Helper()
+			sub, err := nc.SubscribeSync("once.1")
+			if err == nil {
+				err = sub.AutoUnsubscribe(1)
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.PublishRequest("q.put.t", "once.1", []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := sub.NextMsg(patience); err != nil {
+				t.Errorf("it got nothing: %v", err)
+			}
+		}},
+		{"somebody else listens", func(t *testing.T, s *stand, nc *nats.Conn) {
+			t.Helper()
+			monitor := s.client(t)
+			sub, err := monitor.SubscribeSync(">")
+			if err == nil {
+				err = monitor.Flush()
+			}
+			if err != nil {
+				t.Fatal(err)
+			}
+			if _, err := nc.Request("q.put.t", []byte("x"), patience); err != nil {
+				t.Fatal(err)
+			}
+			for {
+				m, err := sub.NextMsg(patience)
+				if err != nil {
+					t.Fatalf("the other one saw nothing of it: %v", err)
+				}
+				if m.Subject == "q.put.t" {
+					return
+				}
+			}
+		}},
+		{"the answer would be a request", func(t *testing.T, s *stand, nc *nats.Conn) {
+			t.Helper()
+			if _, err := nc.SubscribeSync("q.answers.1"); err != nil {
+				t.Fatal(err)
+			}
+			if err := nc.PublishRequest("q.put.t", "q.answers.1", []byte("x")); err != nil {
+				t.Fatal(err)
+			}
+			eventually(t, "the gateway may judge", func() bool { _, around := s.seen(); return around == 1 })
+		}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			s := newStand(t, 64<<20)
+			nc := s.client(t)
+			if _, err := nc.Request("q.put.t", []byte("before"), patience); err != nil {
+				t.Fatal(err)
+			}
+			if straight, _ := s.seen(); straight != 1 {
+				t.Fatal("a usual request did not go straight")
+			}
+			tc.do(t, s, nc)
+			if _, err := nc.Request("q.put.t", []byte("after"), patience); err != nil {
+				t.Fatal(err)
+			}
+			if straight, around := s.seen(); straight != 1 || around != 2 {
+				t.Errorf("%d went straight, %d around", straight, around)
+			}
+		})
+	}
+}
+
+// line is a client that speaks the protocol by hand.
+type line struct {
+	net.Conn
+	t *testing.T
+	r *bufio.Reader
+}
+
+func dial(t *testing.T, s *stand) *line {
+	t.Helper()
+	c, err := net.Dial("tcp", s.front.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = c.Close() })
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	l := &line{c, t, bufio.NewReader(c)}
+	if got := l.next(); !strings.HasPrefix(got, "INFO ") {
+		t.Fatalf("first line: %q", got)
+	}
+	return l
+}
+
+func (l *line) say(text string) {
+	l.t.Helper()
+	if _, err := io.WriteString(l, text); err != nil {
+		l.t.Fatal(err)
+	}
+}
+
+func (l *line) next() string {
+	l.t.Helper()
+	text, err := l.r.ReadString('\n')
+	if err != nil {
+		l.t.Fatalf("read %q: %v", text, err)
+	}
+	return strings.TrimRight(text, "\r\n")
+}
+
+func (l *line) expect(want ...string) {
+	l.t.Helper()
+	for _, w := range want {
+		if got := l.next(); !strings.HasPrefix(got, w) {
+			l.t.Fatalf("got %q, want %q", got, w)
+		}
+	}
+}
+
+// What breaks the protocol gets the server's answer.
+func TestTheServerJudges(t *testing.T) {
+	for _, tc := range []struct {
+		name, say string
+		want      []string
+	}{
+		{"too large", "PUB q.put.t i.1 1048577\r\n", []string{"-ERR 'Maximum Payload Violation'"}},
+		{"no size", "PUB q.put.t i.1 x\r\n", nil},
+		{"no operation", "NONSENSE\r\n", []string{"-ERR 'Unknown Protocol Operation'"}},
+		{"longer than it said", "PUB q.put.t i.1 1\r\nabc\r\n", []string{"-ERR"}},
+		{"header longer than all", "HPUB q.put.t i.1 9 3\r\nabc\r\n", nil},
+		{"a line without end", "PUB " + strings.Repeat("x", 70_000), []string{"-ERR"}},
+	} {
+		t.Run(tc.name, func(t *testing.T) {
+			l := dial(t, newStand(t, 64<<20))
+			l.say("CONNECT {\"verbose\":false,\"pedantic\":false}\r\nPING\r\n")
+			l.expect("PONG")
+			l.say("SUB i.* 1\r\n" + tc.say)
+			l.expect(tc.want...)
+			if _, err := io.ReadAll(l.r); errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Error("it was not cut off")
+			}
+		})
+	}
+}
+
+func TestVerboseClientsGetTheirOK(t *testing.T) {
+	s := newStand(t, 64<<20)
+	l := dial(t, s)
+	l.say("CONNECT {\"verbose\":true}\r\nPING\r\nSUB i.* 1\r\nPUB q.put.t i.1 1\r\na\r\n")
+	l.expect("+OK", "PONG", "+OK", "+OK", "MSG i.1 1 1", "a")
+	if straight, around := s.seen(); straight != 0 || around != 1 {
+		t.Errorf("%d went straight, %d around", straight, around)
+	}
+}
+
+// Who speaks before the server has accepted the connection goes the long way.
+func TestHastyClients(t *testing.T) {
+	s := newStand(t, 64<<20)
+	l := dial(t, s)
+	l.say("CONNECT {\"verbose\":false,\"pedantic\":false}\r\nSUB i.* 1\r\nPUB q.put.t i.1 1\r\na\r\n")
+	l.expect("MSG i.1 1 1", "a")
+	l.say("pub q.put.t\ti.2  1\r\nb\r\n")
+	l.expect("MSG i.2 1 1", "b")
+	if straight, around := s.seen(); straight != 0 || around != 2 {
+		t.Errorf("%d went straight, %d around", straight, around)
+	}
+}
+
+func TestHeadersThatCannotBeRead(t *testing.T) {
+	s := newStand(t, 64<<20)
+	got := make(chan nats.Header, 2)
+	s.front.Leave()
+	s.front.Take(func(m *nats.Msg) { got <- m.Header })
+	l := dial(t, s)
+	l.say("CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\nPING\r\n")
+	l.expect("PONG")
+	l.say("HPUB q.put.t 18 18\r\nNATS/1.0\r\nA: b\r\n\r\n\r\nHPUB q.put.t 3 3\r\nabc\r\n")
+	if d := cmp.Diff(nats.Header{"A": {"b"}}, <-got); d != "" {
+		t.Error(d)
+	}
+	if _, bad := (<-got)[front.Malformed]; !bad {
+		t.Error("a malformed header block was not noticed")
+	}
+}
+
+// However the bytes of a conversation are cut, every request comes once and in
+// order, and so does everything between clients; answers do not stand within the
+// server's messages.
+func TestAnyCutOfTheBytes(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			random := rand.New(rand.NewPCG(seed, 1))
+			s := newStand(t, 64<<20)
+			l := dial(t, s)
+			l.say("CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\nPING\r\n")
+			l.expect("PONG")
+			var said strings.Builder
+			said.WriteString("SUB i.* 1\r\nSUB chat 2\r\n")
+			var requests, chats []string
+			const each = 200
+			for i := range each {
+				pad := strings.Repeat("\r\n", random.IntN(20)*random.IntN(20)*random.IntN(40))
+				request, chat := fmt.Sprintf("r%d %s", i, pad), fmt.Sprintf("c%d %s", i, pad)
+				requests, chats = append(requests, request), append(chats, chat)
+				fmt.Fprintf(&said, "PUB q.put.t i.%d %d\r\n%s\r\n", i, len(request), request)
+				if random.IntN(3) == 0 {
+					said.WriteString("PING\r\n")
+				}
+				fmt.Fprintf(&said, "PUB chat %d\r\n%s\r\n", len(chat), chat)
+			}
+			go func() {
+				for rest := said.String(); rest != ""; {
+					n := min(len(rest), 1+random.IntN(1<<random.IntN(18)))
+					if _, err := io.WriteString(l, rest[:n]); err != nil {
+						return
+					}
+					rest = rest[n:]
+				}
+			}()
+			var answers, heard []string
+			for len(answers) < each || len(heard) < each {
+				text := l.next()
+				if text == "PONG" {
+					continue
+				}
+				var subject string
+				var sid, size int
+				if _, err := fmt.Sscanf(text, "MSG %s %d %d", &subject, &sid, &size); err != nil {
+					t.Fatalf("got %q: %v", text, err)
+				}
+				body := make([]byte, size+2)
+				if _, err := io.ReadFull(l.r, body); err != nil {
+					t.Fatal(err)
+				}
+				if sid == 1 {
+					answers = append(answers, string(body[:size]))
+				} else {
+					heard = append(heard, string(body[:size]))
+				}
+			}
+			s.mu.Lock()
+			defer s.mu.Unlock()
+			for what, got := range map[string][]string{"requests": s.straight, "answers": answers} {
+				if d := cmp.Diff(requests, got); d != "" {
+					t.Errorf("%s: %.300s", what, d)
+				}
+			}
+			if d := cmp.Diff(chats, heard); d != "" {
+				t.Errorf("chat: %.300s", d)
+			}
+		})
+	}
+}
+
+// A client that takes no answers is not read from, and cut off when more waits for
+// it than may; others notice nothing.
+func TestAClientThatTakesNothing(t *testing.T) {
+	s := newStand(t, 2<<20)
+	lazy, nc := dial(t, s), s.client(t)
+	lazy.say("CONNECT {\"verbose\":false,\"pedantic\":false}\r\nPING\r\n")
+	lazy.expect("PONG")
+	lazy.say("SUB i.* 1\r\n")
+	body := strings.Repeat("x", 1<<19)
+	failed := false
+	for range 1000 {
+		if _, err := fmt.Fprintf(lazy, "PUB q.put.t i.1 %d\r\n%s\r\n", len(body), body); err != nil {
+			failed = true
+			break
+		}
+	}
+	if !failed {
+		t.Error("it was neither held nor cut off")
+	}
+	if _, err := nc.Request("q.put.t", []byte("x"), patience); err != nil {
+		t.Errorf("another client: %v", err)
+	}
+}
+
+// After Leave the server has the word: nobody serves the subject any more.
+func TestLeave(t *testing.T) {
+	s := newStand(t, 64<<20)
+	nc := s.client(t)
+	if _, err := nc.Request("q.put.t", []byte("x"), patience); err != nil {
+		t.Fatal(err)
+	}
+	s.front.Leave()
+	s.own.Close()
+	if _, err := nc.Request("q.put.t", []byte("x"), patience); !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithTimeout(t.Context(), patience)
+	defer cancel()
+	s.front.Flush(ctx)
+	if ctx.Err() != nil {
+		t.Error("there was something to flush")
+	}
+}

@@ -1,0 +1,261 @@
+package front
+
+import (
+	"bytes"
+	"encoding/json"
+	"errors"
+	"io"
+
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	firstBuffer = 4 << 10  // of a connection that says little
+	fullBuffer  = 64 << 10 // of one that says much
+	maxLine     = 4 << 10  // the server judges longer lines
+	chunkSize   = 16 << 10 // what payloads are cut from, so that each costs no allocation
+	messageSlab = 64       // messages that are allocated together
+)
+
+// errClosed ends a connection's goroutines without a word.
+var errClosed = errors.New("front: connection closed")
+
+// inbound is what a client says. It is used by one goroutine.
+type inbound struct {
+	c    *conn
+	buf  []byte
+	from int // buf[from:to] was read and not looked at
+	to   int
+
+	subs    subs
+	direct  bool       // requests go straight to the gateway
+	known   bool       // CONNECT has come
+	subject string     // the last one, since most come again
+	chunk   []byte     // what is left of it
+	slab    []nats.Msg // what is left of it
+}
+
+// read hands everything on until the client or the server goes.
+func (in *inbound) read() error {
+	in.buf = make([]byte, firstBuffer)
+	for {
+		if in.to == len(in.buf) && len(in.buf) < fullBuffer {
+			in.buf = append(in.buf, make([]byte, fullBuffer-len(in.buf))...)
+		}
+		n, err := in.c.socket.Read(in.buf[in.to:])
+		if err != nil {
+			return err
+		}
+		in.to += n
+		if err := in.look(); err != nil {
+			return err
+		}
+		if !in.c.out.room() {
+			return errClosed
+		}
+	}
+}
+
+// look goes through what was read. What is not ours goes to the server in as few
+// writes as possible.
+func (in *inbound) look() error {
+	pass := in.from // buf[pass:from] is for the server
+	for in.from < in.to {
+		eol := bytes.IndexByte(in.buf[in.from:in.to], '\n')
+		if eol < 0 {
+			if in.to-in.from > maxLine {
+				return in.raw(pass)
+			}
+			break
+		}
+		line := in.buf[in.from : in.from+eol+1]
+		switch o := opOf(line); o {
+		case opPub, opHeaderPub:
+			p, ok := parsePublication(o, line, in.c.front.opts.MaxPayload)
+			if !ok {
+				return in.raw(pass)
+			}
+			taken, sid := in.takes(p)
+			if !taken {
+				in.from += len(line)
+				rest := p.size + len(lineEnd)
+				if in.to-in.from >= rest {
+					in.from += rest
+					continue
+				}
+				if err := in.pass(pass, rest); err != nil {
+					return err
+				}
+				pass = in.from
+				continue
+			}
+			if err := in.forward(pass, in.from); err != nil {
+				return err
+			}
+			if err := in.take(p, sid, line); err != nil {
+				return err
+			}
+			pass = in.from
+			continue
+		case opSub:
+			in.subs.add(in.c.front, line)
+		case opUnsub:
+			in.subs.remove(in.c.front, line)
+		case opConnect:
+			in.connect(line)
+		}
+		in.from += len(line)
+	}
+	if err := in.forward(pass, in.from); err != nil {
+		return err
+	}
+	in.to = copy(in.buf, in.buf[in.from:in.to])
+	in.from = 0
+	return nil
+}
+
+// forward hands buf[a:b] to the server.
+func (in *inbound) forward(a, b int) error {
+	if a == b {
+		return nil
+	}
+	_, err := in.c.server.Write(in.buf[a:b])
+	return err
+}
+
+// pass hands everything from pass on to the server, and then the rest of a payload
+// of which the buffer has only a part.
+func (in *inbound) pass(pass, rest int) error {
+	rest -= in.to - in.from
+	if err := in.forward(pass, in.to); err != nil {
+		return err
+	}
+	in.from, in.to = 0, 0
+	for rest > 0 {
+		n, err := in.c.socket.Read(in.buf[:min(len(in.buf), rest)])
+		if err != nil {
+			return err
+		}
+		if err := in.forward(0, n); err != nil {
+			return err
+		}
+		rest -= n
+	}
+	return nil
+}
+
+// raw hands everything from pass on to the server, for good: it knows how to
+// answer what does not follow the protocol.
+func (in *inbound) raw(pass int) error {
+	if err := in.forward(pass, in.to); err != nil {
+		return err
+	}
+	_, err := io.Copy(in.c.server, in.c.socket)
+	return errors.Join(err, io.EOF)
+}
+
+// connect decides about the connection. Who gives a name, a token or a signature
+// is the server's to judge.
+func (in *inbound) connect(line []byte) {
+	options := struct {
+		Verbose, Pedantic     bool
+		User, Pass, Nkey, JWT string
+		AuthToken             string `json:"auth_token"`
+	}{Verbose: true, Pedantic: true} // as the server has it where they are not said
+	text := line[len("CONNECT"):]
+	err := json.Unmarshal(bytes.TrimSpace(text), &options)
+	plain := err == nil && !options.Verbose && !options.Pedantic &&
+		options.User+options.Pass+options.Nkey+options.JWT+options.AuthToken == ""
+	in.direct = plain && (in.direct || !in.known)
+	in.known = true
+}
+
+// takes says whether the request goes straight to the gateway, and which
+// subscription its answer goes to. After one request that does not, none does.
+func (in *inbound) takes(p publication) (taken bool, sid string) {
+	if !in.direct {
+		return false, ""
+	}
+	f := in.c.front
+	if !f.isRequest(p.subject) || f.desk.Load() == nil {
+		return false, ""
+	}
+	switch {
+	case !in.c.out.from.accepted.Load(), f.watchers.Load() > 0, bytes.HasPrefix(p.reply, f.prefix):
+		in.direct = false
+	case len(p.reply) > 0:
+		sid, in.direct = in.subs.wants(p.reply)
+	}
+	return in.direct, sid
+}
+
+// take hands a request to the gateway. It begins at buf[from].
+func (in *inbound) take(p publication, sid string, line []byte) error {
+	m := in.message()
+	if string(p.subject) != in.subject {
+		in.subject = string(p.subject)
+	}
+	m.Subject = in.subject
+	if sid != "" {
+		m.Reply = in.c.place(sid, p.reply)
+	}
+	whole, data, err := in.payload(len(line), p.size)
+	if err != nil {
+		return err
+	}
+	if !bytes.HasSuffix(whole, []byte(lineEnd)) {
+		if _, err := in.c.server.Write(whole); err != nil {
+			return err
+		}
+		return in.raw(in.from)
+	}
+	m.Data = data[p.header:]
+	if p.header > 0 {
+		if m.Header, err = nats.DecodeHeadersMsg(data[:p.header]); err != nil {
+			m.Header = nats.Header{Malformed: nil}
+		}
+	}
+	if !in.c.front.deliver(m) { // the broker stops: the server says so
+		_, err = in.c.server.Write(whole)
+	}
+	return err
+}
+
+// payload returns the request that begins at buf[from] as it was sent, and of it
+// header block and payload, which stay.
+func (in *inbound) payload(line, size int) (whole, data []byte, err error) {
+	full := line + size + len(lineEnd)
+	if in.to-in.from >= full {
+		whole = in.buf[in.from : in.from+full]
+		in.from += full
+		return whole, in.keep(whole[line : line+size]), nil
+	}
+	// The rest of a large payload goes from the socket to where it stays.
+	whole = make([]byte, full)
+	n := copy(whole, in.buf[in.from:in.to])
+	in.from, in.to = 0, 0
+	_, err = io.ReadFull(in.c.socket, whole[n:])
+	return whole, whole[line : line+size : line+size], err
+}
+
+// keep copies a small payload.
+func (in *inbound) keep(b []byte) []byte {
+	if len(b) > chunkSize/4 {
+		return bytes.Clone(b)
+	}
+	if len(in.chunk) < len(b) {
+		in.chunk = make([]byte, chunkSize)
+	}
+	kept := in.chunk[:len(b):len(b)]
+	in.chunk = in.chunk[copy(kept, b):]
+	return kept
+}
+
+func (in *inbound) message() *nats.Msg {
+	if len(in.slab) == 0 {
+		in.slab = make([]nats.Msg, messageSlab)
+	}
+	m := &in.slab[0]
+	in.slab = in.slab[1:]
+	return m
+}

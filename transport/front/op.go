@@ -1,0 +1,154 @@
+package front
+
+import "bytes"
+
+// The protocol's operations that matter here; all others are opOther.
+type op int
+
+const (
+	opOther op = iota
+	opPub
+	opHeaderPub
+	opSub
+	opUnsub
+	opConnect
+	opMsg
+	opHeaderMsg
+	opPong
+)
+
+// opOf says what a line is. Names of operations are in either case, as the server
+// takes them.
+func opOf(line []byte) op {
+	word := line
+	if i := bytes.IndexAny(line, " \t\r"); i >= 0 {
+		word = line[:i]
+	}
+	switch {
+	case is(word, "PUB"):
+		return opPub
+	case is(word, "HPUB"):
+		return opHeaderPub
+	case is(word, "SUB"):
+		return opSub
+	case is(word, "UNSUB"):
+		return opUnsub
+	case is(word, "CONNECT"):
+		return opConnect
+	case is(word, "MSG"):
+		return opMsg
+	case is(word, "HMSG"):
+		return opHeaderMsg
+	case is(word, "PONG"):
+		return opPong
+	default:
+		return opOther
+	}
+}
+
+// is says whether word is the name in either case.
+func is(word []byte, name string) bool {
+	if len(word) != len(name) {
+		return false
+	}
+	for i, c := range word {
+		if c&^0x20 != name[i] {
+			return false
+		}
+	}
+	return true
+}
+
+// most is the largest number of fields of a line.
+const most = 6
+
+// fields are the parts of a line behind its operation. They share its bytes.
+type fields struct {
+	all [most][]byte
+	n   int
+}
+
+// split takes a line apart; ok is false when it has too many parts.
+func split(line []byte) (f fields, ok bool) {
+	i := 0
+	for i < len(line) && !blank(line[i]) { // the operation
+		i++
+	}
+	for i < len(line) {
+		for i < len(line) && blank(line[i]) {
+			i++
+		}
+		start := i
+		for i < len(line) && !blank(line[i]) {
+			i++
+		}
+		if i == start {
+			break
+		}
+		if f.n == most {
+			return f, false
+		}
+		f.all[f.n] = line[start:i]
+		f.n++
+	}
+	return f, true
+}
+
+func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+
+// number reads a decimal without sign; -1 when it is none, or above limit.
+func number(b []byte, limit int) int {
+	if len(b) == 0 {
+		return -1
+	}
+	n := 0
+	for _, c := range b {
+		if c < '0' || c > '9' {
+			return -1
+		}
+		if n = n*10 + int(c-'0'); n > limit {
+			return -1
+		}
+	}
+	return n
+}
+
+// publication is a parsed PUB or HPUB line. It shares the line's bytes.
+type publication struct {
+	subject, reply []byte // reply is empty when nobody waits for an answer
+	header         int    // bytes of the header block
+	size           int    // bytes of header block and payload
+}
+
+// parsePublication reads a PUB or HPUB line; ok is false for what the server has
+// to judge.
+func parsePublication(o op, line []byte, maxPayload int) (p publication, ok bool) {
+	f, ok := split(line)
+	sizes := 1
+	if o == opHeaderPub {
+		sizes = 2
+	}
+	if !ok || f.n < 1+sizes || f.n > 2+sizes {
+		return p, false
+	}
+	p.subject = f.all[0]
+	if f.n == 2+sizes {
+		p.reply = f.all[1]
+	}
+	p.size = number(f.all[f.n-1], maxPayload)
+	if sizes == 2 {
+		p.header = number(f.all[f.n-2], maxPayload)
+	}
+	return p, p.size >= 0 && p.header >= 0 && p.header <= p.size
+}
+
+// delivered returns the bytes that follow a MSG or HMSG line, with their line end.
+func delivered(line []byte) int {
+	f, ok := split(line)
+	if !ok || f.n < 3 {
+		return 0
+	}
+	return max(0, number(f.all[f.n-1], 1<<30)) + len(lineEnd)
+}
+
+const lineEnd = "\r\n"

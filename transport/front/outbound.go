@@ -1,0 +1,262 @@
+package front
+
+import (
+	"bytes"
+	"context"
+	"net"
+	"strconv"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// backlog is how much may wait for a client before it is not read from: who does
+	// not take answers cannot ask.
+	backlog = 4 << 20
+	// writePatience is how long a client may take nothing before it is cut off, as
+	// with the NATS server.
+	writePatience = 10 * time.Second
+	// keepBuffer is the largest buffer that is kept for reuse.
+	keepBuffer = 4 << 20
+)
+
+// outbox is what waits for a client: what the server sends, with answers in
+// between its messages.
+type outbox struct {
+	mu      sync.Mutex
+	changed sync.Cond // room was made, all was written, or it was closed
+	buf     []byte    // in the order of the socket
+	held    []byte    // answers that came in the middle of a message from the server
+	writing int       // bytes that the writer has taken
+	closed  bool
+	ending  bool // close when all is written
+	limit   int  // more waiting bytes than this cut the client off
+
+	wake chan struct{} // the writer has something to do
+	from relayed       // where the server's bytes stand
+}
+
+var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
+
+func newOutbox(limit int) *outbox {
+	o := &outbox{limit: limit, wake: make(chan struct{}, 1)}
+	o.changed.L = &o.mu
+	return o
+}
+
+func (o *outbox) waitingLocked() int { return len(o.buf) + len(o.held) + o.writing }
+
+func (o *outbox) signal() {
+	select {
+	case o.wake <- struct{}{}:
+	default:
+	}
+}
+
+// answer adds a message to the client. It does not wait; false means that the
+// client has gone, or is cut off because it does not take what it asked for.
+func (o *outbox) answer(sid, subject string, header, data []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || o.waitingLocked() > o.limit {
+		o.closeLocked()
+		return false
+	}
+	to := &o.buf
+	if o.from.inside() {
+		to = &o.held
+	}
+	if *to == nil {
+		*to = takeBuffer()
+	}
+	*to = appendMessage(*to, sid, subject, header, data)
+	o.signal()
+	return true
+}
+
+// appendMessage appends a MSG, or a HMSG when there is a header block.
+func appendMessage(b []byte, sid, subject string, header, data []byte) []byte {
+	if len(header) > 0 {
+		b = append(b, 'H')
+	}
+	b = append(b, "MSG "...)
+	b = append(b, subject...)
+	b = append(b, ' ')
+	b = append(b, sid...)
+	b = append(b, ' ')
+	if len(header) > 0 {
+		b = strconv.AppendInt(b, int64(len(header)), 10)
+		b = append(b, ' ')
+	}
+	b = strconv.AppendInt(b, int64(len(header)+len(data)), 10)
+	b = append(b, lineEnd...)
+	b = append(b, header...)
+	b = append(b, data...)
+	return append(b, lineEnd...)
+}
+
+// relay adds what the server sent. It waits while much waits for the client;
+// false means that the client has gone.
+func (o *outbox) relay(b []byte) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.closed && o.waitingLocked() > backlog {
+		o.changed.Wait()
+	}
+	if o.closed {
+		return false
+	}
+	if o.buf == nil {
+		o.buf = takeBuffer()
+	}
+	for len(b) > 0 {
+		n := o.from.upTo(b)
+		o.buf, b = append(o.buf, b[:n]...), b[n:]
+		if !o.from.inside() && len(o.held) > 0 {
+			o.buf, o.held = append(o.buf, o.held...), o.held[:0]
+		}
+	}
+	o.signal()
+	return true
+}
+
+// room waits until the client has taken most of what waits for it; false means
+// that it has gone.
+func (o *outbox) room() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.closed && o.waitingLocked() > backlog {
+		o.changed.Wait()
+	}
+	return !o.closed
+}
+
+// flush waits until all is written, or the client has gone, or ctx ends.
+func (o *outbox) flush(ctx context.Context) {
+	stop := context.AfterFunc(ctx, func() {
+		o.mu.Lock()
+		o.changed.Broadcast()
+		o.mu.Unlock()
+	})
+	defer stop()
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.closed && o.waitingLocked() > 0 && ctx.Err() == nil {
+		o.changed.Wait()
+	}
+}
+
+// end closes the outbox once all is written.
+func (o *outbox) end() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.ending = true
+	o.signal()
+}
+
+func (o *outbox) close() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.closeLocked()
+}
+
+func (o *outbox) closeLocked() {
+	o.closed = true
+	o.changed.Broadcast()
+	o.signal()
+}
+
+// write brings everything to the socket until the outbox is closed. It is one
+// goroutine.
+func (o *outbox) write(to net.Conn) error {
+	for range o.wake {
+		for {
+			b, open := o.take()
+			if len(b) == 0 {
+				if !open {
+					return nil
+				}
+				break
+			}
+			if err := to.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
+				return err
+			}
+			if _, err := to.Write(b); err != nil {
+				return err
+			}
+			o.written(b)
+		}
+	}
+	return nil
+}
+
+// take returns what is to be written; open is false when nothing comes any more.
+func (o *outbox) take() (b []byte, open bool) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return nil, false
+	}
+	b, o.buf = o.buf, nil
+	o.writing = len(b)
+	return b, !o.ending
+}
+
+func (o *outbox) written(b []byte) {
+	o.mu.Lock()
+	o.writing = 0
+	o.changed.Broadcast()
+	o.mu.Unlock()
+	if cap(b) <= keepBuffer {
+		b = b[:0]
+		outBuffers.Put(&b)
+	}
+}
+
+func takeBuffer() []byte {
+	if b, ok := outBuffers.Get().(*[]byte); ok {
+		return *b
+	}
+	return nil
+}
+
+// relayed follows the server's bytes, to know where a message ends.
+type relayed struct {
+	line     []byte      // the beginning of a line whose end has not come
+	payload  int         // bytes of the message that are still to come
+	accepted atomic.Bool // the server has answered the client's first PING
+}
+
+// inside says whether the bytes so far end within a message.
+func (r *relayed) inside() bool { return r.payload > 0 || len(r.line) > 0 }
+
+// maxKept is how much of a line is looked at; longer ones, such as the first one of
+// the server, need no look.
+const maxKept = 8 << 10
+
+// upTo returns the number of bytes up to the next end of a message, or all.
+func (r *relayed) upTo(b []byte) int {
+	if r.payload > 0 {
+		n := min(r.payload, len(b))
+		r.payload -= n
+		return n
+	}
+	eol := bytes.IndexByte(b, '\n')
+	if eol < 0 {
+		r.line = append(r.line, b[:min(len(b), max(1, maxKept-len(r.line)))]...)
+		return len(b)
+	}
+	line := b[:eol+1]
+	if len(r.line) > 0 {
+		line = append(r.line, line...)
+		r.line = line[:0]
+	}
+	switch opOf(line) {
+	case opMsg, opHeaderMsg:
+		r.payload = delivered(line)
+	case opPong:
+		r.accepted.Store(true)
+	}
+	return eol + 1
+}
