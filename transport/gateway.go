@@ -353,10 +353,17 @@ func (g *Gateway) refuseTo(reply string, err error) {
 
 // answer is what a PID of a reply subject leads to: the last hop.
 func (g *Gateway) answer(reply string, message any) {
-	g.publish(reply, message)
-	if r, ok := message.(*actors.GetResult); ok && r.Release != nil {
-		r.Release()
+	r, ok := message.(*actors.GetResult)
+	if !ok || r.Release == nil {
+		g.publish(reply, message)
+		return
 	}
+	if frame := readyFrame(r, int(g.payload.Load())); frame != nil && front.Mine(reply) {
+		g.opts.Front.Answer(reply, frame, r.Release)
+		return
+	}
+	g.publish(reply, message)
+	r.Release()
 }
 
 // publish encodes answer and sends it to the reply subject. It is called from
@@ -383,7 +390,7 @@ func (g *Gateway) publishOn(nc *nats.Conn, reply string, answer any) {
 // write sends data, which is copied before it returns.
 func (g *Gateway) write(nc *nats.Conn, reply string, data []byte) {
 	if front.Mine(reply) {
-		g.opts.Front.Answer(reply, nil, data)
+		g.opts.Front.Answer(reply, data, nil)
 		return
 	}
 	if err := nc.Publish(reply, data); err != nil {

@@ -102,6 +102,7 @@ func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 		s.routes = o.Cluster.join(options)
 		// Only a server that listens tells the others' clients of itself. They come to the
 		// front, whose address it advertises.
+		options.ClientAdvertise = net.JoinHostPort(o.Cluster.Advertise, strconv.Itoa(options.Port))
 		options.DontListen, options.Host, options.Port = false, "127.0.0.1", server.RANDOM_PORT
 	}
 	ns, err := server.NewServer(options)

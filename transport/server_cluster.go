@@ -102,10 +102,9 @@ func (s *Server) enterCluster(c *ClusterOptions) error {
 	return s.advertise(c.Advertise)
 }
 
-// advertise tells clients and servers the ports once they are known.
+// advertise tells the other servers the port once it is known.
 func (s *Server) advertise(host string) error {
 	return s.reload(func(o *server.Options) {
-		o.ClientAdvertise = net.JoinHostPort(host, strconv.Itoa(s.front.Addr().(*net.TCPAddr).Port))
 		o.Cluster.Advertise = net.JoinHostPort(host, strconv.Itoa(o.Cluster.Port))
 	})
 }

@@ -14,6 +14,7 @@
 //	conn.go    one connection: two sockets and three goroutines
 //	inbound.go what the client says
 //	outbound.go what is said to the client
+//	queue.go   the bytes of that
 //	subs.go    the client's subscriptions, by which an answer finds its way
 //	op.go      the protocol's lines
 //

@@ -174,20 +174,22 @@ func Mine(reply string) bool { return strings.HasPrefix(reply, " ") }
 // Subject is the reply subject that the client gave.
 func Subject(reply string) string { return reply[strings.LastIndexByte(reply, ' ')+1:] }
 
-// Answer sends an answer; header is an encoded header block or empty. Both are
-// copied. It does not wait for the client; a client that has gone gets nothing,
-// as with NATS.
-func (f *Front) Answer(reply string, header, data []byte) {
+// Answer sends an answer. It does not wait for the client; a client that has gone
+// gets nothing, as with NATS. Without done, data is copied; with it, data is lent
+// until done is called, which happens once, from any goroutine, in any case.
+func (f *Front) Answer(reply string, data []byte, done func()) {
 	id, rest, _ := strings.Cut(reply[1:], " ")
 	sid, subject, _ := strings.Cut(rest, " ")
 	n, err := strconv.ParseUint(id, 36, 64)
-	if err != nil {
-		return // Mine says no
-	}
 	f.mu.RLock()
 	c := f.conns[n]
 	f.mu.RUnlock()
-	if c != nil && !c.out.answer(sid, subject, header, data) {
+	switch {
+	case err != nil || c == nil:
+		if done != nil {
+			done()
+		}
+	case !c.out.answer(sid, subject, data, done):
 		c.close()
 	}
 }

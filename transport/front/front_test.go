@@ -83,7 +83,7 @@ func newStand(t *testing.T, maxPending int) *stand {
 	s.front.Take(func(m *nats.Msg) {
 		s.note(&s.straight, m)
 		if front.Mine(m.Reply) {
-			s.front.Answer(m.Reply, nil, m.Data)
+			s.front.Answer(m.Reply, m.Data, nil)
 		}
 	})
 	s.front.Serve()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"net"
-	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -17,8 +16,6 @@ const (
 	// writePatience is how long a client may take nothing before it is cut off, as
 	// with the NATS server.
 	writePatience = 10 * time.Second
-	// keepBuffer is the largest buffer that is kept for reuse.
-	keepBuffer = 4 << 20
 )
 
 // outbox is what waits for a client: what the server sends, with answers in
@@ -26,8 +23,8 @@ const (
 type outbox struct {
 	mu      sync.Mutex
 	changed sync.Cond // room was made, all was written, or it was closed
-	buf     []byte    // in the order of the socket
-	held    []byte    // answers that came in the middle of a message from the server
+	next    queue     // in the order of the socket
+	held    queue     // answers that came in the middle of a message from the server
 	writing int       // bytes that the writer has taken
 	closed  bool
 	ending  bool // close when all is written
@@ -37,15 +34,13 @@ type outbox struct {
 	from relayed       // where the server's bytes stand
 }
 
-var outBuffers = sync.Pool{New: func() any { b := make([]byte, 0, 64<<10); return &b }}
-
 func newOutbox(limit int) *outbox {
 	o := &outbox{limit: limit, wake: make(chan struct{}, 1)}
 	o.changed.L = &o.mu
 	return o
 }
 
-func (o *outbox) waitingLocked() int { return len(o.buf) + len(o.held) + o.writing }
+func (o *outbox) waitingLocked() int { return o.next.size + o.held.size + o.writing }
 
 func (o *outbox) signal() {
 	select {
@@ -55,45 +50,25 @@ func (o *outbox) signal() {
 }
 
 // answer adds a message to the client. It does not wait; false means that the
-// client has gone, or is cut off because it does not take what it asked for.
-func (o *outbox) answer(sid, subject string, header, data []byte) bool {
+// client has gone, or is cut off because it does not take what it asked for. When
+// done is there, data is lent until done is called, which it is in any case.
+func (o *outbox) answer(sid, subject string, data []byte, done func()) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed || o.waitingLocked() > o.limit {
 		o.closeLocked()
+		if done != nil {
+			done()
+		}
 		return false
 	}
-	to := &o.buf
+	to := &o.next
 	if o.from.inside() {
 		to = &o.held
 	}
-	if *to == nil {
-		*to = takeBuffer()
-	}
-	*to = appendMessage(*to, sid, subject, header, data)
+	to.message(sid, subject, data, done)
 	o.signal()
 	return true
-}
-
-// appendMessage appends a MSG, or a HMSG when there is a header block.
-func appendMessage(b []byte, sid, subject string, header, data []byte) []byte {
-	if len(header) > 0 {
-		b = append(b, 'H')
-	}
-	b = append(b, "MSG "...)
-	b = append(b, subject...)
-	b = append(b, ' ')
-	b = append(b, sid...)
-	b = append(b, ' ')
-	if len(header) > 0 {
-		b = strconv.AppendInt(b, int64(len(header)), 10)
-		b = append(b, ' ')
-	}
-	b = strconv.AppendInt(b, int64(len(header)+len(data)), 10)
-	b = append(b, lineEnd...)
-	b = append(b, header...)
-	b = append(b, data...)
-	return append(b, lineEnd...)
 }
 
 // relay adds what the server sent. It waits while much waits for the client;
@@ -107,14 +82,12 @@ func (o *outbox) relay(b []byte) bool {
 	if o.closed {
 		return false
 	}
-	if o.buf == nil {
-		o.buf = takeBuffer()
-	}
 	for len(b) > 0 {
 		n := o.from.upTo(b)
-		o.buf, b = append(o.buf, b[:n]...), b[n:]
-		if !o.from.inside() && len(o.held) > 0 {
-			o.buf, o.held = append(o.buf, o.held...), o.held[:0]
+		o.next.bytes(b[:n])
+		b = b[n:]
+		if !o.from.inside() {
+			o.next.take(&o.held)
 		}
 	}
 	o.signal()
@@ -163,6 +136,8 @@ func (o *outbox) close() {
 
 func (o *outbox) closeLocked() {
 	o.closed = true
+	o.next.drop()
+	o.held.drop()
 	o.changed.Broadcast()
 	o.signal()
 }
@@ -170,55 +145,44 @@ func (o *outbox) closeLocked() {
 // write brings everything to the socket until the outbox is closed. It is one
 // goroutine.
 func (o *outbox) write(to net.Conn) error {
+	var now queue
+	defer now.drop()
 	for range o.wake {
 		for {
-			b, open := o.take()
-			if len(b) == 0 {
+			open := o.take(&now)
+			if now.size == 0 {
 				if !open {
 					return nil
 				}
 				break
 			}
-			if err := to.SetWriteDeadline(time.Now().Add(writePatience)); err != nil {
+			if err := now.write(to); err != nil {
 				return err
 			}
-			if _, err := to.Write(b); err != nil {
-				return err
-			}
-			o.written(b)
+			o.written()
 		}
 	}
 	return nil
 }
 
-// take returns what is to be written; open is false when nothing comes any more.
-func (o *outbox) take() (b []byte, open bool) {
+// take moves what is to be written into now, which is empty; open is false when
+// nothing comes any more.
+func (o *outbox) take(now *queue) (open bool) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if o.closed {
-		return nil, false
+		return false
 	}
-	b, o.buf = o.buf, nil
-	o.writing = len(b)
-	return b, !o.ending
+	*now, o.next = o.next, *now
+	o.writing = now.size
+	return !o.ending
 }
 
-func (o *outbox) written(b []byte) {
+func (o *outbox) written() {
 	o.mu.Lock()
+	defer o.mu.Unlock()
 	o.writing = 0
 	o.changed.Broadcast()
-	o.mu.Unlock()
-	if cap(b) <= keepBuffer {
-		b = b[:0]
-		outBuffers.Put(&b)
-	}
-}
-
-func takeBuffer() []byte {
-	if b, ok := outBuffers.Get().(*[]byte); ok {
-		return *b
-	}
-	return nil
 }
 
 // relayed follows the server's bytes, to know where a message ends.
