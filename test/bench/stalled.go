@@ -35,7 +35,7 @@ func stallOn(ctx context.Context, url, subscribe, ask string, every time.Duratio
 
 // askAndIgnore returns nil when the server has cut the connection or ctx has ended.
 func askAndIgnore(ctx context.Context, c net.Conn, subscribe, ask string, every time.Duration) error {
-	if _, err := c.Write([]byte(`CONNECT {"verbose":false,"pedantic":false,"protocol":1}` + "\r\n" + subscribe)); err != nil {
+	if _, err := c.Write([]byte(`CONNECT {"verbose":false,"pedantic":false,"protocol":1}` + "\r\nPING\r\n" + subscribe)); err != nil {
 		return err
 	}
 	tick := time.NewTicker(every)

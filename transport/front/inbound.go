@@ -14,6 +14,7 @@ const (
 	fullBuffer  = 64 << 10 // of one that says much
 	maxLine     = 4 << 10  // the server judges longer lines
 	chunkSize   = 16 << 10 // what payloads are cut from, so that each costs no allocation
+	small       = 1 << 10  // what is called a small payload
 	messageSlab = 64       // messages that are allocated together
 )
 
@@ -191,7 +192,7 @@ func (in *inbound) takes(p publication) (taken bool, sid string) {
 
 // take hands a request to the gateway. It begins at buf[from].
 func (in *inbound) take(p publication, sid string, line []byte) error {
-	m := in.message()
+	m := in.message(p.size)
 	if string(p.subject) != in.subject {
 		in.subject = string(p.subject)
 	}
@@ -238,9 +239,9 @@ func (in *inbound) payload(line, size int) (whole, data []byte, err error) {
 	return whole, whole[line : line+size : line+size], err
 }
 
-// keep copies a small payload.
+// keep copies a payload.
 func (in *inbound) keep(b []byte) []byte {
-	if len(b) > chunkSize/4 {
+	if len(b) > small {
 		return bytes.Clone(b)
 	}
 	if len(in.chunk) < len(b) {
@@ -251,7 +252,12 @@ func (in *inbound) keep(b []byte) []byte {
 	return kept
 }
 
-func (in *inbound) message() *nats.Msg {
+// message returns an empty message for so many bytes. Small ones are made together:
+// each keeps its neighbours' bytes in memory.
+func (in *inbound) message(size int) *nats.Msg {
+	if size > small {
+		return new(nats.Msg)
+	}
 	if len(in.slab) == 0 {
 		in.slab = make([]nats.Msg, messageSlab)
 	}

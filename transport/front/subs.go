@@ -76,9 +76,6 @@ func (s *subs) remove(from *Front, line []byte) {
 // false when there is none, another kind, or more than one.
 func (s *subs) wants(reply []byte) (sid string, ok bool) {
 	dot := bytes.LastIndexByte(reply, '.')
-	if dot < 0 || dot == len(reply)-1 {
-		return "", false
-	}
 	if inbox := reply[:dot+1]; len(s.inbox) > 0 && bytes.Equal(s.inbox, inbox) {
 		return s.sid, true
 	}
@@ -99,7 +96,7 @@ func (s *subs) wants(reply []byte) (sid string, ok bool) {
 	if found != 1 || !by.plain {
 		return "", false
 	}
-	if last := by.subject[strings.LastIndexByte(by.subject, '.')+1:]; cacheable && last == "*" {
+	if last := by.subject[strings.LastIndexByte(by.subject, '.')+1:]; cacheable && last == "*" && dot > 0 {
 		s.inbox, s.sid = append(s.inbox[:0], reply[:dot+1]...), sid
 	}
 	return sid, true
