@@ -78,6 +78,9 @@ type LogStore interface {
 // this order, from workers. A gateway that cannot go on says so through
 // System.Fail.
 type Gateway interface {
+	// Acknowledge sends n acknowledgements, in their order, and asks at for each once. A
+	// nil PID means that nobody waits for that one. It is called from any goroutine.
+	Acknowledge(n int, at func(i int) (*actor.PID, protocol.PubAck))
 	// Start begins to take requests. The routes are published by then.
 	Start(ctx context.Context) error
 	// Drain stops taking requests and returns when all that were taken have been

@@ -486,12 +486,21 @@ func (r *fakeRegistry) story() []string {
 type fakeGateway struct {
 	r        *fakeRegistry
 	startErr error
+	system   *actor.ActorSystem // for acknowledgements
 }
 
 func (g *fakeGateway) note(s string) {
 	g.r.mu.Lock()
 	defer g.r.mu.Unlock()
 	g.r.calls = append(g.r.calls, s)
+}
+
+func (g *fakeGateway) Acknowledge(n int, at func(i int) (*actor.PID, protocol.PubAck)) {
+	for i := range n {
+		if to, ack := at(i); to != nil {
+			g.system.Root.Send(to, ack)
+		}
+	}
 }
 
 func (g *fakeGateway) Start(context.Context) error { g.note("gateway start"); return g.startErr }
@@ -562,7 +571,7 @@ func newRig(t testing.TB, topics ...Topic) (*rig, *Deps) {
 	return r, &Deps{
 		System: system, Describe: func() protocol.BrokerInfo { return protocol.BrokerInfo{Version: "test"} },
 		Registry: r.registry, CloseRegistry: func() error { (&fakeGateway{r: r.registry}).note("close registry"); return nil },
-		Logs: r.disk, Gateway: &fakeGateway{r: r.registry}, Source: "server.ini",
+		Logs: r.disk, Gateway: &fakeGateway{r: r.registry, system: system}, Source: "server.ini",
 		Resolve: func(_ string, c protocol.TopicConfig) (Settings, error) {
 			s := Settings{}
 			if c.UnflushThreshold != nil {

@@ -3,6 +3,7 @@ package actors
 import (
 	"fmt"
 	"log/slog"
+	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -72,7 +73,8 @@ type partition struct {
 	retry    *time.Timer     // next attempt to open
 	current  waiting         // the request in hand, for crashed
 	inHand   bool
-	since    time.Time // when the first request of the flush came
+	since    time.Time     // when the first request of the flush came
+	answered chan struct{} // closed when the last acknowledgements are on their way; nil: they are
 
 	reader  *actor.PID
 	gets    uint64    // handed to the reader
@@ -295,6 +297,10 @@ func (p *partition) commit(ctx actor.Context) {
 
 // answer is the hop "reply".
 func (p *partition) answer(ctx actor.Context, out outcome) {
+	if out.err == nil && len(out.answer) >= manyAnswers {
+		p.answerBeside(out.answer)
+		return
+	}
 	for i := range out.answer {
 		if out.err != nil {
 			p.refuse(ctx, &out.answer[i], out.err)
@@ -304,18 +310,62 @@ func (p *partition) answer(ctx actor.Context, out outcome) {
 	}
 }
 
+// manyAnswers take so long that the next write and sync should not wait for them.
+const manyAnswers = 16
+
+// answerBeside acknowledges while the partition goes on. Answers keep their order:
+// settle comes before every other one.
+func (p *partition) answerBeside(all []waiting) {
+	p.settle()
+	p.core.waiting = *spareWaiting.Get().(*[]waiting) //nolint:forcetypeassert // the pool's own
+	done := make(chan struct{})
+	p.answered = done
+	go func() {
+		defer close(done)
+		p.env.deps.Gateway.Acknowledge(len(all), func(i int) (*actor.PID, protocol.PubAck) {
+			p.acknowledged(&all[i])
+			return all[i].to, p.ack(&all[i])
+		})
+		clear(all)
+		all = all[:0]
+		spareWaiting.Put(&all)
+	}()
+}
+
+var spareWaiting = sync.Pool{New: func() any { return new([]waiting) }}
+
+// settle returns when all acknowledgements so far are on their way.
+func (p *partition) settle() {
+	if p.answered != nil {
+		<-p.answered
+		p.answered = nil
+	}
+}
+
 func (p *partition) acknowledge(ctx actor.Context, w *waiting) {
+	p.settle()
+	p.acknowledged(w)
+	respond(ctx, w.to, p.ack(w))
+}
+
+// acknowledged counts an acknowledgement. It is called from any goroutine.
+func (p *partition) acknowledged(w *waiting) {
 	w.ticket.Release()
 	if p.env.events.Reply != nil {
 		p.env.events.Reply(p.event(w.first, w.first+protocol.Offset(max(w.count, 1)), nil))
 	}
-	respond(ctx, w.to, protocol.PubAck{
+}
+
+// ack is the acknowledgement of w. It uses nothing of the partition that changes.
+func (p *partition) ack(w *waiting) protocol.PubAck {
+	return protocol.PubAck{
 		Stream: p.stream, Seq: uint64(w.first) + 1, Duplicate: w.duplicate,
 		Topic: p.core.topic, Partition: p.core.id, Offset: w.first, Count: w.count,
-	})
+	}
 }
 
 func (p *partition) refuse(ctx actor.Context, w *waiting, err error) {
+	p.settle()
 	w.ticket.Release()
 	if p.env.events.Reply != nil {
 		p.env.events.Reply(p.event(w.first, w.first, err))

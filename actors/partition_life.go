@@ -185,6 +185,7 @@ func (p *partition) end(ctx actor.Context) {
 
 // closeLog gives the log and its timers up.
 func (p *partition) closeLog() {
+	p.settle()
 	for _, t := range []*time.Timer{p.timer, p.retry} {
 		if t != nil {
 			t.Stop()

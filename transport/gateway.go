@@ -235,10 +235,23 @@ func (g *Gateway) dispatch() {
 		select {
 		case m := <-g.incoming:
 			g.receive(m)
+			g.receiveMore()
 		case c := <-g.created:
 			g.topicCreated(c)
 		case <-g.drained:
 			g.finish()
+			return
+		}
+	}
+}
+
+// receiveMore handles what has come meanwhile: asking one channel alone costs less.
+func (g *Gateway) receiveMore() {
+	for range len(g.incoming) {
+		select {
+		case m := <-g.incoming:
+			g.receive(m)
+		default: // it was refused, see gate.shed
 			return
 		}
 	}
@@ -349,6 +362,28 @@ func (g *Gateway) refuse(m *nats.Msg, err error) {
 func (g *Gateway) refuseTo(reply string, err error) {
 	g.metrics.refuse(err)
 	g.publish(reply, err)
+}
+
+// Acknowledge implements actors.Gateway: many answers at once, which cost a client
+// of the front one wake-up.
+func (g *Gateway) Acknowledge(n int, at func(i int) (*actor.PID, protocol.PubAck)) {
+	var answers front.Answers
+	if g.opts.Front != nil {
+		answers.Begin(g.opts.Front)
+		defer answers.End()
+	}
+	var data []byte
+	for i := range n {
+		to, ack := at(i)
+		switch {
+		case to == nil:
+		case to.Address == addressReply && front.Mine(to.Id):
+			data = ack.Append(data[:0])
+			answers.Add(to.Id, data)
+		default:
+			g.system.Root.Send(to, ack)
+		}
+	}
 }
 
 // answer is what a PID of a reply subject leads to: the last hop.

@@ -43,8 +43,15 @@ func (r *registry) ClaimEpochs(_ context.Context, _ string, floor []protocol.Epo
 
 // gateway is an actors.Gateway without a network: the simulation sends to the
 // partition's actor itself.
-type gateway struct{}
+type gateway struct{ root *actor.RootContext }
 
+func (g gateway) Acknowledge(n int, at func(int) (*actor.PID, protocol.PubAck)) {
+	for i := range n {
+		if to, ack := at(i); to != nil {
+			g.root.Send(to, ack)
+		}
+	}
+}
 func (gateway) Start(context.Context) error { return nil }
 func (gateway) Drain(context.Context) error { return nil }
 func (gateway) Close() error                { return nil }
@@ -91,7 +98,7 @@ func newSystem() *actor.ActorSystem { return actors.NewActorSystem(quiet) }
 func boot(ctx context.Context, system *actor.ActorSystem, fs vfs.FS, reg *registry, set actors.Settings, segmentSize int64) (*machine, error) {
 	var routes atomic.Pointer[actors.Routes]
 	s, err := actors.Start(ctx, actors.Deps{
-		System: system, Registry: reg, Logs: logs{fs, segmentSize}, Gateway: gateway{}, Logger: quiet,
+		System: system, Registry: reg, Logs: logs{fs, segmentSize}, Gateway: gateway{system.Root}, Logger: quiet,
 		Describe: func() protocol.BrokerInfo { return protocol.BrokerInfo{} },
 		Resolve:  func(string, protocol.TopicConfig) (actors.Settings, error) { return set, nil },
 		Publish:  routes.Store,

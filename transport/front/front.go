@@ -178,20 +178,29 @@ func Subject(reply string) string { return reply[strings.LastIndexByte(reply, ' 
 // gets nothing, as with NATS. Without done, data is copied; with it, data is lent
 // until done is called, which happens once, from any goroutine, in any case.
 func (f *Front) Answer(reply string, data []byte, done func()) {
-	id, rest, _ := strings.Cut(reply[1:], " ")
-	sid, subject, _ := strings.Cut(rest, " ")
-	n, err := strconv.ParseUint(id, 36, 64)
-	f.mu.RLock()
-	c := f.conns[n]
-	f.mu.RUnlock()
+	c, sid, subject := f.find(reply)
 	switch {
-	case err != nil || c == nil:
+	case c == nil:
 		if done != nil {
 			done()
 		}
 	case !c.out.answer(sid, subject, data, done):
 		c.close()
 	}
+}
+
+// find returns the client that asked, nil when it has gone, and what it calls the
+// answer.
+func (f *Front) find(reply string) (c *conn, sid, subject string) {
+	id, rest, _ := strings.Cut(reply[1:], " ")
+	sid, subject, _ = strings.Cut(rest, " ")
+	n, err := strconv.ParseUint(id, 36, 64)
+	if err != nil {
+		return nil, "", ""
+	}
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return f.conns[n], sid, subject
 }
 
 // Flush waits until every client has got what was answered, or ctx ends.

@@ -491,6 +491,34 @@ func TestAClientThatTakesNothing(t *testing.T) {
 	}
 }
 
+// Many answers at once reach their clients, each in order, also those of a client
+// that has gone.
+func TestAnswersForMany(t *testing.T) {
+	s := newStand(t, 64<<20)
+	s.front.Leave()
+	taken := make(chan *nats.Msg, 100)
+	s.front.Take(func(m *nats.Msg) { taken <- m })
+	clients := []*line{dial(t, s), dial(t, s), dial(t, s)}
+	var replies []string
+	for i, l := range clients {
+		l.say("CONNECT {\"verbose\":false,\"pedantic\":false}\r\nPING\r\n")
+		l.expect("PONG")
+		l.say(fmt.Sprintf("SUB i.* %d\r\nPUB q.put.t i.1 0\r\n\r\nPUB q.put.t i.2 0\r\n\r\n", i+1))
+		replies = append(replies, (<-taken).Reply, (<-taken).Reply)
+	}
+	if err := clients[2].Close(); err != nil {
+		t.Fatal(err)
+	}
+	var a front.Answers
+	a.Begin(s.front)
+	for _, i := range []int{0, 2, 4, 1, 3, 5} {
+		a.Add(replies[i], fmt.Appendf(nil, "answer %d", i))
+	}
+	a.End()
+	clients[0].expect("MSG i.1 1 8", "answer 0", "MSG i.2 1 8", "answer 1")
+	clients[1].expect("MSG i.1 2 8", "answer 2", "MSG i.2 2 8", "answer 3")
+}
+
 // After Leave the server has the word: nobody serves the subject any more.
 func TestLeave(t *testing.T) {
 	s := newStand(t, 64<<20)

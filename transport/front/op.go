@@ -1,7 +1,5 @@
 package front
 
-import "bytes"
-
 // The protocol's operations that matter here; all others are opOther.
 type op int
 
@@ -21,8 +19,11 @@ const (
 // takes them.
 func opOf(line []byte) op {
 	word := line
-	if i := bytes.IndexAny(line, " \t\r"); i >= 0 {
-		word = line[:i]
+	for i, c := range line {
+		if blank(c) {
+			word = line[:i]
+			break
+		}
 	}
 	switch {
 	case is(word, "PUB"):

@@ -55,20 +55,27 @@ func (o *outbox) signal() {
 func (o *outbox) answer(sid, subject string, data []byte, done func()) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	if o.closed || o.waitingLocked() > o.limit {
+	o.addLocked(sid, subject, data, done)
+	o.signal()
+	return !o.closed
+}
+
+// addLocked adds a message, or closes the outbox when too much waits.
+func (o *outbox) addLocked(sid, subject string, data []byte, done func()) {
+	if !o.closed && o.waitingLocked() > o.limit {
 		o.closeLocked()
+	}
+	if o.closed {
 		if done != nil {
 			done()
 		}
-		return false
+		return
 	}
 	to := &o.next
 	if o.from.inside() {
 		to = &o.held
 	}
 	to.message(sid, subject, data, done)
-	o.signal()
-	return true
 }
 
 // relay adds what the server sent. It waits while much waits for the client;
