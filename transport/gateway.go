@@ -76,6 +76,7 @@ type dispatcher struct {
 	seen    *actors.Routes // the routes that topics was made from
 	topics  map[string]*topicState
 	waiting map[string]*waitingTopic
+	slab    []outgoing // what is left of it
 }
 
 type stopper interface{ Stop() error }

@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"github.com/asynkron/protoactor-go/actor"
 	"github.com/nats-io/nats.go"
 
 	"metaq/actors"
@@ -68,8 +69,41 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	if err := account.admit(size); err != nil {
 		return err
 	}
-	g.send(topic.route.Leaders[i], &actors.Put{Record: record, Check: check, Ticket: actors.Ticket{From: account, Bytes: size}}, m)
+	o := g.outgoing(size)
+	o.put = actors.Put{Record: record, Check: check, Ticket: actors.Ticket{From: account, Bytes: size}}
+	if m.Reply == "" {
+		g.system.Root.Send(topic.route.Leaders[i], &o.put)
+		return nil
+	}
+	g.replies.Fill(&o.from, m.Reply)
+	o.envelope.Message, o.envelope.Sender = &o.put, &o.from
+	g.system.Root.Send(topic.route.Leaders[i], &o.envelope)
 	return nil
+}
+
+// outgoing is a put on its way to its actor, in one object.
+type outgoing struct {
+	put      actors.Put
+	from     actor.PID
+	envelope actor.MessageEnvelope
+}
+
+const (
+	outgoingSlab = 64      // objects that are allocated together
+	smallPut     = 1 << 10 // bytes of a put that may keep its neighbours in memory
+)
+
+// outgoing returns an empty one for a put of size bytes.
+func (d *dispatcher) outgoing(size int) *outgoing {
+	if size > smallPut {
+		return new(outgoing)
+	}
+	if len(d.slab) == 0 {
+		d.slab = make([]outgoing, outgoingSlab)
+	}
+	o := &d.slab[0]
+	d.slab = d.slab[1:]
+	return o
 }
 
 func tooLarge(what string, size, limit int) error {

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"strconv"
+	"strings"
 	"sync"
 )
 
@@ -64,15 +65,26 @@ func (c *conn) close() {
 	})
 }
 
-// place is how an answer finds its way back: a text that no subject can be, since
-// it begins with a space.
-func (c *conn) place(sid string, reply []byte) string {
-	b := make([]byte, 0, 64)
-	b = append(b, ' ')
-	b = strconv.AppendUint(b, c.id, 36)
-	b = append(b, ' ')
-	b = append(b, sid...)
-	b = append(b, ' ')
-	b = append(b, reply...)
-	return string(b)
+// places makes texts by which answers find their way back: no subject can be one,
+// since they begin with a space. Many share one piece of memory.
+type places struct{ text strings.Builder }
+
+const placesSize = 4 << 10
+
+// place returns that of an answer to a client's subscription.
+func (p *places) place(client uint64, sid string, reply []byte) string {
+	const beside = 3 + 13 // blanks, and the longest client
+	if need := len(sid) + len(reply) + beside; p.text.Cap()-p.text.Len() < need {
+		p.text = strings.Builder{}
+		p.text.Grow(max(need, placesSize))
+	}
+	from := p.text.Len()
+	var number [13]byte
+	p.text.WriteByte(' ')
+	p.text.Write(strconv.AppendUint(number[:0], client, 36))
+	p.text.WriteByte(' ')
+	p.text.WriteString(sid)
+	p.text.WriteByte(' ')
+	p.text.Write(reply)
+	return p.text.String()[from:]
 }

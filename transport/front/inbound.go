@@ -29,9 +29,10 @@ type inbound struct {
 	to   int
 
 	subs    subs
-	direct  bool       // requests go straight to the gateway
-	known   bool       // CONNECT has come
-	subject string     // the last one, since most come again
+	direct  bool   // requests go straight to the gateway
+	known   bool   // CONNECT has come
+	subject string // the last one, since most come again
+	places  places
 	chunk   []byte     // what is left of it
 	slab    []nats.Msg // what is left of it
 }
@@ -198,7 +199,7 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 	}
 	m.Subject = in.subject
 	if sid != "" {
-		m.Reply = in.c.place(sid, p.reply)
+		m.Reply = in.places.place(in.c.id, sid, p.reply)
 	}
 	whole, data, err := in.payload(len(line), p.size)
 	if err != nil {

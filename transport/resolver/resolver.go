@@ -51,6 +51,9 @@ func (r *Resolver) PID(id string) *actor.PID {
 	return &actor.PID{Address: r.address, Id: id}
 }
 
+// Fill makes pid, which is empty, the PID of the place id.
+func (r *Resolver) Fill(pid *actor.PID, id string) { pid.Address, pid.Id = r.address, id }
+
 // process is what every PID of the address leads to: the PID itself carries the
 // place, so one value serves all.
 type process Resolver
