@@ -382,6 +382,9 @@ func (g *Gateway) Acknowledge(n int, at func(i int) (*actor.PID, protocol.PubAck
 			data = ack.Append(data[:0])
 			answers.Add(to.Id, data)
 		default:
+			if g.opts.Front != nil {
+				answers.End() // nothing of a client is held while others are told
+			}
 			g.system.Root.Send(to, ack)
 		}
 	}
