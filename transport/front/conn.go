@@ -24,11 +24,14 @@ type conn struct {
 func (c *conn) serve() {
 	var all sync.WaitGroup
 	all.Go(func() { // what the server sends
-		buf := make([]byte, fullBuffer/2)
+		buf := make([]byte, firstBuffer)
 		for {
 			n, err := c.server.Read(buf)
 			if n > 0 && !c.out.relay(buf[:n]) || err != nil {
 				break
+			}
+			if n == len(buf) && n < fullBuffer/2 {
+				buf = make([]byte, fullBuffer/2)
 			}
 		}
 		c.out.end() // what it said last has to arrive

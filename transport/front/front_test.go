@@ -358,6 +358,32 @@ func TestTheServerJudges(t *testing.T) {
 	}
 }
 
+// A sid that is taken stays with its first subscription, as at the server.
+func TestASidThatIsTaken(t *testing.T) {
+	s := newStand(t, 64<<20)
+	l := dial(t, s)
+	l.say("CONNECT {\"verbose\":false,\"pedantic\":false}\r\nPING\r\n")
+	l.expect("PONG")
+	l.say("SUB i.* 1\r\nSUB j.* 1\r\nPUB q.put.t j.1 1\r\na\r\nPUB q.put.t i.1 1\r\nb\r\n")
+	l.expect("MSG i.1 1 1", "b")
+}
+
+// A payload stands for nothing else, whatever subject others find for it.
+func TestSubjectsWithCarriageReturns(t *testing.T) {
+	s := newStand(t, 64<<20)
+	l := dial(t, s)
+	l.say("CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\nPING\r\n")
+	l.expect("PONG")
+	l.say("SUB a.> 1\r\nSUB i.* 2\r\nPING\r\n")
+	l.expect("PONG")
+	const payload = "MSG x 1 1000\r\n"
+	other := dial(t, s)
+	other.say("CONNECT {\"verbose\":false}\r\nPUB a.b\rc\rd\re\rf\rg 14\r\n" + payload + "\r\n")
+	l.expect("MSG a.b", "MSG x 1 1000", "")
+	l.say("PUB q.put.t i.1 1\r\na\r\n")
+	l.expect("MSG i.1 2 1", "a")
+}
+
 func TestVerboseClientsGetTheirOK(t *testing.T) {
 	s := newStand(t, 64<<20)
 	l := dial(t, s)

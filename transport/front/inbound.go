@@ -31,6 +31,8 @@ type inbound struct {
 	subs    subs
 	direct  bool   // requests go straight to the gateway
 	known   bool   // CONNECT has come
+	headers bool   // it said that there may be headers
+	tail    bool   // the end of a payload that is for the server comes next
 	subject string // the last one, since most come again
 	places  places
 	chunk   []byte     // what is left of it
@@ -63,6 +65,17 @@ func (in *inbound) read() error {
 func (in *inbound) look() error {
 	pass := in.from // buf[pass:from] is for the server
 	for in.from < in.to {
+		if in.tail {
+			if in.to-in.from < len(lineEnd) {
+				break
+			}
+			if !bytes.HasPrefix(in.buf[in.from:in.to], []byte(lineEnd)) {
+				return in.raw(pass)
+			}
+			in.from += len(lineEnd)
+			in.tail = false
+			continue
+		}
 		eol := bytes.IndexByte(in.buf[in.from:in.to], '\n')
 		if eol < 0 {
 			if in.to-in.from > maxLine {
@@ -71,21 +84,24 @@ func (in *inbound) look() error {
 			break
 		}
 		line := in.buf[in.from : in.from+eol+1]
+		if !unambiguous(line) {
+			return in.raw(pass)
+		}
 		switch o := opOf(line); o {
 		case opPub, opHeaderPub:
 			p, ok := parsePublication(o, line, in.c.front.opts.MaxPayload)
-			if !ok {
+			if !ok || o == opHeaderPub && !in.headers {
 				return in.raw(pass)
 			}
 			taken, sid := in.takes(p)
 			if !taken {
 				in.from += len(line)
-				rest := p.size + len(lineEnd)
-				if in.to-in.from >= rest {
-					in.from += rest
+				in.tail = true
+				if in.to-in.from >= p.size {
+					in.from += p.size
 					continue
 				}
-				if err := in.pass(pass, rest); err != nil {
+				if err := in.pass(pass, p.size); err != nil {
 					return err
 				}
 				pass = in.from
@@ -100,11 +116,20 @@ func (in *inbound) look() error {
 			pass = in.from
 			continue
 		case opSub:
-			in.subs.add(in.c.front, line)
+			fresh, ok := in.subs.add(in.c.front, line)
+			if !ok {
+				return in.raw(pass)
+			}
+			in.direct = in.direct && fresh
 		case opUnsub:
-			in.subs.remove(in.c.front, line)
+			if !in.subs.remove(in.c.front, line) {
+				return in.raw(pass)
+			}
 		case opConnect:
 			in.connect(line)
+		case opPing, opPong:
+		default: // what comes after it may be no protocol any more
+			return in.raw(pass)
 		}
 		in.from += len(line)
 	}
@@ -160,16 +185,16 @@ func (in *inbound) raw(pass int) error {
 // is the server's to judge.
 func (in *inbound) connect(line []byte) {
 	options := struct {
-		Verbose, Pedantic     bool
-		User, Pass, Nkey, JWT string
-		AuthToken             string `json:"auth_token"`
+		Verbose, Pedantic, Headers     bool
+		User, Pass, Nkey, JWT, Account string
+		AuthToken                      string `json:"auth_token"`
 	}{Verbose: true, Pedantic: true} // as the server has it where they are not said
 	text := line[len("CONNECT"):]
 	err := json.Unmarshal(bytes.TrimSpace(text), &options)
 	plain := err == nil && !options.Verbose && !options.Pedantic &&
-		options.User+options.Pass+options.Nkey+options.JWT+options.AuthToken == ""
+		options.User+options.Pass+options.Nkey+options.JWT+options.Account+options.AuthToken == ""
 	in.direct = plain && (in.direct || !in.known)
-	in.known = true
+	in.known, in.headers = true, options.Headers
 }
 
 // takes says whether the request goes straight to the gateway, and which
@@ -232,12 +257,23 @@ func (in *inbound) payload(line, size int) (whole, data []byte, err error) {
 		in.from += full
 		return whole, in.keep(whole[line : line+size]), nil
 	}
-	// The rest of a large payload goes from the socket to where it stays.
-	whole = make([]byte, full)
-	n := copy(whole, in.buf[in.from:in.to])
+	// The rest of a large payload goes from the socket to where it stays. Memory is
+	// taken as it comes, in few steps: who announces much may not send it.
+	have := in.buf[in.from:in.to]
+	whole = append(make([]byte, 0, min(full, max(8*len(have), fullBuffer))), have...)
 	in.from, in.to = 0, 0
-	_, err = io.ReadFull(in.c.socket, whole[n:])
-	return whole, whole[line : line+size : line+size], err
+	for len(whole) < full {
+		if len(whole) == cap(whole) {
+			room := min(full, max(8*len(whole), fullBuffer))
+			whole = append(make([]byte, 0, room), whole...)
+		}
+		n, err := in.c.socket.Read(whole[len(whole):min(full, cap(whole))])
+		if err != nil {
+			return nil, nil, err
+		}
+		whole = whole[:len(whole)+n]
+	}
+	return whole, whole[line : line+size : line+size], nil
 }
 
 // keep copies a payload.

@@ -1,5 +1,7 @@
 package front
 
+import "bytes"
+
 // The protocol's operations that matter here; all others are opOther.
 type op int
 
@@ -12,16 +14,17 @@ const (
 	opConnect
 	opMsg
 	opHeaderMsg
+	opPing
 	opPong
 )
 
 // opOf says what a line is. Names of operations are in either case, as the server
 // takes them.
 func opOf(line []byte) op {
-	word := line
-	for i, c := range line {
+	word := withoutEnd(line)
+	for i, c := range word {
 		if blank(c) {
-			word = line[:i]
+			word = word[:i]
 			break
 		}
 	}
@@ -40,11 +43,25 @@ func opOf(line []byte) op {
 		return opMsg
 	case is(word, "HMSG"):
 		return opHeaderMsg
+	case is(word, "PING"):
+		return opPing
 	case is(word, "PONG"):
 		return opPong
 	default:
 		return opOther
 	}
+}
+
+// unambiguous says whether a client's line can be understood in one way only. The server
+// refuses long lines, and takes a carriage return within a line in several ways.
+func unambiguous(line []byte) bool {
+	return len(line) <= maxLine && bytes.IndexByte(withoutEnd(line), '\r') < 0
+}
+
+// withoutEnd is a line without its LF or CR LF.
+func withoutEnd(line []byte) []byte {
+	line = bytes.TrimSuffix(line, []byte{'\n'})
+	return bytes.TrimSuffix(line, []byte{'\r'})
 }
 
 // is says whether word is the name in either case.
@@ -71,6 +88,7 @@ type fields struct {
 
 // split takes a line apart; ok is false when it has too many parts.
 func split(line []byte) (f fields, ok bool) {
+	line = withoutEnd(line)
 	i := 0
 	for i < len(line) && !blank(line[i]) { // the operation
 		i++
@@ -95,11 +113,17 @@ func split(line []byte) (f fields, ok bool) {
 	return f, true
 }
 
-func blank(c byte) bool { return c == ' ' || c == '\t' || c == '\r' || c == '\n' }
+// blanks stand between the parts of a line.
+const blanks = " \t"
+
+func blank(c byte) bool { return c == ' ' || c == '\t' }
+
+// digits is the length of the longest number that the server reads.
+const digits = 9
 
 // number reads a decimal without sign; -1 when it is none, or above limit.
 func number(b []byte, limit int) int {
-	if len(b) == 0 {
+	if len(b) == 0 || len(b) > digits {
 		return -1
 	}
 	n := 0
@@ -144,12 +168,10 @@ func parsePublication(o op, line []byte, maxPayload int) (p publication, ok bool
 }
 
 // delivered returns the bytes that follow a MSG or HMSG line, with their line end.
+// Their number is behind the last blank; a subject may contain about everything else.
 func delivered(line []byte) int {
-	f, ok := split(line)
-	if !ok || f.n < 3 {
-		return 0
-	}
-	return max(0, number(f.all[f.n-1], 1<<30)) + len(lineEnd)
+	line = withoutEnd(line)
+	return max(0, number(line[bytes.LastIndexAny(line, blanks)+1:], 1<<30)) + len(lineEnd)
 }
 
 const lineEnd = "\r\n"

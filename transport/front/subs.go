@@ -25,21 +25,25 @@ type subs struct {
 // has better means.
 const manySubs = 64
 
-func (s *subs) add(to *Front, line []byte) {
+// add notes the subscription of a SUB line; ok is false when it is none. It is not
+// fresh when its sid was taken: which of the two is there then, the server knows.
+func (s *subs) add(to *Front, line []byte) (fresh, ok bool) {
 	f, ok := split(line)
 	if !ok || f.n < 2 || f.n > 3 {
-		return
+		return false, false
 	}
 	if s.bySid == nil {
 		s.bySid = make(map[string]subscription)
 	}
 	sid, is := string(f.all[f.n-1]), subscription{subject: string(f.all[0]), plain: f.n == 2}
-	if is.watches = to.watches(is.subject); is.watches {
+	before, taken := s.bySid[sid]
+	is.watches = before.watches || to.watches(is.subject)
+	if is.watches && !before.watches {
 		to.watchers.Add(1)
 	}
-	s.drop(to, sid)
 	s.bySid[sid] = is
 	s.inbox = s.inbox[:0]
+	return !taken, true
 }
 
 // drop forgets a subscription.
@@ -57,10 +61,11 @@ func (s *subs) end(from *Front) {
 	}
 }
 
-func (s *subs) remove(from *Front, line []byte) {
+// remove forgets the subscription of an UNSUB line; ok is false when it is none.
+func (s *subs) remove(from *Front, line []byte) (ok bool) {
 	f, ok := split(line)
-	if !ok || f.n < 1 {
-		return
+	if !ok || f.n < 1 || f.n > 2 {
+		return false
 	}
 	sid := string(f.all[0])
 	if is, found := s.bySid[sid]; found && f.n > 1 {
@@ -70,6 +75,7 @@ func (s *subs) remove(from *Front, line []byte) {
 		s.drop(from, sid)
 	}
 	s.inbox = s.inbox[:0]
+	return true
 }
 
 // wants returns the one plain subscription that a message to reply goes to; ok is
@@ -109,7 +115,7 @@ func matches(filter, subject string) bool {
 		t, restT, moreT := strings.Cut(subject, ".")
 		switch {
 		case f == ">":
-			return t != ""
+			return t != "" && !moreF
 		case f != "*" && f != t, t == "":
 			return false
 		case !moreF || !moreT:
