@@ -1,6 +1,7 @@
 package cluster_test
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -349,6 +350,113 @@ func TestEpochsOfATopicThatIsMadeAgainGoOn(t *testing.T) {
 		check(t, err)
 		equal(t, len(gone), 0)
 	}
+}
+
+func TestTopicsOfOneNameAreToldApart(t *testing.T) {
+	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	r := register(t, reg, broker(0, "a"), nil)
+	ctx := t.Context()
+	for want := range protocol.Epoch(3) {
+		check(t, r.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 1}))
+		check(t, r.SetTopic(ctx, cluster.Topic{Name: "t", Partitions: 2, Born: 77})) // not to be set
+		got, err := r.Topic(ctx, "t")
+		check(t, err)
+		equal(t, got.Born, want)
+		_, err = r.ClaimEpochs(ctx, "t", make([]protocol.Epoch, 2))
+		check(t, err)
+		check(t, r.DeleteTopic(ctx, "t"))
+	}
+	// A registry that has forgotten the topic is told.
+	check(t, r.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 1, Born: 9}))
+	got, err := r.Topic(ctx, "t")
+	check(t, err)
+	equal(t, got.Born, protocol.Epoch(9))
+}
+
+func TestTheMirrorSaysWhichTopicItsOffsetsAreOf(t *testing.T) {
+	r := register(t, session(t, openLocal(t, vfs.NewMem()).Open), broker(0, "a"), nil)
+	ctx := t.Context()
+	_, err := r.ClaimGroup(ctx, "g")
+	check(t, err)
+	marks := func(born protocol.Epoch, offsets ...int64) (out []cluster.OffsetMark) {
+		for n, offset := range offsets {
+			out = append(out, cluster.OffsetMark{
+				Group: "g", Topic: "t", Partition: protocol.PartitionID{N: n}, Born: born,
+				Progress: cluster.Progress{MessageID: -1, Offset: offset},
+			})
+		}
+		return out
+	}
+	for _, want := range [][]cluster.OffsetMark{marks(0, 5, 6), marks(3, 0, 6), marks(3, 1, 6), marks(4, 1, 6), marks(5, 1, 0)} {
+		mirror := want
+		if want[0].Born == 5 {
+			mirror = want[:1] // what is not said of the new topic is 0
+		}
+		check(t, r.MirrorOffsets(ctx, mirror))
+		got, err := r.Offsets(ctx, "g")
+		check(t, err)
+		equal(t, got, want)
+	}
+	check(t, r.DropOffsets(ctx, "g"))
+	check(t, r.MirrorOffsets(ctx, marks(4, 1)))
+	got, err := r.Offsets(ctx, "g")
+	check(t, err)
+	equal(t, got, marks(4, 1))
+}
+
+// A broker that dies within a mirror of more offsets than one Multi holds leaves none of
+// an earlier topic that are said to be the new one's.
+func TestABrokenMirrorIsAnEarlierTopics(t *testing.T) {
+	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	flaky := &brokenMulti{Registry: reg, left: -1}
+	r := register(t, flaky, broker(0, "a"), nil)
+	ctx := t.Context()
+	_, err := r.ClaimGroup(ctx, "g")
+	check(t, err)
+	marks := func(born protocol.Epoch, offset int64) (out []cluster.OffsetMark) {
+		for n := range cluster.MaxMultiOps + 1 {
+			out = append(out, cluster.OffsetMark{
+				Group: "g", Topic: "t", Partition: protocol.PartitionID{N: n}, Born: born,
+				Progress: cluster.Progress{MessageID: -1, Offset: offset},
+			})
+		}
+		return out
+	}
+	check(t, r.MirrorOffsets(ctx, marks(1, 500)))
+	for writes := 0; ; writes++ {
+		flaky.left = writes
+		err := r.MirrorOffsets(ctx, marks(2, 0))
+		flaky.left = -1
+		got, readErr := r.Offsets(ctx, "g")
+		check(t, readErr)
+		for _, m := range got {
+			if m.Born == 2 && m.Progress.Offset != 0 {
+				t.Fatalf("after %d writes %+v is said to be of the new topic", writes, m)
+			}
+		}
+		if err == nil {
+			if writes < 3 {
+				t.Errorf("the mirror took %d writes only", writes)
+			}
+			return
+		}
+	}
+}
+
+// brokenMulti lets some writes pass and then fails.
+type brokenMulti struct {
+	cluster.Registry
+	left int // writes that still pass; -1 for all
+}
+
+func (b *brokenMulti) Multi(ctx context.Context, ops ...cluster.Op) error {
+	if b.left == 0 {
+		return cluster.ErrSessionLost
+	}
+	if b.left > 0 {
+		b.left--
+	}
+	return b.Registry.Multi(ctx, ops...)
 }
 
 func TestDropOffsetsDeletesThoseOfOneGroup(t *testing.T) {

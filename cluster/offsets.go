@@ -3,7 +3,9 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
 	"slices"
+	"strconv"
 	"strings"
 
 	"metaq/protocol"
@@ -15,6 +17,7 @@ type OffsetMark struct {
 	Topic     string
 	Partition protocol.PartitionID
 	Progress  Progress
+	Born      protocol.Epoch // of the topic that this is the progress in; see Topic.Born
 }
 
 // marked is what was mirrored last: to write only what changed, without reading.
@@ -27,7 +30,8 @@ type marked struct {
 // only what changed since the last call, and only for groups that this registration has
 // claimed (ErrNotCoordinator otherwise). ErrFenced when a newer coordinator has a group;
 // its offsets are then not touched. Offsets are a mirror: the truth is in the
-// coordinator's log, so a failed call needs no repair but the next one.
+// coordinator's log, so a failed call needs no repair but the next one. All marks of one
+// topic have the same Born; where it grows, offsets that are not in marks become 0.
 func (r *Registration) MirrorOffsets(ctx context.Context, marks []OffsetMark) error {
 	if err := r.take(ctx); err != nil {
 		return fmt.Errorf("mirror offsets: %w", err)
@@ -44,7 +48,70 @@ func (r *Registration) MirrorOffsets(ctx context.Context, marks []OffsetMark) er
 			return fmt.Errorf("mirror offsets: %w", err)
 		}
 	}
+	if err := r.mirrorBorn(ctx, guard, marks); err != nil {
+		return fmt.Errorf("mirror offsets: %w", err)
+	}
 	return nil
+}
+
+// mirrorBorn says beside the offsets of which topic they are. It comes after them: whoever
+// finds new offsets said to be an earlier topic's begins at 0, and who found an earlier
+// topic's said to be the new one's would skip messages.
+func (r *Registration) mirrorBorn(ctx context.Context, guard []Op, marks []OffsetMark) error {
+	due := map[string]protocol.Epoch{}
+	fresh := map[string]bool{}
+	for _, m := range marks {
+		fresh[r.markPath(m)] = true
+		if path := r.paths.offsetsOf(m.Group, m.Topic); m.Born > r.born[path] {
+			due[path] = m.Born
+		}
+	}
+	if len(due) == 0 {
+		return nil
+	}
+	where := slices.Sorted(maps.Keys(due))
+	err := converge(ctx, r.reg, guard, func(ctx context.Context) ([]Op, error) {
+		nodes, err := readAll(ctx, r.reg, where)
+		var ops []Op
+		if err != nil {
+			return nil, err
+		}
+		for i, n := range nodes {
+			if due[where[i]] <= bornOf(n) {
+				continue
+			}
+			stale, err := childrenOf(ctx, r.reg, where[i])
+			if err != nil {
+				return nil, err
+			}
+			stale = mapped(stale, func(name string) string { return where[i] + "/" + name })
+			stale = slices.DeleteFunc(stale, func(path string) bool { return fresh[path] })
+			old, err := readAll(ctx, r.reg, stale)
+			if err != nil {
+				return nil, err
+			}
+			for k, path := range stale {
+				delete(r.marks, path)
+				ops = append(ops, putOp(path, old[k], []byte(Progress{MessageID: -1}.String())))
+			}
+			ops = append(ops, putOp(where[i], n, encode(due[where[i]])))
+		}
+		return ops, nil
+	})
+	if err == nil {
+		maps.Copy(r.born, due)
+	}
+	return err
+}
+
+// bornOf reads what mirrorBorn wrote. MetaQ's clients make the node, too, with data that
+// means nothing.
+func bornOf(n found) protocol.Epoch {
+	born, err := strconv.ParseUint(string(n.Data), 10, 32)
+	if err != nil {
+		return 0
+	}
+	return protocol.Epoch(born)
 }
 
 // changedMarks picks what differs from the last mirror, and the checks that give the right.
@@ -52,7 +119,8 @@ func (r *Registration) changedMarks(marks []OffsetMark) ([]OffsetMark, []Op, err
 	guard := []Op{r.fence}
 	var changed []OffsetMark
 	for _, m := range marks {
-		if was, found := r.marks[r.markPath(m)]; found && was.progress == m.Progress {
+		was, found := r.marks[r.markPath(m)]
+		if found && was.progress == m.Progress && m.Born <= r.born[r.paths.offsetsOf(m.Group, m.Topic)] {
 			continue
 		}
 		version, claimed := r.groups[m.Group]
@@ -131,9 +199,13 @@ func (c *Catalog) Offsets(ctx context.Context, group string) ([]OffsetMark, erro
 	if err != nil {
 		return nil, fmt.Errorf("offsets of %s: %w", group, err)
 	}
+	above, err := readAll(ctx, c.reg, mapped(topics, func(topic string) string { return c.paths.offsetsOf(group, topic) }))
+	if err != nil {
+		return nil, fmt.Errorf("offsets of %s: %w", group, err)
+	}
 	var marks []OffsetMark
-	for _, topic := range topics {
-		names, err := childrenOf(ctx, c.reg, c.paths.offsets(group)+"/"+topic)
+	for i, topic := range topics {
+		names, err := childrenOf(ctx, c.reg, c.paths.offsetsOf(group, topic))
 		if err != nil {
 			return nil, fmt.Errorf("offsets of %s: %w", group, err)
 		}
@@ -142,7 +214,7 @@ func (c *Catalog) Offsets(ctx context.Context, group string) ([]OffsetMark, erro
 			if err != nil {
 				return nil, fmt.Errorf("offsets of %s: %w: %w", group, ErrRecord, err)
 			}
-			marks = append(marks, OffsetMark{Group: group, Topic: topic, Partition: id})
+			marks = append(marks, OffsetMark{Group: group, Topic: topic, Partition: id, Born: bornOf(above[i])})
 		}
 	}
 	slices.SortStableFunc(marks, func(a, b OffsetMark) int {
@@ -211,6 +283,11 @@ func (r *Registration) DropOffsets(ctx context.Context, group string) error {
 	for path := range r.marks {
 		if strings.HasPrefix(path, top+"/") {
 			delete(r.marks, path)
+		}
+	}
+	for path := range r.born {
+		if strings.HasPrefix(path, top+"/") {
+			delete(r.born, path)
 		}
 	}
 	if err != nil {

@@ -49,8 +49,10 @@ func (p paths) old(t string, id int) string {
 }
 
 func (p paths) offset(group, topic string, id protocol.PartitionID) string {
-	return p.offsets(group) + "/" + topic + "/" + id.String()
+	return p.offsetsOf(group, topic) + "/" + id.String()
 }
+
+func (p paths) offsetsOf(group, topic string) string { return p.offsets(group) + "/" + topic }
 
 // memberName is what MetaQ calls a consumer of a group.
 func memberName(group, consumer string) string { return group + "_" + consumer }

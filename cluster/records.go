@@ -20,7 +20,12 @@ type Topic struct {
 	Name       string               `json:"-"`
 	Partitions int                  `json:"partitions"` // on each broker, 1..protocol.MaxPartitions
 	Config     protocol.TopicConfig `json:"config,omitzero"`
-	Version    Version              `json:"-"` // of the record; filled by reading
+	// Born tells topics apart that had the same name one after the other: all epochs of
+	// the topic's partitions are above it, and those of the topics before it are not. 0
+	// for the first one, and for those that a release without it made. CreateTopic sets it,
+	// to what it says or the EpochFloor, whichever is higher; it never changes.
+	Born    protocol.Epoch `json:"born,omitempty"`
+	Version Version        `json:"-"` // of the record; filled by reading
 }
 
 // Check says what is wrong with a topic before it is written.

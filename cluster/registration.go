@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+
+	"metaq/protocol"
 )
 
 // Registration is a broker's membership in one session, and the right to write what
@@ -37,8 +39,9 @@ type Registration struct {
 	calls uint64 // of write
 	// published are the ephemeral nodes beside its own, by scope (see publish) and path.
 	published map[string]map[string][]byte
-	groups    map[string]Version // claimed groups: the version of their record
-	marks     map[string]marked  // mirrored offsets, by path
+	groups    map[string]Version        // claimed groups: the version of their record
+	marks     map[string]marked         // mirrored offsets, by path
+	born      map[string]protocol.Epoch // of the topics of mirrored offsets, by path; 0 may be not known
 }
 
 // sentWrite is a write of unknown outcome: which call of write it belongs to, and what
@@ -71,7 +74,8 @@ func (c *Catalog) Register(ctx context.Context, b Broker, w *Witness) (*Registra
 			r := &Registration{
 				Catalog: c, witness: w, self: b, fence: Check(c.paths.fence(b.ID), fence),
 				turn: make(chan struct{}, 1), sent: map[uint64]sentWrite{},
-				groups: map[string]Version{}, marks: map[string]marked{}, published: map[string]map[string][]byte{},
+				groups: map[string]Version{}, marks: map[string]marked{}, born: map[string]protocol.Epoch{},
+				published: map[string]map[string][]byte{},
 			}
 			r.turn <- struct{}{}
 			return r, nil

@@ -8,7 +8,7 @@ import (
 	"metaq/protocol"
 )
 
-// CreateTopic adds a topic. ErrExists when it is there, with whatever settings;
+// CreateTopic adds a topic and gives it its Born. ErrExists when it is there, with whatever settings;
 // ErrSubjects.
 func (r *Registration) CreateTopic(ctx context.Context, t Topic) error {
 	if err := t.Check(); err != nil {
@@ -26,8 +26,17 @@ func (r *Registration) CreateTopic(ctx context.Context, t Topic) error {
 		if err != nil {
 			return nil, nil, err
 		}
-		ops = append(ops, Create(r.paths.topic(t.Name), encode(t), Persistent))
-		if !got[1].ok {
+		floor, err := epochFloor(r.paths.partitions(t.Name), got[1])
+		if err != nil {
+			return nil, nil, err
+		}
+		made := t
+		made.Born = max(t.Born, floor)
+		ops = append(ops, Create(r.paths.topic(t.Name), encode(made), Persistent))
+		if got[1].ok {
+			// Who makes and deletes the topic between this look and the write raises the floor.
+			ops = append(ops, Check(r.paths.partitions(t.Name), got[1].Version))
+		} else {
 			ops = append(ops, Create(r.paths.partitions(t.Name), nil, Persistent))
 		}
 		return ops, func() {}, nil
@@ -65,7 +74,7 @@ func (r *Registration) planSubjects(ctx context.Context, t Topic) ([]Op, error) 
 	return []Op{Set(r.paths.topics(), nil, above.Version)}, nil
 }
 
-// SetTopic replaces a topic's record. ErrNotFound; ErrFewerPartitions; ErrSubjects. With
+// SetTopic replaces a topic's record, all but its Born. ErrNotFound; ErrFewerPartitions; ErrSubjects. With
 // t.Version above 0 the record must still have that version, otherwise ErrVersion:
 // a topic that was read, changed and written loses nobody's change. A version of 0
 // takes the record as it is now.
@@ -88,7 +97,9 @@ func (r *Registration) SetTopic(ctx context.Context, t Topic) error {
 		if err != nil {
 			return nil, nil, err
 		}
-		return append(ops, Set(r.paths.topic(t.Name), encode(t), was.Version)), func() {}, nil
+		next := t
+		next.Born = was.Born
+		return append(ops, Set(r.paths.topic(t.Name), encode(next), was.Version)), func() {}, nil
 	})
 }
 
