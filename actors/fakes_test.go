@@ -365,6 +365,7 @@ type fakeRegistry struct {
 	topics map[string]Topic
 	epochs map[string][]protocol.Epoch
 	calls  []string
+	made   protocol.Epoch   // topics
 	fail   map[string]error // by call, until taken away
 
 	producers int64 // next id
@@ -399,17 +400,19 @@ func (r *fakeRegistry) Topics(context.Context) ([]Topic, error) {
 	return out, r.call("topics")
 }
 
-func (r *fakeRegistry) CreateTopic(_ context.Context, t Topic) error {
+func (r *fakeRegistry) CreateTopic(_ context.Context, t Topic) (Topic, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.call("create " + t.Name); err != nil {
-		return err
+		return t, err
 	}
 	if _, ok := r.topics[t.Name]; ok {
-		return protocol.ErrExists
+		return t, protocol.ErrExists
 	}
+	r.made++
+	t.Born = r.made
 	r.topics[t.Name] = t
-	return nil
+	return t, nil
 }
 
 func (r *fakeRegistry) SetTopic(_ context.Context, t Topic) error {

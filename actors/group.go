@@ -66,7 +66,12 @@ func (g *group) Receive(ctx actor.Context) {
 		}
 	case groupsRoutes:
 		g.routes = m.routes
-		g.perform(ctx, g.core.topicsChanged(g.all.now(), m.lists))
+		for at := range g.ends {
+			if m.topics[at.Topic].born > g.core.born[at.Topic] {
+				delete(g.ends, at) // of a topic that is not there any more
+			}
+		}
+		g.perform(ctx, g.core.topicsChanged(g.all.now(), m.topics))
 	case groupTick:
 		if m.generation == g.generation {
 			g.timer = nil
@@ -227,21 +232,20 @@ func (g *group) resolve(ctx actor.Context, asks []groupResolve) {
 	for len(asks) > 0 {
 		// Those with the same start, which is nearly always all, go together.
 		start := asks[0].start
-		var ats []protocol.TopicPartition
+		var same, rest []groupResolve
 		var leaders []*actor.PID
-		var rest []groupResolve
 		for _, a := range asks {
 			if a.start != start {
 				rest = append(rest, a)
 				continue
 			}
-			ats, leaders = append(ats, a.at), append(leaders, g.leader(a.at))
+			same, leaders = append(same, a), append(leaders, g.leader(a.at))
 		}
 		asks = rest
 		var got []ends
 		g.work(ctx, func() { got = askOffsets(g.all.system, leaders, requestFor(start), askTimeout) }, func(ctx actor.Context) {
 			for i := range got {
-				g.perform(ctx, g.core.resolved(g.all.now(), ats[i], placeOf(start, got[i].reply), got[i].err))
+				g.perform(ctx, g.core.resolved(g.all.now(), same[i], placeOf(start, got[i].reply), got[i].err))
 			}
 		})
 	}
@@ -258,6 +262,7 @@ func (g *group) reset(ctx actor.Context, r protocol.GroupReset, to *groupAsker) 
 		g.answer(ctx, groupAnswer{to, err})
 		return
 	}
+	born := g.routes.Topics[r.Topic].Born
 	leaders := make([]*actor.PID, len(ids))
 	for i, id := range ids {
 		leaders[i] = g.leader(protocol.TopicPartition{Topic: r.Topic, Partition: id})
@@ -265,6 +270,10 @@ func (g *group) reset(ctx actor.Context, r protocol.GroupReset, to *groupAsker) 
 	var got []ends
 	g.working[to] = true
 	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, requestFor(r.To), askTimeout) }, func(ctx actor.Context) {
+		if now := g.routes.Topics[r.Topic]; now == nil || now.Born != born {
+			g.answer(ctx, groupAnswer{to, protocol.ErrUnavailable.With("nothing was reset: topic %s was deleted meanwhile: try again", r.Topic)})
+			return
+		}
 		offsets := make([]protocol.GroupPosition, len(ids))
 		for i, id := range ids {
 			if got[i].err != nil {
@@ -395,15 +404,15 @@ func (g *group) crashed(ctx actor.Context, err error) {
 	g.end(ctx, refusal)
 }
 
-// partitionLists are the partitions of all topics.
-func partitionLists(r *Routes) map[string][]protocol.PartitionID {
+// groupTopics is what groups know of all topics.
+func groupTopics(r *Routes) map[string]groupTopic {
 	if r == nil {
 		return nil
 	}
-	out := make(map[string][]protocol.PartitionID, len(r.Topics))
+	out := make(map[string]groupTopic, len(r.Topics))
 	for name, t := range r.Topics {
 		if len(t.All) > 0 {
-			out[name] = t.All
+			out[name] = groupTopic{t.All, t.Born}
 		}
 	}
 	return out

@@ -26,8 +26,9 @@ type groupCore struct {
 	strategy   string
 	members    map[string]*member // by id
 	parts      map[protocol.TopicPartition]*groupPart
-	routes     map[string][]protocol.PartitionID // all topics as last heard; not the core's to change
-	missing    map[string]time.Time              // wanted topics that are not in routes, since when
+	routes     map[string]groupTopic     // all topics as last heard; not the core's to change
+	born       map[string]protocol.Epoch // of the topics of parts; Invariant: not below that in routes
+	missing    map[string]time.Time      // wanted topics that are not in routes, since when
 	bug        groupBug
 
 	out     groupEffects // of the step under way
@@ -56,6 +57,12 @@ type parkedBeat struct {
 	joining  bool
 }
 
+// groupTopic is what a group knows of a topic.
+type groupTopic struct {
+	ids  []protocol.PartitionID // sorted
+	born protocol.Epoch         // see Topic.Born
+}
+
 // groupPart is what a group knows of a partition.
 type groupPart struct {
 	owner, target string    // members, or ""
@@ -80,12 +87,14 @@ const (
 	forgetOwner               // commits are taken from members that do not own the partition
 	goBack                    // a commit may lower the committed offset
 	forgetSession             // silent members stay
+	keepOffsets               // those of a deleted topic go on in one of the same name
 )
 
 // groupBugs are their names, for GroupsDeps.Plant.
 var groupBugs = map[string]groupBug{
 	"": noGroupBug, "skip the release": skipRelease, "forget the generation": forgetGeneration,
 	"forget the owner": forgetOwner, "go back": goBack, "forget the session": forgetSession,
+	"keep the offsets": keepOffsets,
 }
 
 // groupEffects are what a step asks its shell to do.
@@ -105,6 +114,7 @@ type groupAnswer struct {
 // groupResolve asks for the offset of a start position.
 type groupResolve struct {
 	at    protocol.TopicPartition
+	born  protocol.Epoch // of the topic
 	start protocol.GroupPlace
 }
 
@@ -125,13 +135,14 @@ const (
 
 // newGroupCore continues a group from its image. Its members have a whole session
 // to be heard again.
-func newGroupCore(name string, image *groupImage, routes map[string][]protocol.PartitionID, now time.Time) *groupCore {
+func newGroupCore(name string, image *groupImage, routes map[string]groupTopic, now time.Time) *groupCore {
 	c := &groupCore{
 		name: name, epoch: image.epoch, generation: image.state.Generation, strategy: image.state.Strategy,
 		members: map[string]*member{}, parts: map[protocol.TopicPartition]*groupPart{},
-		routes: routes, missing: map[string]time.Time{}, commits: map[protocol.TopicPartition]bool{},
+		born: map[string]protocol.Epoch{}, missing: map[string]time.Time{}, commits: map[protocol.TopicPartition]bool{},
 		restless: true,
 	}
+	maps.Copy(c.born, image.born)
 	for _, j := range image.state.Members {
 		m := &member{join: j}
 		m.alive(now)
@@ -149,6 +160,8 @@ func newGroupCore(name string, image *groupImage, routes map[string][]protocol.P
 		p := c.part(at)
 		p.committed, p.known = offset, true
 	}
+	c.routes = routes
+	c.renew(now)
 	return c
 }
 
@@ -157,6 +170,9 @@ func (c *groupCore) part(at protocol.TopicPartition) *groupPart {
 	if p == nil {
 		p = &groupPart{}
 		c.parts[at] = p
+		if born := c.routes[at.Topic].born; born > c.born[at.Topic] {
+			c.born[at.Topic] = born // it is the first of the topic, else renew had done this
+		}
 	}
 	return p
 }
@@ -226,11 +242,17 @@ func (c *groupCore) touchAll(now time.Time) {
 	}
 }
 
+var errOldTopic error = protocol.ErrUnavailable.With("the topic was deleted and made again meanwhile: try again")
+
 // resolved takes the offset of a start position that a step asked for, or the
 // reason why it is not known.
-func (c *groupCore) resolved(now time.Time, at protocol.TopicPartition, offset protocol.Offset, err error) groupEffects {
+func (c *groupCore) resolved(now time.Time, asked groupResolve, offset protocol.Offset, err error) groupEffects {
+	at := asked.at
 	p := c.part(at)
 	p.asking = false
+	if err == nil && asked.born != c.born[at.Topic] {
+		err = errOldTopic
+	}
 	switch {
 	case err != nil:
 		p.askAt = now.Add(resolvePause)
@@ -367,7 +389,7 @@ func (c *groupCore) settlePart(now time.Time, at protocol.TopicPartition, p *gro
 		starting[p.owner] = true
 		if m := c.members[p.owner]; m != nil && !p.asking && !now.Before(p.askAt) {
 			p.asking = true
-			c.out.resolve = append(c.out.resolve, groupResolve{at, m.join.Start})
+			c.out.resolve = append(c.out.resolve, groupResolve{at, c.born[at.Topic], m.join.Start})
 		}
 	}
 }
@@ -378,10 +400,22 @@ func (c *groupCore) log() {
 		return
 	}
 	e := &groupEntry{Group: c.name, Epoch: c.epoch}
+	born := func(topic string) {
+		if b := c.born[topic]; b > 0 {
+			if e.Born == nil {
+				e.Born = map[string]protocol.Epoch{}
+			}
+			e.Born[topic] = b
+		}
+	}
 	if c.unsaved {
 		e.State = c.state()
+		for i := range e.State.Partitions {
+			born(e.State.Partitions[i].Topic)
+		}
 	}
 	for at := range c.commits {
+		born(at.Topic)
 		e.Offsets = append(e.Offsets, protocol.GroupPosition{Topic: at.Topic, Partition: at.Partition, Offset: c.parts[at].committed})
 	}
 	sortPositions(e.Offsets)

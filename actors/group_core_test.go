@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"testing"
 	"time"
 
@@ -192,7 +193,7 @@ func TestARestartOfTheCoordinatorMovesNothing(t *testing.T) {
 	g.sim.routes = nil // topics come later
 	g.sim.restart()
 	g.wants(g.beat("x", 2), "0 1 2 ")
-	routes := map[string][]protocol.PartitionID{"a": partitionIDs(5)}
+	routes := map[string]groupTopic{"a": {ids: partitionIDs(5)}}
 	g.sim.do(g.sim.core.topicsChanged(g.sim.now, routes))
 	if y := g.wants(g.beat("y", 2), "3 4 "); y.Generation != 2 {
 		t.Errorf("generation became %d", y.Generation)
@@ -224,5 +225,106 @@ func TestStrategiesMustAgree(t *testing.T) {
 	g.view(g.join(protocol.GroupJoin{Member: "y"}))
 	if g.sim.core.strategy != protocol.StrategyRange {
 		t.Errorf("strategy became %s", g.sim.core.strategy)
+	}
+}
+
+// remake deletes the topic and makes it again with n partitions.
+func (g *groupScript) remake(n int, born protocol.Epoch) {
+	g.sim.routes = map[string]groupTopic{"a": {partitionIDs(n), born}}
+	g.sim.do(g.sim.core.topicsChanged(g.sim.now, g.sim.routes))
+}
+
+func TestATopicThatWasMadeAgainBeginsAtItsFirstMessage(t *testing.T) {
+	g := newGroupScript(t)
+	x := g.view(g.join(protocol.GroupJoin{Member: "x"}))
+	y := g.view(g.join(protocol.GroupJoin{Member: "y", Topics: []string{"b"}}))
+	g.sim.ask(func(to any) groupEffects {
+		r := protocol.GroupCommit{Member: "y", Generation: y.Generation, Offsets: []protocol.GroupPosition{{Topic: "b", Offset: 7}}}
+		return g.sim.core.commit(g.sim.now, r, to)
+	})
+	for n := range 5 {
+		g.commit("x", y.Generation, n, protocol.Offset(40+n))
+	}
+	routes := maps.Clone(g.sim.routes)
+	routes["a"] = groupTopic{partitionIDs(3), 9}
+	delete(g.sim.routes, "a")
+	g.sim.do(g.sim.core.topicsChanged(g.sim.now, g.sim.routes))
+	g.sim.routes = routes
+	g.sim.do(g.sim.core.topicsChanged(g.sim.now, routes))
+
+	generation := g.sim.core.generation
+	if generation <= y.Generation || x.Generation != 1 {
+		t.Errorf("generation is %d after %d", generation, y.Generation)
+	}
+	// Who worked on the old one commits no more, whatever generation he knows.
+	for _, g2 := range []int64{y.Generation, generation} {
+		g.refused(g.commit("x", g2, 0, 500), protocol.ErrNoMember)
+	}
+	g.refused(g.beat("x", y.Generation), protocol.ErrNoMember)
+	g.view(g.beat("y", y.Generation)) // works on another topic
+
+	for range 2 { // the log says the same
+		v := g.view(g.join(protocol.GroupJoin{Member: "z", Start: protocol.GroupPlace{At: protocol.StartLatest}}))
+		want := []protocol.GroupPosition{{Topic: "a"}, {Topic: "a", Partition: protocol.PartitionID{N: 1}}, {Topic: "a", Partition: protocol.PartitionID{N: 2}}}
+		if diff := cmp.Diff(want, v.Assigned); diff != "" {
+			t.Errorf("assigned (-want +got):\n%s", diff)
+		}
+		if got := g.sim.core.committed().Offsets; len(got) != 5 || got[3].Topic != "b" || got[3].Offset != 7 {
+			t.Errorf("committed offsets are %+v", got)
+		}
+		if info := g.sim.core.info(g.sim.now); len(info.Partitions) != 5 {
+			t.Errorf("partitions are %+v", info.Partitions)
+		}
+		g.sim.restart()
+	}
+	// A picture from before the deletion, of a registry that lags, changes nothing.
+	g.commit("z", g.sim.core.generation, 1, 6)
+	g.remake(5, 0)
+	g.sim.restart()
+	if got := g.sim.core.committed().Offsets[1].Offset; got != 6 {
+		t.Errorf("offset became %d", got)
+	}
+}
+
+func TestTheStartOfADeletedTopicIsNotTaken(t *testing.T) {
+	g := newGroupScript(t)
+	c := g.sim.core
+	r := protocol.GroupJoin{Member: "x", Topics: []string{"a"}, Start: protocol.GroupPlace{At: protocol.StartLatest}}
+	if err := r.Check(); err != nil {
+		t.Fatal(err)
+	}
+	asked := c.join(g.sim.now, r, nil).resolve // and not answered yet
+	if len(asked) != 5 {
+		t.Fatalf("%d starts were asked for", len(asked))
+	}
+	g.remake(5, 3)
+	g.sim.do(c.resolved(g.sim.now, asked[0], 500, nil))
+	if p := c.parts[asked[0].at]; p != nil && p.known {
+		t.Errorf("the new topic begins at %d", p.committed)
+	}
+}
+
+// The first release's log has nothing of topics' ages.
+func TestAnOldGroupsLogIsRead(t *testing.T) {
+	for born, want := range []protocol.Offset{41, 0} {
+		images := groupImages{}
+		for _, line := range []string{
+			`{"group":"g","epoch":2,"state":{"generation":3,"strategy":"sticky"},"offsets":[{"topic":"a","partition":"0-0","offset":40}]}`,
+			`{"group":"g","epoch":2,"offsets":[{"topic":"a","partition":"0-0","offset":41}]}`,
+		} {
+			e, err := decodeGroupEntry([]byte(line))
+			if err != nil {
+				t.Fatal(err)
+			}
+			if b, err := e.encode(); err != nil || string(b) != line {
+				t.Errorf("written again it is %s, %v", b, err)
+			}
+			images.apply(&e)
+		}
+		routes := map[string]groupTopic{"a": {partitionIDs(1), protocol.Epoch(born)}}
+		c := newGroupCore("g", images["g"], routes, time.UnixMilli(1))
+		if got := c.committed().Offsets; len(got) != 1 || got[0].Offset != want {
+			t.Errorf("in topic %d the offsets are %+v", born, got)
+		}
 	}
 }

@@ -21,6 +21,10 @@ type groupEntry struct {
 	Deleted  bool                     `json:"deleted,omitempty"`
 	State    *groupState              `json:"state,omitempty"`   // replaces the state
 	Offsets  []protocol.GroupPosition `json:"offsets,omitempty"` // replace those of the same partitions
+	// Born says of which topics the offsets and the state are, see Topic.Born: by name,
+	// without those that are 0. Offsets of a topic that is older than what the image has
+	// say nothing; a newer one puts those of the older aside.
+	Born map[string]protocol.Epoch `json:"born,omitempty"`
 }
 
 // groupState is what a group must know after a restart besides its offsets.
@@ -44,6 +48,7 @@ type groupImage struct {
 	epoch   protocol.Epoch
 	state   groupState
 	offsets map[protocol.TopicPartition]protocol.Offset
+	born    map[string]protocol.Epoch // of the topics that this is about; never goes down
 }
 
 // groupImages are the images of all groups by name.
@@ -57,28 +62,36 @@ func (g groupImages) apply(e *groupEntry) {
 	}
 	image := g[e.Group]
 	if image == nil || e.Snapshot {
-		image = &groupImage{offsets: map[protocol.TopicPartition]protocol.Offset{}}
+		image = &groupImage{offsets: map[protocol.TopicPartition]protocol.Offset{}, born: map[string]protocol.Epoch{}}
 		g[e.Group] = image
 	}
 	image.epoch = max(image.epoch, e.Epoch)
 	if e.State != nil {
 		image.state = *e.State
 	}
+	for topic, born := range e.Born {
+		if born > image.born[topic] {
+			maps.DeleteFunc(image.offsets, func(at protocol.TopicPartition, _ protocol.Offset) bool { return at.Topic == topic })
+			image.born[topic] = born
+		}
+	}
 	for _, p := range e.Offsets {
-		image.offsets[p.At()] = p.Offset
+		if e.Born[p.Topic] == image.born[p.Topic] {
+			image.offsets[p.At()] = p.Offset
+		}
 	}
 }
 
 // snapshot returns an entry that gives the whole image.
 func (m *groupImage) snapshot(group string) groupEntry {
 	state := m.state
-	return groupEntry{Group: group, Epoch: m.epoch, Snapshot: true, State: &state, Offsets: positions(m.offsets)}
+	return groupEntry{Group: group, Epoch: m.epoch, Snapshot: true, State: &state, Offsets: positions(m.offsets), Born: maps.Clone(m.born)}
 }
 
 // clone is for a group that has its own life from here on.
 func (m *groupImage) clone() *groupImage {
 	c := *m
-	c.offsets = maps.Clone(m.offsets)
+	c.offsets, c.born = maps.Clone(m.offsets), maps.Clone(m.born)
 	return &c
 }
 

@@ -57,11 +57,19 @@ type Coordination interface {
 	// *CoordinatedElsewhere when another broker has it.
 	ClaimGroup(ctx context.Context, group string) (protocol.Epoch, error)
 	// GroupOffsets reads the mirrored offsets of a group, whoever wrote them.
-	GroupOffsets(ctx context.Context, group string) ([]protocol.GroupPosition, error)
+	GroupOffsets(ctx context.Context, group string) (GroupMirror, error)
 	// MirrorOffsets writes what changed, by group. It is called at most once a
 	// GroupsDeps.SyncTime; after an error the same offsets, or newer ones, come
 	// again.
-	MirrorOffsets(ctx context.Context, changed map[string][]protocol.GroupPosition) error
+	MirrorOffsets(ctx context.Context, changed map[string]GroupMirror) error
+}
+
+// GroupMirror is what the registry has of a group's progress.
+type GroupMirror struct {
+	Offsets []protocol.GroupPosition
+	// Born says of which topics the offsets are, see Topic.Born; it may have more topics,
+	// and lacks those that are 0. It never goes down in the registry.
+	Born map[string]protocol.Epoch
 }
 
 // GroupsDeps is what StartGroups needs from the assembly. Fields without the word
@@ -123,21 +131,21 @@ type (
 	}
 	groupsRoutes struct {
 		routes *Routes
-		lists  map[string][]protocol.PartitionID // the partitions of all topics
+		topics map[string]groupTopic // all that there are
 	}
 	groupsStop struct{ final bool } // final: the actor stops as well
 	disown     struct{}             // claims may be lost
 	groupsEnd  struct{}             // all groups have stopped
 	mirrorDue  struct{}
 	mirrorDone struct {
-		offsets map[string][]protocol.GroupPosition
+		offsets map[string]GroupMirror
 		err     error
 	}
 	groupClaimed struct {
 		group   string
 		epoch   protocol.Epoch
-		offsets []protocol.GroupPosition
-		foreign bool // offsets are the truth: another broker coordinated the group
+		mirror  GroupMirror
+		foreign bool // the mirror is the truth: another broker coordinated the group
 		err     error
 	}
 	groupWrite struct { // from a group; answered with groupWritten

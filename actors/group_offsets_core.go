@@ -59,7 +59,7 @@ func (c *groupCore) refuseCommit(now time.Time, r *protocol.GroupCommit) error {
 func (c *groupCore) committed() protocol.GroupOffsets {
 	all := map[protocol.TopicPartition]protocol.Offset{}
 	for at, p := range c.parts {
-		if p.known {
+		if p.known && !c.past(at, p) {
 			all[at] = p.committed
 		}
 	}
@@ -133,6 +133,9 @@ func (c *groupCore) info(now time.Time) protocol.GroupInfo {
 	owned := map[string]int{}
 	for _, at := range c.sorted() {
 		p := c.parts[at]
+		if c.past(at, p) {
+			continue
+		}
 		row := protocol.GroupPartition{Topic: at.Topic, Partition: at.Partition, Owner: p.owner}
 		if p.known {
 			offset := p.committed

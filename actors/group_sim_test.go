@@ -24,7 +24,7 @@ type groupSim struct {
 	now     time.Time
 	core    *groupCore
 	images  groupImages
-	routes  map[string][]protocol.PartitionID
+	routes  map[string]groupTopic
 	members map[string]*simMember
 	named   int
 
@@ -46,7 +46,7 @@ const simSession = 3 * time.Second
 func newGroupSim(pick func(int) int, bug groupBug) *groupSim {
 	s := &groupSim{
 		pick: pick, bug: bug, now: time.UnixMilli(1_000_000), images: groupImages{}, members: map[string]*simMember{},
-		routes:    map[string][]protocol.PartitionID{"a": partitionIDs(5), "b": partitionIDs(2)},
+		routes:    map[string]groupTopic{"a": {ids: partitionIDs(5)}, "b": {ids: partitionIDs(2)}},
 		committed: map[protocol.TopicPartition]protocol.Offset{},
 	}
 	s.restart()
@@ -71,6 +71,7 @@ func (s *groupSim) restart() {
 	for _, m := range s.members {
 		m.heard = s.now
 	}
+	s.do(s.core.settle(s.now))
 }
 
 // do takes the effects of a step: it logs, and answers starts that are asked for.
@@ -102,7 +103,7 @@ func (s *groupSim) do(e groupEffects) {
 			if s.pick(5) == 0 {
 				err = errors.New("no leader")
 			}
-			f := s.core.resolved(s.now, r.at, 0, err)
+			f := s.core.resolved(s.now, r, 0, err)
 			if i == 0 {
 				next = f
 				continue
@@ -145,11 +146,15 @@ func (s *groupSim) step() error {
 		m.silent = true // its work goes on in the dark, but it is fenced by then
 	case k < 5:
 		s.restart()
-	case k < 6 && len(s.routes["b"]) < 4:
+	case k < 6 && len(s.routes["b"].ids) < 4:
 		next := maps.Clone(s.routes)
-		next["b"] = partitionIDs(len(next["b"]) + 1)
+		next["b"] = groupTopic{partitionIDs(len(next["b"].ids) + 1), next["b"].born}
 		s.routes = next
 		s.do(s.core.topicsChanged(s.now, next))
+	case k < 7:
+		if err := s.remake(); err != nil {
+			return err
+		}
 	case k < 10:
 		return s.commit(m)
 	case k < 12:
@@ -160,6 +165,30 @@ func (s *groupSim) step() error {
 		s.beat(m)
 	}
 	return s.check()
+}
+
+// remake deletes topic b and makes it again, sometimes while the coordinator is away.
+func (s *groupSim) remake() error {
+	next := maps.Clone(s.routes)
+	next["b"] = groupTopic{partitionIDs(1 + s.pick(4)), next["b"].born + 1}
+	s.routes = next
+	if s.pick(2) == 0 {
+		s.restart()
+	} else {
+		s.do(s.core.topicsChanged(s.now, next))
+	}
+	for id := range s.members {
+		if s.core.members[id] == nil {
+			delete(s.members, id) // the answer to its heartbeat says so
+		}
+	}
+	maps.DeleteFunc(s.committed, func(at protocol.TopicPartition, _ protocol.Offset) bool { return at.Topic == "b" })
+	for at, o := range s.images["g"].offsetsOrNone() {
+		if at.Topic == "b" && o != 0 {
+			return fmt.Errorf("the new topic begins at %d in %s", o, at)
+		}
+	}
+	return nil
 }
 
 func (s *groupSim) alive() []string {
@@ -307,6 +336,12 @@ func (s *groupSim) check() error {
 		if string(got) != string(want) {
 			return fmt.Errorf("log has %s, group is %s", got, want)
 		}
+		for at, p := range s.core.parts {
+			if o, known := image.offsets[at]; known != p.known || o != p.committed || image.born[at.Topic] != s.core.born[at.Topic] {
+				return fmt.Errorf("log has %d, %v for %s of topic %d, group has %+v of topic %d",
+					o, known, at, image.born[at.Topic], *p, s.core.born[at.Topic])
+			}
+		}
 	}
 	return nil
 }
@@ -346,7 +381,7 @@ func (s *groupSim) calm() error {
 		}
 	}
 	for t := range wanted {
-		for _, id := range s.routes[t] {
+		for _, id := range s.routes[t].ids {
 			at := protocol.TopicPartition{Topic: t, Partition: id}
 			p := s.core.parts[at]
 			if p == nil || p.owner == "" || p.owner != p.target {

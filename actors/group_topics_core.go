@@ -16,7 +16,7 @@ func (c *groupCore) lists(now time.Time, wanted map[string]bool) map[string][]pr
 	out := make(map[string][]protocol.PartitionID, len(wanted))
 	for t := range wanted {
 		if list, found := c.routes[t]; found {
-			out[t] = list
+			out[t] = list.ids
 			delete(c.missing, t)
 			continue
 		}
@@ -56,15 +56,16 @@ func (c *groupCore) targeted(topic string) bool {
 }
 
 // topicsChanged takes a new picture of the topics.
-func (c *groupCore) topicsChanged(now time.Time, routes map[string][]protocol.PartitionID) groupEffects {
+func (c *groupCore) topicsChanged(now time.Time, routes map[string]groupTopic) groupEffects {
 	old := c.routes
 	c.routes = routes
+	c.renew(now)
 	changed := false
 	for _, m := range c.members {
 		for _, t := range m.join.Topics {
 			was, had := old[t]
 			is, has := routes[t]
-			changed = changed || had != has || !slices.Equal(was, is)
+			changed = changed || had != has || !slices.Equal(was.ids, is.ids)
 		}
 	}
 	// Nothing changes either when a topic comes back, or comes for the first time
@@ -73,6 +74,52 @@ func (c *groupCore) topicsChanged(now time.Time, routes map[string][]protocol.Pa
 		c.rebalance(now)
 	}
 	return c.settle(now)
+}
+
+// renew makes a group begin anew in topics that were deleted and made again: its offsets
+// there become 0, not unknown, since whatever came into the new topic came after it. Who
+// works on partitions of the old one is put out: a commit of his, and what he would go on
+// to process, would make the group skip what the new one has below.
+func (c *groupCore) renew(now time.Time) {
+	gone := map[string]string{} // members to put out, and why
+	born := map[string]protocol.Epoch{}
+	for at, p := range c.parts {
+		b := c.routes[at.Topic].born
+		if b <= c.born[at.Topic] {
+			continue
+		}
+		born[at.Topic] = b
+		if p.owner != "" {
+			gone[p.owner] = at.Topic
+		}
+	}
+	if len(born) == 0 || c.bug == keepOffsets {
+		return
+	}
+	maps.Copy(c.born, born)
+	for at, p := range c.parts {
+		if _, anew := born[at.Topic]; anew && p.known {
+			p.committed = 0
+			c.commits[at] = true
+		}
+	}
+	for _, id := range slices.Sorted(maps.Keys(gone)) {
+		if m := c.members[id]; m != nil {
+			c.remove(m, protocol.ErrNoMember.With("topic %s was deleted and made again, which puts out who worked on it: join again under a new name", gone[id]))
+		}
+	}
+	c.rebalance(now)
+}
+
+// past says that only an earlier topic of the same name had the partition: a new one may
+// have fewer.
+func (c *groupCore) past(at protocol.TopicPartition, p *groupPart) bool {
+	if c.born[at.Topic] == 0 || p.committed > 0 || p.owner != "" || p.target != "" {
+		return false
+	}
+	t, known := c.routes[at.Topic]
+	_, found := slices.BinarySearchFunc(t.ids, at.Partition, protocol.PartitionID.Compare)
+	return known && !found
 }
 
 // balanced says that the targets cover exactly the partitions that there are.

@@ -127,7 +127,7 @@ func (g *Groups) PID() *actor.PID { return g.pid }
 
 // Publish takes a new picture of the routes.
 func (g *Groups) Publish(r *Routes) {
-	g.shared.system.Root.Send(g.pid, groupsRoutes{r, partitionLists(r)})
+	g.shared.system.Root.Send(g.pid, groupsRoutes{r, groupTopics(r)})
 }
 
 // Disown gives up what this broker coordinates, because another one may have taken it
@@ -418,7 +418,7 @@ func (g *groups) child(ctx actor.Context, name string) *groupChild {
 	pid, err := spawn(ctx, fmt.Sprintf("%s-%d", name, g.names), g.log, func() receiver {
 		g := &group{
 			all: shared, name: name, routes: routes.routes, working: map[*groupAsker]bool{}, ends: groupEnds{},
-			log: shared.log.With("group", name), core: newGroupCore(name, image, routes.lists, shared.now()),
+			log: shared.log.With("group", name), core: newGroupCore(name, image, routes.topics, shared.now()),
 		}
 		g.core.bug = shared.bug
 		return g

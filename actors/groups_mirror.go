@@ -3,6 +3,7 @@ package actors
 import (
 	"context"
 	"errors"
+	"maps"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -44,7 +45,7 @@ func (g *groups) claim(ctx actor.Context, name string) bool {
 		// the mirror is: it may lag behind what another coordinator had committed,
 		// but it never skips a message.
 		if m.foreign = m.epoch != known+1; m.err == nil && m.foreign {
-			m.offsets, m.err = registry.GroupOffsets(ctx, name)
+			m.mirror, m.err = registry.GroupOffsets(ctx, name)
 		}
 		g.system.Root.Send(self, m)
 	})
@@ -89,7 +90,7 @@ func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
 	entry := groupEntry{Group: m.group, Epoch: m.epoch}
 	if m.foreign {
 		// Offsets that the mirror does not have stay: the log's are the only ones.
-		entry.State, entry.Offsets = &groupState{}, m.offsets
+		entry.State, entry.Offsets, entry.Born = &groupState{}, m.mirror.Offsets, m.mirror.Born
 		if image != nil {
 			entry.State.Generation = image.state.Generation + 1
 		}
@@ -171,11 +172,16 @@ func (g *groups) armMirror(ctx actor.Context) {
 	}
 }
 
-// takeUnmirrored hands out what is to be mirrored.
-func (g *groups) takeUnmirrored() map[string][]protocol.GroupPosition {
-	out := make(map[string][]protocol.GroupPosition, len(g.unmirrored))
+// takeUnmirrored hands out what is to be mirrored. The topics are those of now: had one
+// been made again since an offset was noted, that offset would have been noted again, as 0.
+func (g *groups) takeUnmirrored() map[string]GroupMirror {
+	out := make(map[string]GroupMirror, len(g.unmirrored))
 	for name, offsets := range g.unmirrored {
-		out[name] = positions(offsets)
+		m := GroupMirror{Offsets: positions(offsets)}
+		if image := g.journal.images[name]; image != nil {
+			m.Born = maps.Clone(image.born)
+		}
+		out[name] = m
 	}
 	clear(g.unmirrored)
 	return out
@@ -203,11 +209,11 @@ func (g *groups) mirrored(ctx actor.Context, m mirrorDone) {
 	g.metrics.mirrors.Inc()
 	if m.err != nil {
 		g.log.Warn("cannot mirror offsets, trying again", "error", m.err)
-		for name, offsets := range m.offsets {
+		for name, mirror := range m.offsets {
 			if g.unmirrored[name] == nil {
 				g.unmirrored[name] = map[protocol.TopicPartition]protocol.Offset{}
 			}
-			for _, p := range offsets {
+			for _, p := range mirror.Offsets {
 				if _, newer := g.unmirrored[name][p.At()]; !newer {
 					g.unmirrored[name][p.At()] = p.Offset
 				}

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"maps"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -299,6 +300,7 @@ type fakeCoordination struct {
 	mu      sync.Mutex // guards what follows
 	epochs  map[string]protocol.Epoch
 	offsets map[string]map[protocol.TopicPartition]protocol.Offset
+	born    map[string]map[string]protocol.Epoch
 	calls   int
 	fail    error // of the next mirror
 }
@@ -310,24 +312,28 @@ func (c *fakeCoordination) ClaimGroup(_ context.Context, group string) (protocol
 	return c.epochs[group], nil
 }
 
-func (c *fakeCoordination) GroupOffsets(_ context.Context, group string) ([]protocol.GroupPosition, error) {
+func (c *fakeCoordination) GroupOffsets(_ context.Context, group string) (GroupMirror, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return positions(c.offsets[group]), nil
+	return GroupMirror{Offsets: positions(c.offsets[group]), Born: maps.Clone(c.born[group])}, nil
 }
 
-func (c *fakeCoordination) MirrorOffsets(_ context.Context, changed map[string][]protocol.GroupPosition) error {
+func (c *fakeCoordination) MirrorOffsets(_ context.Context, changed map[string]GroupMirror) error {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.calls++
 	if err := take(&c.fail); err != nil {
 		return err
 	}
-	for group, offsets := range changed {
+	for group, mirror := range changed {
 		if c.offsets[group] == nil {
 			c.offsets[group] = map[protocol.TopicPartition]protocol.Offset{}
 		}
-		for _, o := range offsets {
+		if c.born == nil {
+			c.born = map[string]map[string]protocol.Epoch{}
+		}
+		c.born[group] = mirror.Born
+		for _, o := range mirror.Offsets {
 			c.offsets[group][o.At()] = o.Offset
 		}
 	}
@@ -385,7 +391,7 @@ func TestRetiredGroupsHaveMirroredAndCommitNoMore(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	if got, _ := c.GroupOffsets(t.Context(), "g"); len(got) == 0 || got[0].Offset != 23 {
+	if got, _ := c.GroupOffsets(t.Context(), "g"); len(got.Offsets) == 0 || got.Offsets[0].Offset != 23 {
 		t.Errorf("mirror has %v", got)
 	}
 	w.refused(w.once("g", commitOf(x, 0, 24)), protocol.ErrUnavailable)

@@ -14,9 +14,10 @@ import (
 type Registry interface {
 	// Topics returns all topics of the registry, sorted by name.
 	Topics(ctx context.Context) ([]Topic, error)
-	// CreateTopic adds a topic; protocol.ErrExists when it is there.
-	CreateTopic(ctx context.Context, t Topic) error
-	// SetTopic replaces a topic; protocol.ErrNoTopic when it is not there,
+	// CreateTopic adds a topic and returns it as it is then, with its Born;
+	// protocol.ErrExists when it is there.
+	CreateTopic(ctx context.Context, t Topic) (Topic, error)
+	// SetTopic replaces a topic, all but its Born; protocol.ErrNoTopic when it is not there,
 	// protocol.ErrConflict when partitions would become fewer.
 	SetTopic(ctx context.Context, t Topic) error
 	// DeleteTopic removes a topic; protocol.ErrNoTopic when it is not there.
@@ -41,4 +42,7 @@ type Topic struct {
 	Name       string
 	Partitions int // on each broker
 	Config     protocol.TopicConfig
+	// Born tells topics apart that had the same name one after the other: it is higher
+	// than that of those before. 0 for the first.
+	Born protocol.Epoch
 }

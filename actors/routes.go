@@ -21,6 +21,7 @@ type Routes struct {
 // TopicRoute is one topic in Routes.
 type TopicRoute struct {
 	Name string
+	Born protocol.Epoch // see Topic.Born
 	// All is the topic's whole partition list, sorted by PartitionID.Compare;
 	// protocol.PartitionOf indexes it.
 	All []protocol.PartitionID

@@ -321,11 +321,11 @@ func (t *topics) create(ctx actor.Context, r protocol.TopicCreate) {
 func (t *topics) register(ctx actor.Context, e *topicEntry, use bool) {
 	topic := e.topic
 	t.call(ctx, func(ctx context.Context, r Registry) any {
-		err := r.CreateTopic(ctx, topic)
+		made, err := r.CreateTopic(ctx, topic)
 		if use && errors.Is(err, protocol.ErrExists) {
 			return foundTopic(ctx, r, e)
 		}
-		return created{entry: e, topic: topic, err: err}
+		return created{entry: e, topic: made, err: err}
 	})
 }
 

@@ -229,7 +229,7 @@ func (c *topicsCore) routes() *Routes {
 			continue
 		}
 		route := &TopicRoute{
-			Name: name, Leaders: t.pids,
+			Name: name, Born: t.topic.Born, Leaders: t.pids,
 			Subjects: t.settings.Subjects, KeyToken: t.settings.KeyToken,
 			AcceptPublish: !t.settings.NoPublish, AcceptSubscribe: !t.settings.NoSubscribe,
 		}
@@ -338,12 +338,12 @@ func loadTopics(ctx context.Context, r Registry, configured []Topic, source stri
 // makeTopic creates a configured topic and returns it as it is: another broker may
 // have been faster, with a configuration that says something else.
 func makeTopic(ctx context.Context, r Registry, want Topic) (Topic, error) {
-	err := r.CreateTopic(ctx, want)
+	made, err := r.CreateTopic(ctx, want)
 	if errors.Is(err, protocol.ErrExists) {
 		found := foundTopic(ctx, r, &topicEntry{topic: want})
 		return found.topic, found.err
 	}
-	return want, err
+	return made, err
 }
 
 // contradiction says where a topic's two descriptions cannot both hold.

@@ -170,7 +170,7 @@ func (t *topics) fateKnown(ctx actor.Context, m fateKnown) {
 		t.log.Warn("registry has forgotten a topic, entering it again", "topic", topic.Name)
 		e.phase = topicChanging
 		t.call(ctx, func(ctx context.Context, r Registry) any {
-			err := r.CreateTopic(ctx, topic)
+			_, err := r.CreateTopic(ctx, topic)
 			if errors.Is(err, protocol.ErrExists) {
 				err = nil // another broker was faster
 			}

@@ -39,6 +39,7 @@ func (c *topicsCore) compare(m *Members, home int, fresh bool) (steps []memberSt
 			}
 			to := t.Topic
 			to.Partitions = max(to.Partitions, e.topic.Partitions)
+			to.Born = e.topic.Born // a topic that was made again opens as a new entry
 			steps = append(steps, memberStep{change: e, to: to})
 		}
 	}

@@ -27,37 +27,40 @@ func (c coordination) ClaimGroup(ctx context.Context, group string) (protocol.Ep
 }
 
 // GroupOffsets implements actors.Coordination.
-func (c coordination) GroupOffsets(ctx context.Context, group string) ([]protocol.GroupPosition, error) {
+func (c coordination) GroupOffsets(ctx context.Context, group string) (actors.GroupMirror, error) {
 	m, err := c.reg.now()
 	if err != nil {
-		return nil, err
+		return actors.GroupMirror{}, err
 	}
 	var marks []cluster.OffsetMark
 	err = m.With(ctx, func(r *cluster.Registration) (err error) { marks, err = r.Offsets(ctx, group); return err })
-	out := make([]protocol.GroupPosition, len(marks))
+	out := actors.GroupMirror{Offsets: make([]protocol.GroupPosition, len(marks)), Born: map[string]protocol.Epoch{}}
 	for i, mark := range marks {
-		out[i] = protocol.GroupPosition{Topic: mark.Topic, Partition: mark.Partition, Offset: protocol.Offset(mark.Progress.Offset)}
+		if mark.Born > 0 {
+			out.Born[mark.Topic] = mark.Born
+		}
+		out.Offsets[i] = protocol.GroupPosition{Topic: mark.Topic, Partition: mark.Partition, Offset: protocol.Offset(mark.Progress.Offset)}
 	}
 	return out, onWire(err)
 }
 
 // MirrorOffsets implements actors.Coordination. Groups that another broker has taken
 // over are left to it, and do not hold up the others.
-func (c coordination) MirrorOffsets(ctx context.Context, changed map[string][]protocol.GroupPosition) error {
+func (c coordination) MirrorOffsets(ctx context.Context, changed map[string]actors.GroupMirror) error {
 	m, err := c.reg.now()
 	if err != nil {
 		return err
 	}
 	var all []cluster.OffsetMark
-	for group, positions := range changed {
-		all = append(all, marksOf(group, positions)...)
+	for group, mirror := range changed {
+		all = append(all, marksOf(group, mirror)...)
 	}
 	if err = m.MirrorOffsets(ctx, all); !lostGroup(err) {
 		return onWire(err)
 	}
 	var errs []error
-	for group, positions := range changed {
-		if err := m.MirrorOffsets(ctx, marksOf(group, positions)); !lostGroup(err) {
+	for group, mirror := range changed {
+		if err := m.MirrorOffsets(ctx, marksOf(group, mirror)); !lostGroup(err) {
 			errs = append(errs, onWire(err))
 		}
 	}
@@ -70,11 +73,11 @@ func lostGroup(err error) bool {
 
 // marksOf are a group's offsets as MetaQ keeps them; the id of the last message is
 // not known here.
-func marksOf(group string, positions []protocol.GroupPosition) []cluster.OffsetMark {
-	marks := make([]cluster.OffsetMark, len(positions))
-	for i, p := range positions {
+func marksOf(group string, mirror actors.GroupMirror) []cluster.OffsetMark {
+	marks := make([]cluster.OffsetMark, len(mirror.Offsets))
+	for i, p := range mirror.Offsets {
 		marks[i] = cluster.OffsetMark{
-			Group: group, Topic: p.Topic, Partition: p.Partition,
+			Group: group, Topic: p.Topic, Partition: p.Partition, Born: mirror.Born[p.Topic],
 			Progress: cluster.Progress{MessageID: -1, Offset: int64(p.Offset)},
 		}
 	}

@@ -234,7 +234,7 @@ func pictureOf(s cluster.Snapshot, home int) *actors.Members {
 		p.Brokers = append(p.Brokers, protocol.BrokerInfo{BrokerID: b.ID, Version: b.Version, NATS: b.NATS, Started: b.Started})
 	}
 	for _, t := range s.Topics {
-		topic := actors.MemberTopic{Topic: actors.Topic{Name: t.Name, Partitions: t.Partitions, Config: t.Config}}
+		topic := actors.MemberTopic{Topic: actors.Topic{Name: t.Name, Partitions: t.Partitions, Config: t.Config, Born: t.Born}}
 		for _, c := range t.Claimed {
 			topic.Claimed = append(topic.Claimed, c.ID)
 		}

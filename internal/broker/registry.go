@@ -129,18 +129,26 @@ func (r *registry) Topics(ctx context.Context) ([]actors.Topic, error) {
 	}
 	topics := make([]actors.Topic, len(list))
 	for i, t := range list {
-		topics[i] = actors.Topic{Name: t.Name, Partitions: t.Partitions, Config: t.Config}
+		topics[i] = actors.Topic{Name: t.Name, Partitions: t.Partitions, Config: t.Config, Born: t.Born}
 	}
 	return topics, nil
 }
 
 // CreateTopic implements actors.Registry.
-func (r *registry) CreateTopic(ctx context.Context, t actors.Topic) error {
+func (r *registry) CreateTopic(ctx context.Context, t actors.Topic) (actors.Topic, error) {
 	m, err := r.now()
 	if err != nil {
-		return err
+		return t, err
 	}
-	return onWire(m.CreateTopic(ctx, record(t)))
+	err = m.With(ctx, func(r *cluster.Registration) error {
+		if err := r.CreateTopic(ctx, record(t)); err != nil {
+			return err
+		}
+		made, err := r.Topic(ctx, t.Name)
+		t.Born = made.Born
+		return err
+	})
+	return t, onWire(err)
 }
 
 // SetTopic implements actors.Registry.
@@ -153,7 +161,7 @@ func (r *registry) SetTopic(ctx context.Context, t actors.Topic) error {
 }
 
 func record(t actors.Topic) cluster.Topic {
-	return cluster.Topic{Name: t.Name, Partitions: t.Partitions, Config: t.Config}
+	return cluster.Topic{Name: t.Name, Partitions: t.Partitions, Config: t.Config, Born: t.Born}
 }
 
 // DeleteTopic implements actors.Registry.

@@ -20,9 +20,10 @@ import (
 
 // readers are the members of a group, one connected to each broker.
 type readers struct {
-	w    *world
-	mu   sync.Mutex // guards seen
-	seen map[string]bool
+	w       *world
+	members []*client.Consumer
+	mu      sync.Mutex // guards seen
+	seen    map[string]bool
 }
 
 // consume has a group process a topic until the test ends.
@@ -39,15 +40,21 @@ func (w *world) consume(group, topic string) *readers {
 		if err != nil {
 			w.t.Fatal(err)
 		}
-		w.t.Cleanup(func() {
-			ctx, cancel := context.WithTimeout(context.WithoutCancel(w.t.Context()), patience)
-			defer cancel()
-			if err := c.Close(ctx); err != nil {
-				w.t.Errorf("close the consumer: %v", err)
-			}
-		})
+		r.members = append(r.members, c)
 	}
+	w.t.Cleanup(r.stop)
 	return r
+}
+
+// stop closes the members; it may be called again.
+func (r *readers) stop() {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(r.w.t.Context()), patience)
+	defer cancel()
+	for _, c := range r.members {
+		if err := c.Close(ctx); err != nil {
+			r.w.t.Errorf("close the consumer: %v", err)
+		}
+	}
 }
 
 // reads waits until the group has processed all that was acknowledged up to now.
@@ -217,4 +224,90 @@ func TestATopicIsMadeAgainWhileABrokerIsAway(t *testing.T) {
 			w.judge("t", fresh.ledger)
 		})
 	}
+}
+
+// A group's coordinator goes, and while nobody coordinates the group its topic is deleted
+// and made again. The successor knows the offsets of the old topic by the mirror, and does
+// not go on with them in the new one.
+func TestATopicIsMadeAgainWhileTheCoordinatorIsAway(t *testing.T) {
+	w := newWorld(t, 1, 0, 1)
+	w.create("t", 2)
+	group := func() string { return w.tree()["/meta/nats/groups/workers"] }
+	coordinator := func() (epoch, at int) {
+		w.eventually("a coordinator", patience, func(context.Context) error {
+			_, err := fmt.Sscanf(group(), `{"epoch":%d,"leader":%d}`, &epoch, &at)
+			return err
+		})
+		return epoch, at
+	}
+	old := w.produce(w.connect(0), "t")
+	old.flows(400, patience)
+	old.stop()
+	workers := w.consume("workers", "t")
+	workers.reads(old.ledger, patience)
+	workers.stop()
+	_, first := coordinator()
+	mirrored := func() (sum int) {
+		for path, data := range w.tree() {
+			var id, offset int
+			if !strings.HasPrefix(path, "/meta/consumers/workers/offsets/t/") {
+				continue
+			}
+			if _, err := fmt.Sscanf(data, "%d-%d", &id, &offset); err != nil {
+				t.Errorf("%s has %q", path, data)
+			}
+			sum += offset
+		}
+		return sum
+	}
+	total := old.len()
+	w.eventually("the mirror to have all", patience, func(context.Context) error {
+		if n := mirrored(); n < total {
+			return fmt.Errorf("it has %d of %d", n, total)
+		}
+		return nil
+	})
+
+	w.brokers[first].Kill()
+	w.eventually("its registration to go", expiry, func(context.Context) error {
+		if _, there := w.tree()[fmt.Sprintf("/meta/nats/brokers/%d", first)]; there {
+			return errors.New("it is still there")
+		}
+		return nil
+	})
+	admin := w.connect(1 - first).Admin()
+	if err := admin.DeleteTopic(t.Context(), "t"); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := admin.CreateTopic(t.Context(), protocol.TopicCreate{Topic: "t", Partitions: 2}); err != nil {
+		t.Fatal(err)
+	}
+	var offsets []protocol.GroupPosition
+	w.eventually("offsets at the successor", patience, func(ctx context.Context) (err error) {
+		if offsets, err = admin.GroupOffsets(ctx, "workers"); err == nil && len(offsets) == 0 {
+			err = errors.New("there are none")
+		}
+		return err
+	})
+	for _, o := range offsets {
+		if o.Offset != 0 {
+			t.Errorf("offset of %s is %d in the new topic", o.At(), o.Offset)
+		}
+	}
+	w.brokers[first].Start()
+	w.whole("t", 4)
+	fresh := w.produce(w.connect(0), "t")
+	fresh.flows(1000, back) // past the old offsets
+	fresh.stop()
+
+	w.consume("workers", "t").reads(fresh.ledger, patience)
+	if epoch, _ := coordinator(); epoch < 2 {
+		t.Errorf("nobody took the group over: %s", group())
+	}
+	w.eventually("the mirror to say of which topic it is", patience, func(context.Context) error {
+		if data := w.tree()["/meta/consumers/workers/offsets/t"]; data == "" || data == "0" {
+			return fmt.Errorf("it says %q", data)
+		}
+		return nil
+	})
 }

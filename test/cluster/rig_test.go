@@ -16,6 +16,7 @@ import (
 
 	"github.com/go-zookeeper/zk"
 	"github.com/nats-io/nats.go"
+	"go.uber.org/goleak"
 
 	"metaq/client"
 	"metaq/protocol"
@@ -32,7 +33,12 @@ const (
 	patience       = 40 * time.Second
 )
 
-func TestMain(m *testing.M) { process.Main(m) }
+func TestMain(m *testing.M) {
+	process.Main(m,
+		// The actor library's limiter of its log lines sleeps for a second after a
+		// dead letter.
+		goleak.IgnoreAnyFunction("github.com/asynkron/protoactor-go/actor.NewDeadLetter.NewThrottle.func4.1"))
+}
 
 // world is an ensemble and the brokers of one cluster over it.
 type world struct {

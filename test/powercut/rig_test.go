@@ -27,7 +27,11 @@ type registry struct{ epoch atomic.Uint32 }
 func (*registry) Topics(context.Context) ([]actors.Topic, error) {
 	return []actors.Topic{{Name: topic, Partitions: 1}}, nil
 }
-func (*registry) CreateTopic(context.Context, actors.Topic) error     { return errNotHere }
+
+func (*registry) CreateTopic(context.Context, actors.Topic) (actors.Topic, error) {
+	return actors.Topic{}, errNotHere
+}
+
 func (*registry) SetTopic(context.Context, actors.Topic) error        { return errNotHere }
 func (*registry) DeleteTopic(context.Context, string) error           { return errNotHere }
 func (*registry) Register(context.Context, protocol.BrokerInfo) error { return nil }
