@@ -42,6 +42,8 @@ func (b *budget) release(n int64) {
 	b.requests.Add(-1)
 }
 
+func (b *budget) inflight() (requests, bytes int64) { return b.requests.Load(), b.bytes.Load() }
+
 // account is the share of one partition (or of one topic that is being created)
 // in the budget of all. It is the actors.Admission of its tickets.
 type account struct {
@@ -70,6 +72,7 @@ func (a *account) admit(n int) error {
 var (
 	partitionBusy = encodedOnce(protocol.ErrBusy.With("the partition has too many requests in flight: back off and try again"))
 	overrun       = encodedOnce(protocol.ErrBusy.With("the broker is overrun: back off and try again"))
+	peerBusy      = encodedOnce(protocol.ErrBusy.With("the broker that is to answer has too many requests in flight from this one: back off and try again"))
 	brokerBusy    = encodedOnce(protocol.ErrBusy.With("the broker has too many requests in flight: back off and try again"))
 )
 

@@ -2,6 +2,9 @@ package transport
 
 import (
 	"fmt"
+	"slices"
+	"strings"
+	"time"
 
 	"github.com/nats-io/nats.go"
 
@@ -9,18 +12,33 @@ import (
 	"metaq/protocol"
 )
 
-// In a cluster only the leader of a partition subscribes to its subjects, so NATS
-// itself finds the leader, and "nobody leads it now" is an immediate "no
-// responders". What names no partition is for any broker: one of a queue group.
+// In a cluster every broker takes its own clients' requests, and sends on to the others
+// what they lead. So what a client sends goes through one gateway, which keeps its order
+// and refuses what is too much, and no client reaches another broker's gateway past the
+// window of what may wait there.
+//
+// Where the brokers share an existing NATS deployment, all clients reach all of them. There
+// only the leader of a partition subscribes to its subjects, so that NATS itself keeps the
+// order, and what names no partition is for any broker: one of a queue group.
 
 // anyBroker is the queue group of requests that every broker can serve.
 const anyBroker = "metaq"
 
-// subscribeCluster is subscribe for a broker in a cluster.
-func (g *Gateway) subscribeCluster() error {
-	if err := g.relay.start(); err != nil {
-		return err
+// LocalSubjects are the subjects that have to stay in the server to which a client is
+// connected; see ClusterOptions.Local.
+func LocalSubjects(s protocol.Subjects) []string {
+	var local []string
+	for _, op := range append(slices.Clone(dataOps), opGroup, opAdmin) {
+		local = append(local, prefixOf(s)+op+".>")
 	}
+	return local
+}
+
+// shared says whether requests of clients reach all brokers of a cluster.
+func (g *Gateway) shared() bool { return g.opts.Cluster != nil && g.opts.Cluster.Shared }
+
+// subscribeShared is subscribe for a broker whose cluster shares a NATS deployment.
+func (g *Gateway) subscribeShared() error {
 	subject := g.prefix + protocol.OpPut + ".*"
 	sub, err := g.nc.ChanQueueSubscribe(subject, anyBroker, g.incoming)
 	if err != nil {
@@ -79,12 +97,53 @@ func (g *Gateway) followLocked(r *actors.Routes) error {
 	return nil
 }
 
-// elsewhere sends a put to the broker that leads its partition. A put that named the
-// partition never comes here (see ledHere): this is what keeps two brokers who disagree
-// from playing ball.
-func (g *Gateway) elsewhere(t *target, topic *topicState, i int, m *nats.Msg) error {
-	id := topic.route.All[i]
-	return g.relay.send(m, g.opts.Subjects.Partition(protocol.OpPut, t.topic, id), id.Home, 0)
+// sentOn says whether another broker sent m on to this one. It is not sent on again: that
+// is what keeps two brokers who disagree about a leader from playing ball.
+func (g *Gateway) sentOn(m *nats.Msg) bool {
+	return g.node != "" && strings.HasPrefix(m.Subject, g.node)
+}
+
+// leads says whether a partition that was named is led here.
+func (g *Gateway) leads(t *target) bool {
+	topic := g.topic(t.topic)
+	if topic == nil {
+		return false
+	}
+	i, found := topic.index(t.partition)
+	return found && topic.route.Leaders[i] != nil && !remote(topic.route.Leaders[i])
+}
+
+// elsewhere sends a request that names its partition to the partition's home, which alone
+// can lead it and judges everything else.
+func (g *Gateway) elsewhere(t *target, m *nats.Msg) error {
+	o := onward{until: time.Now().Add(relayPatience), nobody: nobody{}}
+	switch t.op {
+	case protocol.OpPut:
+		if malformed(m) {
+			return errMalformed // sent on, the headers would be missing
+		}
+	case protocol.OpGet:
+		var request protocol.GetRequest
+		if err := decodeControl(m.Data, &request); err != nil {
+			return err
+		}
+		o.stream = true
+		o.until = o.until.Add(readPatience + time.Duration(min(max(request.WaitMs, 0), maxRelayWait))*time.Millisecond)
+	}
+	if m.Reply == "" && (t.op == protocol.OpGet || t.op == protocol.OpOffsets) {
+		g.metrics.noReply.Inc()
+		return nil
+	}
+	return g.relay.send(m, t.op, t.topic+"."+t.partition.String(), t.partition.Home, o)
+}
+
+// putElsewhere sends a put for which this broker has chosen a partition of another one.
+func (g *Gateway) putElsewhere(topic *topicState, i int, m *nats.Msg) error {
+	id, name := topic.route.All[i], topic.route.Name
+	return g.relay.send(m, protocol.OpPut, name+"."+id.String(), id.Home, onward{
+		until:  time.Now().Add(relayPatience),
+		nobody: protocol.ErrUnavailable.With("broker %d does not lead partition %s of topic %s now: try again", id.Home, id, name),
+	})
 }
 
 // there says whether the leader of a partition can be reached now.

@@ -25,6 +25,8 @@ type gate struct {
 
 	ahead atomic.Int64 // about the bytes that were read and not looked at
 
+	clients atomic.Pointer[gatedConn] // the newest socket on which clients are answered
+
 	// The front's clients wait instead of being refused: who sends too fast is not
 	// read from.
 	fronts budget // what they have handed over and was not looked at
@@ -44,10 +46,11 @@ const (
 	overhead = 24
 )
 
-func newGate(incoming chan *nats.Msg, refuse func(*nats.Msg)) *gate {
+// newGate returns the gate of a channel in which so many places are the front's.
+func newGate(incoming chan *nats.Msg, fronts int, refuse func(*nats.Msg)) *gate {
 	g := &gate{
-		incoming: incoming, refuse: refuse, bytes: readAhead, messages: cap(incoming) - inOneRead,
-		fronts: budget{limits: Limits{Requests: int64(cap(incoming) / 2), Bytes: readAhead}},
+		incoming: incoming, refuse: refuse, bytes: readAhead, messages: cap(incoming) - fronts - inOneRead,
+		fronts: budget{limits: Limits{Requests: int64(fronts), Bytes: readAhead}},
 	}
 	g.room.L = &g.mu
 	return g
@@ -81,8 +84,8 @@ func (g *gate) leave(m *nats.Msg) {
 // full says whether too much was read ahead. With the channel empty it is not,
 // whatever the count says: not all that is read goes to the dispatcher.
 func (g *gate) full() bool {
-	n := len(g.incoming)
-	if n == 0 {
+	n := len(g.incoming) - int(g.fronts.requests.Load())
+	if n <= 0 {
 		g.ahead.Store(0)
 		return false
 	}
@@ -113,9 +116,31 @@ func (g *gate) looked(m *nats.Msg) {
 // wrap puts the gate before a socket.
 func (g *gate) wrap(c net.Conn) net.Conn { return &gatedConn{Conn: c, gate: g} }
 
+// wrapClients is wrap for the connection to the clients.
+func (g *gate) wrapClients(c net.Conn) net.Conn {
+	gated := &gatedConn{Conn: c, gate: g}
+	g.clients.Store(gated)
+	return gated
+}
+
+// writeRaw writes lines of the NATS protocol past the library to the clients. Each of the
+// library's writes has whole lines, so they go between any two.
+func (g *gate) writeRaw(lines string) error {
+	_, err := g.clients.Load().Write([]byte(lines))
+	return err
+}
+
 type gatedConn struct {
 	net.Conn
-	gate *gate
+	gate    *gate
+	writing sync.Mutex
+}
+
+// Write is one write at a time.
+func (c *gatedConn) Write(p []byte) (int, error) {
+	c.writing.Lock()
+	defer c.writing.Unlock()
+	return c.Conn.Write(p)
 }
 
 // Read makes room first.

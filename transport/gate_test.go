@@ -3,6 +3,7 @@ package transport
 import (
 	"net"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -30,11 +31,13 @@ func gated(t *testing.T, g *gate) (read func(n int)) {
 // fromNATS is the subscription of what does not come from the front.
 var fromNATS = &nats.Subscription{}
 
+const fronts = 5 // places of the front
+
 // newTestGate returns a gate of 100 bytes and 3 messages, and the subjects that
 // it refuses.
 func newTestGate() (*gate, *[]string) {
 	refused := &[]string{}
-	g := newGate(make(chan *nats.Msg, inOneRead+3), func(m *nats.Msg) { *refused = append(*refused, m.Subject) })
+	g := newGate(make(chan *nats.Msg, inOneRead+3+fronts), fronts, func(m *nats.Msg) { *refused = append(*refused, m.Subject) })
 	g.bytes = 100
 	return g, refused
 }
@@ -80,5 +83,38 @@ func TestTheGateForgetsWhatIsForOthers(t *testing.T) {
 	read(1)
 	if len(*refused) != 0 {
 		t.Errorf("refused %v", *refused)
+	}
+}
+
+// What the front hands over neither counts against NATS's places nor takes them, and
+// who has handed over too much waits.
+func TestTheGateHasPlacesForTheFront(t *testing.T) {
+	g, refused := newTestGate()
+	read := gated(t, g)
+	hand := func() {
+		m := &nats.Msg{Subject: "front"}
+		g.enter(m)
+		g.incoming <- m
+	}
+	for range fronts {
+		hand()
+	}
+	for _, subject := range []string{"a", "b", "c"} {
+		g.incoming <- &nats.Msg{Sub: fromNATS, Subject: subject}
+	}
+	read(1)
+	if len(*refused) != 0 {
+		t.Errorf("refused %v", *refused)
+	}
+	done := make(chan struct{})
+	go func() { hand(); close(done) }()
+	eventually(t, "it waits", func() bool { return g.held.Load() == 1 })
+	for range fronts {
+		g.looked(<-g.incoming)
+	}
+	select {
+	case <-done:
+	case <-time.After(patience):
+		t.Error("it waits although there is room")
 	}
 }

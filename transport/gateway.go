@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -25,7 +26,6 @@ const (
 	addressAdmin  = "admin"  // a reply subject of an administration request
 	addressCreate = "new"    // a topic that the gateway has asked for
 	addressLeader = "leader" // a partition that another broker leads
-	addressPeer   = "peer"   // a reply subject of another broker's question
 )
 
 // Gateway is the broker's edge to NATS. It implements actors.Gateway.
@@ -34,11 +34,13 @@ type Gateway struct {
 	log     *slog.Logger
 	system  *actor.ActorSystem
 	prefix  string // with its final dot
+	node    string // in a cluster: of what other brokers send to this one, with its final dot
+	answers string // of the reply subjects of other brokers, with its final dot
 	metrics *metrics
 	loud    rate.Sometimes // bounds log lines that a client can cause
 
 	replies, adminReplies, creations *resolver.Resolver
-	leaders, peerReplies             *resolver.Resolver
+	leaders                          *resolver.Resolver
 
 	routes   atomic.Pointer[actors.Routes]
 	puts     *budget
@@ -55,6 +57,8 @@ type Gateway struct {
 	payload   atomic.Int64 // largest NATS message; 0 before Start
 	incoming  chan *nats.Msg
 	gate      *gate
+	peersIn   chan *nats.Msg // what other brokers sent on: it does not queue behind a flood of our own clients
+	peersGate *gate
 	created   chan creation
 	drained   chan struct{} // closed when no more messages come
 	gaveUp    chan struct{} // closed when nobody waits for creations any more
@@ -63,7 +67,7 @@ type Gateway struct {
 	drain     sync.Once
 
 	relay   *relay     // in a cluster: what was sent on to other brokers
-	peers   *nats.Conn // in a cluster: to the other brokers
+	peers   *nats.Conn // in a cluster: to the other brokers; it may be nc
 	peerSub *nats.Subscription
 	asking  chan struct{} // a place for each question that goroutines of asks wait for
 	asks    sync.WaitGroup
@@ -96,7 +100,7 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 		opts: o, log: o.Logger, system: system, prefix: prefixOf(o.Subjects),
 		loud: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 		puts: newBudget(o.Total), reads: newBudget(o.Reads),
-		incoming: make(chan *nats.Msg, o.Backlog),
+		incoming: make(chan *nats.Msg, o.Backlog+o.Backlog/2),
 		created:  make(chan creation, o.Waiting), // never blocks the actor that answers
 		drained:  make(chan struct{}), gaveUp: make(chan struct{}), done: make(chan struct{}),
 		dispatcher: dispatcher{
@@ -104,9 +108,14 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 			waiting: make(map[string]*waitingTopic),
 		},
 	}
-	g.gate = newGate(g.incoming, g.shed)
+	g.gate = newGate(g.incoming, o.Backlog/2, g.shed)
 	if o.Cluster != nil {
-		g.relay = newRelay(g, o.Total)
+		g.peersIn = make(chan *nats.Msg, o.Backlog)
+		g.peersGate = newGate(g.peersIn, 0, g.shed)
+	}
+	if o.Cluster != nil {
+		g.relay = newRelay(g, windowOf(&o))
+		g.node, g.answers = g.nodeSubject(o.Cluster.BrokerID, ""), o.Subjects.Node(nodeAnswers, "")
 	}
 	g.metrics = newMetrics(o.Metrics, g)
 	g.routes.Store(&actors.Routes{})
@@ -114,7 +123,6 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 	g.adminReplies = resolver.Register(system, addressAdmin, g.answerAdmin, g.refuseSystem)
 	g.creations = resolver.Register(system, addressCreate, g.answerCreate, g.refuseSystem)
 	g.led, g.asking = make(map[string]*nats.Subscription), make(chan struct{}, peerAsks)
-	g.peerReplies = resolver.Register(system, addressPeer, g.answerPeers, g.refuseSystem)
 	g.leaders = resolver.RegisterAsk(system, addressLeader, g.askLeader, g.refuseSystem)
 	return g, nil
 }
@@ -129,7 +137,7 @@ func prefixOf(s protocol.Subjects) string {
 func (g *Gateway) Publish(r *actors.Routes) {
 	g.routes.Store(r)
 	g.listen(r)
-	if g.opts.Cluster != nil {
+	if g.shared() {
 		g.follow(r)
 	}
 }
@@ -139,7 +147,7 @@ func (g *Gateway) MaxPayload() int64 { return g.payload.Load() }
 
 // Start connects to NATS and begins to take requests.
 func (g *Gateway) Start(context.Context) error {
-	nc, err := g.opts.Connect(g.gate.wrap,
+	nc, err := g.opts.Connect(g.gate.wrapClients,
 		nats.Name(g.opts.Name),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(250*time.Millisecond),
@@ -166,10 +174,16 @@ func (g *Gateway) Start(context.Context) error {
 	g.nc = nc
 	g.payload.Store(nc.MaxPayload())
 	go g.dispatch()
-	if err = g.subscribe(); err == nil {
+	if g.opts.Cluster != nil {
+		err = g.connectPeers()
+	}
+	if err == nil {
+		err = g.subscribe()
+	}
+	if err == nil {
 		err = g.serveAdmin()
 	}
-	if err == nil && g.opts.Front != nil && g.opts.Cluster == nil {
+	if err == nil && g.opts.Front != nil {
 		g.opts.Front.Take(g.fromFront)
 	}
 	if err == nil && g.opts.Cluster != nil {
@@ -235,8 +249,12 @@ func (g *Gateway) dispatch() {
 	for {
 		select {
 		case m := <-g.incoming:
+			g.gate.looked(m)
 			g.receive(m)
 			g.receiveMore()
+		case m := <-g.peersIn:
+			g.peersGate.looked(m)
+			g.receive(m)
 		case c := <-g.created:
 			g.topicCreated(c)
 		case <-g.drained:
@@ -246,11 +264,14 @@ func (g *Gateway) dispatch() {
 	}
 }
 
-// receiveMore handles what has come meanwhile: asking one channel alone costs less.
+// receiveMore handles some of what has come meanwhile: asking one channel alone costs
+// less.
 func (g *Gateway) receiveMore() {
-	for range len(g.incoming) {
+	const some = 256 // other brokers' requests wait for it
+	for range min(len(g.incoming), some) {
 		select {
 		case m := <-g.incoming:
+			g.gate.looked(m)
 			g.receive(m)
 		default: // it was refused, see gate.shed
 			return
@@ -261,7 +282,14 @@ func (g *Gateway) receiveMore() {
 // finish handles what is left when no more messages come.
 func (g *Gateway) finish() {
 	for len(g.incoming) > 0 {
-		g.receive(<-g.incoming)
+		m := <-g.incoming
+		g.gate.looked(m)
+		g.receive(m)
+	}
+	for len(g.peersIn) > 0 {
+		m := <-g.peersIn
+		g.peersGate.looked(m)
+		g.receive(m)
 	}
 	for len(g.waiting) > 0 {
 		select {
@@ -284,7 +312,6 @@ func (g *Gateway) fromFront(m *nats.Msg) {
 
 // receive is the first hop in the broker.
 func (g *Gateway) receive(m *nats.Msg) {
-	g.gate.looked(m)
 	if g.ignoreReply(m) {
 		return
 	}
@@ -319,7 +346,7 @@ func (g *Gateway) shed(m *nats.Msg) {
 // ignoreReply says whether m is to be ignored since its answer would be a
 // request: not even a refusal may go there, for it might never end.
 func (g *Gateway) ignoreReply(m *nats.Msg) bool {
-	if !g.opts.Subjects.Inside(m.Reply) {
+	if !g.opts.Subjects.Inside(m.Reply) || g.sentOn(m) && strings.HasPrefix(m.Reply, g.answers) {
 		return false
 	}
 	g.metrics.badReply.Inc()
@@ -332,6 +359,14 @@ func (g *Gateway) ignoreReply(m *nats.Msg) bool {
 
 // serve sends the request on, or returns why not.
 func (g *Gateway) serve(t *target, m *nats.Msg) error {
+	if g.opts.Cluster != nil && t.one {
+		if t.partition.Home != g.opts.Cluster.BrokerID && !t.sentOn {
+			return g.elsewhere(t, m)
+		}
+		if !g.leads(t) {
+			return nobody{}
+		}
+	}
 	switch t.op {
 	case protocol.OpPut:
 		return g.put(t, m)
@@ -357,12 +392,6 @@ func (g *Gateway) refuse(m *nats.Msg, err error) {
 		return
 	}
 	g.publish(m.Reply, err)
-}
-
-// refuseTo is refuse for a request that is only known by its reply subject.
-func (g *Gateway) refuseTo(reply string, err error) {
-	g.metrics.refuse(err)
-	g.publish(reply, err)
 }
 
 // Acknowledge implements actors.Gateway: many answers at once, which cost a client
@@ -407,9 +436,15 @@ func (g *Gateway) answer(reply string, message any) {
 
 // publish encodes answer and sends it to the reply subject. It is called from
 // any goroutine.
-func (g *Gateway) publish(reply string, answer any) { g.publishOn(g.nc, reply, answer) }
-
-func (g *Gateway) publishOn(nc *nats.Conn, reply string, answer any) {
+func (g *Gateway) publish(reply string, answer any) {
+	nc := g.nc
+	if g.answers != "" && strings.HasPrefix(reply, g.answers) {
+		nc = g.peers
+	}
+	if _, is := answer.(nobody); is {
+		g.writeNobody(nc, reply)
+		return
+	}
 	limit := int(g.payload.Load())
 	if frame := readyFrame(answer, limit); frame != nil {
 		g.write(nc, reply, frame)
@@ -432,7 +467,11 @@ func (g *Gateway) write(nc *nats.Conn, reply string, data []byte) {
 		g.opts.Front.Answer(reply, data, nil)
 		return
 	}
-	if err := nc.Publish(reply, data); err != nil {
+	g.written(reply, nc.Publish(reply, data))
+}
+
+func (g *Gateway) written(reply string, err error) {
+	if err != nil {
 		g.metrics.unanswered.Inc()
 		g.loud.Do(func() { g.log.Warn("answer could not be sent", "reply", reply, "err", err) })
 	}

@@ -17,20 +17,23 @@ import (
 // wire is lost; they are stored sorted by name, the values of one name in their
 // order.
 
-var malformed = protocol.ErrBadRequest.With("the message's header block is malformed")
+var errMalformed = protocol.ErrBadRequest.With("the message's header block is malformed")
+
+// malformed says whether m's header block could not be read. The library passes such a
+// message on without headers, the front with a mark.
+func malformed(m *nats.Msg) bool {
+	_, marked := m.Header[front.Malformed]
+	return marked || m.Header == nil && headerSize(m) > 0
+}
 
 // recordOf returns the record of a put. It shares m's bytes.
 func recordOf(m *nats.Msg) (protocol.Record, error) {
 	r := protocol.Record{Value: m.Data}
-	if len(m.Header) == 0 {
-		if headerSize(m) > 0 && m.Header == nil {
-			// The library passes a message on whose header block it cannot read.
-			return r, malformed
-		}
-		return r, nil
+	if malformed(m) {
+		return r, errMalformed
 	}
-	if _, bad := m.Header[front.Malformed]; bad {
-		return r, malformed
+	if len(m.Header) == 0 {
+		return r, nil
 	}
 	names := make([]string, 0, len(m.Header))
 	count := 0

@@ -80,6 +80,11 @@ func (g *Gateway) listenLocked(r *actors.Routes) error {
 
 // targetOf says what a message asks for.
 func (g *Gateway) targetOf(m *nats.Msg) (target, error) {
+	if g.sentOn(m) {
+		t, err := parseTarget(g.node, m.Subject)
+		t.sentOn = true
+		return t, err
+	}
 	if strings.HasPrefix(m.Subject, g.prefix) {
 		return parseTarget(g.prefix, m.Subject)
 	}

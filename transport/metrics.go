@@ -23,6 +23,7 @@ type metrics struct {
 	slowSignals prometheus.Counter
 	reconnects  prometheus.Counter
 	sentOn      prometheus.Counter
+	windowFull  prometheus.Counter
 }
 
 // traffic counts the requests of one operation.
@@ -49,17 +50,19 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		auto.NewGaugeFunc(prometheus.GaugeOpts{Name: name, Help: help, ConstLabels: labels},
 			func() float64 { return float64(value()) })
 	}
-	budgets := map[string]*budget{"put": g.puts, "get": g.reads}
+	inflight := map[string]func() (requests, bytes int64){"put": g.puts.inflight, "get": g.reads.inflight}
 	if g.relay != nil {
-		budgets["sent_on"] = g.relay.budget // what other brokers are to answer
+		inflight["sent_on"] = g.relay.inflight // what other brokers are to answer
 	}
-	for kind, b := range budgets {
+	for kind, now := range inflight {
 		labels := prometheus.Labels{"kind": kind}
-		gauge("metaq_inflight_requests", "Requests that were admitted and not yet answered. At its limit new ones are refused with 429.", labels, b.requests.Load)
-		gauge("metaq_inflight_bytes", "Bytes of the requests that were admitted and not yet answered.", labels, b.bytes.Load)
+		gauge("metaq_inflight_requests", "Requests that were admitted and not yet answered. At its limit new ones are refused with 429.", labels,
+			func() int64 { requests, _ := now(); return requests })
+		gauge("metaq_inflight_bytes", "Bytes of the requests that were admitted and not yet answered.", labels,
+			func() int64 { _, bytes := now(); return bytes })
 	}
 	gauge("metaq_gateway_backlog", "Messages that NATS has delivered and the gateway has not looked at. A rise means that it has no processor time.", nil,
-		func() int64 { return int64(len(g.incoming)) })
+		func() int64 { return int64(len(g.incoming) + len(g.peersIn)) })
 	auto.NewCounterFunc(prometheus.CounterOpts{
 		Name: "metaq_gateway_dropped_total",
 		Help: "Requests that were dropped without an answer because the backlog was full. Must stay 0; a rise means that the broker is overrun.",
@@ -92,7 +95,11 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		}),
 		sentOn: auto.NewCounter(prometheus.CounterOpts{
 			Name: "metaq_sent_on_total",
-			Help: "Puts that were sent on to the broker that leads their partition, and requests to the broker that coordinates their group. A producer that names the partition saves that hop.",
+			Help: "Requests that were sent on to the broker that leads their partition or coordinates their group. A client that is connected to that one saves the hop.",
+		}),
+		windowFull: auto.NewCounter(prometheus.CounterOpts{
+			Name: "metaq_sent_on_refused_total",
+			Help: "Requests that were refused with 429 because too many wait for the broker that is to answer them. A rise means that clients of this broker outrun that one.",
 		}),
 		reconnects: auto.NewCounter(prometheus.CounterOpts{
 			Name: "metaq_gateway_reconnects_total",

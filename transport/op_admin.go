@@ -21,6 +21,9 @@ import (
 //	404, 409, 503 from the topics actor
 //	ignored   without a reply subject
 
+// opAdmin is the second token of these subjects.
+const opAdmin = "admin"
+
 // adminEndpoint is one subject of the service.
 type adminEndpoint struct {
 	noun, verb string

@@ -3,7 +3,6 @@ package transport
 import (
 	"errors"
 	"fmt"
-	"strconv"
 	"strings"
 	"time"
 
@@ -26,6 +25,9 @@ import (
 // Requests do not pass through the dispatcher: nobody counts on their order
 // among puts and gets, and they do not hold those up.
 
+// opGroup is the second token of these subjects.
+const opGroup = "group"
+
 // maxCommitSize is the largest commit or heartbeat, in bytes: it may name each
 // partition of many topics.
 const maxCommitSize = 1 << 20
@@ -37,28 +39,23 @@ var groupsInFlight = Limits{Requests: 65_536, Bytes: 64 << 20}
 func (g *Gateway) subscribeGroups() error {
 	account := newAccount(newBudget(groupsInFlight), groupsInFlight)
 	take := func(m *nats.Msg) { g.group(account, m) }
-	subject := g.prefix + "group.*.*"
+	subject := g.opts.Subjects.Group("*", "*")
 	if g.opts.Cluster == nil {
-		return g.subscribeTo(subject, "", take)
+		return g.subscribeTo(g.nc, subject, "", take)
 	}
 	// Any broker takes a request; it knows, or asks the registry, who coordinates the
 	// group, and sends the request on to that one's own subject.
-	own := g.groupSubject("*", "*", g.opts.Cluster.BrokerID)
-	return errors.Join(g.subscribeTo(subject, anyBroker, take), g.subscribeTo(own, "", take))
+	own := g.node + opGroup + ".*.*"
+	return errors.Join(g.subscribeTo(g.nc, subject, anyBroker, take), g.subscribeTo(g.peers, own, "", take))
 }
 
-func (g *Gateway) subscribeTo(subject, queue string, take nats.MsgHandler) error {
-	sub, err := g.nc.QueueSubscribe(subject, queue, take) // without a queue it is a subscription like any other
+func (g *Gateway) subscribeTo(nc *nats.Conn, subject, queue string, take nats.MsgHandler) error {
+	sub, err := nc.QueueSubscribe(subject, queue, take) // without a queue it is a subscription like any other
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", subject, err)
 	}
 	g.subscribed(sub)
 	return nil
-}
-
-// groupSubject is where a broker takes the requests that others send on to it.
-func (g *Gateway) groupSubject(group, verb string, broker int) string {
-	return g.opts.Subjects.Group(group, verb) + "." + strconv.Itoa(broker)
 }
 
 // groupPatience is how much longer than a put a request to a group may take: it may ask
@@ -71,10 +68,10 @@ func (g *Gateway) groupElsewhere(m *nats.Msg, group, verb string, broker int, re
 	if beat, ok := request.(protocol.GroupHeartbeat); ok {
 		wait += time.Duration(min(max(beat.WaitMs, 0), protocol.MaxSessionMs)) * time.Millisecond
 	}
-	err := error(protocol.ErrUnavailable.With("broker %d, which coordinates group %s, is not connected: try again", broker, group))
-	if g.PeerThere(broker) {
-		err = g.relay.send(m, g.groupSubject(group, verb, broker), broker, wait)
-	}
+	err := g.relay.send(m, opGroup, group+"."+verb, broker, onward{
+		until:  time.Now().Add(relayPatience + wait),
+		nobody: protocol.ErrUnavailable.With("broker %d, which coordinates group %s, is not connected: try again", broker, group),
+	})
 	if err != nil {
 		g.refuse(m, err)
 	}
@@ -89,9 +86,11 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 	if g.ignoreReply(m) {
 		return
 	}
-	rest := m.Subject[len(g.prefix)+len("group."):]
-	name, verb, _ := strings.Cut(rest, ".")
-	verb, _, sentOn := strings.Cut(verb, ".")
+	sentOn, rest := g.sentOn(m), m.Subject[len(g.prefix):]
+	if sentOn {
+		rest = m.Subject[len(g.node):]
+	}
+	name, verb, _ := strings.Cut(rest[len(opGroup)+1:], ".")
 	request, err := groupRequest(name, verb, m.Data)
 	if err == nil {
 		err = account.admit(len(m.Data))

@@ -63,7 +63,7 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 		return err
 	}
 	if remote(topic.route.Leaders[i]) {
-		return g.elsewhere(t, topic, i, m)
+		return g.putElsewhere(topic, i, m)
 	}
 	account := topic.accounts[i]
 	if err := account.admit(size); err != nil {

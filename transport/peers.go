@@ -5,13 +5,13 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"net"
 	"strconv"
 	"strings"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/nats-io/nats.go"
+	"github.com/nats-io/nuid"
 
 	"metaq/actors"
 	"metaq/protocol"
@@ -25,13 +25,24 @@ import (
 //	state   {}                 -> protocol.NodeState
 //	groups  {}                 -> protocol.GroupList of the broker's own groups
 //
+// Requests of clients that are sent on have the same subjects with the operation and the
+// rest behind it: <prefix>.node.<broker>.put.<topic>.<partition>, or .group.<group>.<verb>.
+// They are as the clients sent them. Answers go to <prefix>.node.answer.>.
+//
 // A broker asks with a deadline and does without the answer when none comes.
 const (
 	nodeTopic  = "topic"
 	nodeTopics = "topics"
 	nodeState  = "state"
 	nodeGroups = "groups"
+
+	nodeAnswers = "answer" // in the place of a broker
 )
+
+// nodeSubject is a subject of a broker.
+func (g *Gateway) nodeSubject(broker int, op string) string {
+	return g.opts.Subjects.Node(strconv.Itoa(broker), op)
+}
 
 // ClusterEdge is what a Gateway in a cluster has beside its connection.
 type ClusterEdge struct {
@@ -42,6 +53,9 @@ type ClusterEdge struct {
 	// Listens (optional) says whether a broker subscribes to a subject of that
 	// connection's account. Without it every broker counts as there.
 	Listens func(subject string) bool
+	// Shared says that clients' requests reach all brokers, since these share a NATS
+	// deployment. Otherwise LocalSubjects must stay in the server of Connect.
+	Shared bool
 }
 
 // peerAsks bounds the questions to other brokers that wait for an answer, and
@@ -51,18 +65,26 @@ const (
 	peerTimeout = 2 * time.Second
 )
 
-// servePeers connects to the other brokers and begins to answer them.
-func (g *Gateway) servePeers() error {
+// connectPeers connects to the other brokers.
+func (g *Gateway) connectPeers() error {
 	g.peers = g.nc
-	if dial := g.opts.Cluster.Connect; dial != nil {
-		var err error
-		g.peers, err = dial(func(c net.Conn) net.Conn { return c }, nats.Name(g.opts.Name+"-peers"), nats.MaxReconnects(-1),
-			nats.ReconnectWait(250*time.Millisecond), nats.ErrorHandler(g.onError))
-		if err != nil {
-			return fmt.Errorf("connect to the other brokers: %w", err)
-		}
+	dial := g.opts.Cluster.Connect
+	if dial == nil {
+		return nil
 	}
-	subject := g.opts.Subjects.Node(strconv.Itoa(g.opts.Cluster.BrokerID), "*")
+	nc, err := dial(g.peersGate.wrap, nats.Name(g.opts.Name+"-peers"), nats.MaxReconnects(-1),
+		nats.ReconnectWait(250*time.Millisecond), nats.ErrorHandler(g.onError),
+		nats.CustomInboxPrefix(g.answers+nuid.Next()))
+	if err != nil {
+		return fmt.Errorf("connect to the other brokers: %w", err)
+	}
+	g.peers = nc
+	return nil
+}
+
+// servePeers begins to answer the other brokers.
+func (g *Gateway) servePeers() error {
+	subject := g.nodeSubject(g.opts.Cluster.BrokerID, "*")
 	sub, err := g.peers.Subscribe(subject, g.answerPeer)
 	if err != nil {
 		return fmt.Errorf("subscribe to %s: %w", subject, err)
@@ -106,21 +128,18 @@ func (g *Gateway) answerPeer(m *nats.Msg) {
 		err = protocol.ErrBadRequest.With("a broker answers no %.40q: the other one is newer", op)
 	}
 	if err != nil {
-		g.publishOn(g.peers, m.Reply, err)
+		g.publish(m.Reply, err)
 		return
 	}
-	g.system.Root.RequestWithCustomSender(g.system.NewLocalPID(to), message, g.peerReplies.PID(m.Reply))
+	g.system.Root.RequestWithCustomSender(g.system.NewLocalPID(to), message, g.replies.PID(m.Reply))
 }
-
-// answerPeers is what a PID of a broker's question leads to.
-func (g *Gateway) answerPeers(reply string, message any) { g.publishOn(g.peers, reply, message) }
 
 // PeerThere says whether a broker is connected to the cluster at this moment.
 func (g *Gateway) PeerThere(broker int) bool {
 	if g.opts.Cluster == nil || g.opts.Cluster.Listens == nil {
 		return true
 	}
-	return g.opts.Cluster.Listens(g.opts.Subjects.Node(strconv.Itoa(broker), nodeState))
+	return g.opts.Cluster.Listens(g.nodeSubject(broker, nodeState))
 }
 
 // PeerTopic asks a broker for its own partitions of a topic.
@@ -151,7 +170,7 @@ func askPeer[T any](ctx context.Context, g *Gateway, broker int, op string, requ
 	if err != nil {
 		return answer, err
 	}
-	m, err := g.peers.RequestWithContext(ctx, g.opts.Subjects.Node(strconv.Itoa(broker), op), data)
+	m, err := g.peers.RequestWithContext(ctx, g.nodeSubject(broker, op), data)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return answer, protocol.ErrUnavailable.With("broker %d is not connected", broker)
@@ -167,7 +186,7 @@ func askPeer[T any](ctx context.Context, g *Gateway, broker int, op string, requ
 // Leader returns the PID of a partition that another broker leads. Offsets sent to it
 // are answered by that broker; puts and gets take the way over NATS themselves.
 func (g *Gateway) Leader(topic string, id protocol.PartitionID) *actor.PID {
-	return g.leaders.PID(topic + "." + id.String())
+	return g.leaders.PID(strconv.Itoa(id.Home) + "." + protocol.OpOffsets + "." + topic + "." + id.String())
 }
 
 // remote says whether a PID is one of Leader's.
@@ -209,10 +228,11 @@ func (g *Gateway) offsetsElsewhere(place string, r protocol.OffsetsRequest) any 
 	if err != nil {
 		return protocol.AsError(err)
 	}
-	if g.nc == nil {
+	if g.peers == nil {
 		return protocol.ErrUnavailable.With("the gateway has not started")
 	}
-	m, err := g.nc.Request(g.prefix+protocol.OpOffsets+"."+place, data, peerTimeout)
+	broker, rest, _ := strings.Cut(place, ".")
+	m, err := g.peers.Request(g.opts.Subjects.Node(broker, rest), data, peerTimeout)
 	if err != nil {
 		return protocol.ErrUnavailable.With("the leader of %s does not answer: %v", place, err)
 	}

@@ -18,6 +18,11 @@ const (
 	relayPatience = 4 * time.Second
 	// relayCheck is how often it is looked whether that broker is still there.
 	relayCheck = 100 * time.Millisecond
+	// readPatience is how much longer a read may take: nothing is unknown when it fails, its
+	// answer may be large, and whether the broker is there is looked at all the time.
+	readPatience = 30 * time.Second
+	// maxRelayWait is the longest that a get is believed to want to wait, in milliseconds.
+	maxRelayWait = 60_000
 	// relayEnd bounds the wait for answers when this broker stops.
 	relayEnd = time.Second
 )
@@ -26,16 +31,22 @@ const (
 // answered once whatever becomes of the other broker: NATS delivers at most once, and
 // tells nobody of what was on its way to a broker that died.
 //
+// What waits for one other broker is bounded by a window of its own. That bounds too what
+// can wait for that broker's gateway inside its NATS server: all brokers' windows together
+// are far below the size at which the server would cut the gateway off. A flood for
+// another broker is refused here, as a flood for this one is.
+//
 // Its timer runs only while something waits.
 type relay struct {
 	g     *Gateway
 	inbox string // subject of the answers, with its final dot
 	sub   *nats.Subscription
-	// budget is not that of the broker's own requests: one that waits for a frozen broker
-	// takes nobody's place here.
-	budget *budget
+	// A window's places are not those of the broker's own requests: one that waits for a
+	// frozen broker takes nobody's place here.
+	limits windowLimits
 
 	mu      sync.Mutex // guards what follows; nothing is sent under it
+	windows map[int]*window
 	waiting map[uint64]onward
 	last    uint64
 	timer   *time.Timer // nil while nothing waits
@@ -46,49 +57,68 @@ type relay struct {
 
 // onward is a request that waits for another broker's answer.
 type onward struct {
-	reply  string // where the answer goes
+	reply  string // where the answer goes; empty when nobody waits for it
 	broker int
 	until  time.Time
 	size   int
+	from   *budget // where its place is
+	// nobody answers when the other broker does not lead the partition, or is not there.
+	nobody error
+	stream bool // there may be several answers
 }
 
-func newRelay(g *Gateway, l Limits) *relay {
+func newRelay(g *Gateway, l windowLimits) *relay {
 	return &relay{
-		g: g, inbox: nats.NewInbox() + ".", budget: newBudget(l),
-		waiting: make(map[uint64]onward), empty: make(chan struct{}),
+		g: g, limits: l,
+		windows: make(map[int]*window), waiting: make(map[uint64]onward), empty: make(chan struct{}),
 	}
 }
 
 // start begins to take answers.
 func (r *relay) start() error {
+	r.inbox = r.g.peers.NewInbox() + "."
 	var err error
-	if r.sub, err = r.g.nc.Subscribe(r.inbox+"*", r.answered); err != nil {
+	if r.sub, err = r.g.peers.Subscribe(r.inbox+"*", r.answered); err != nil {
 		return fmt.Errorf("subscribe to other brokers' answers: %w", err)
 	}
-	return nil
+	return r.sub.SetPendingLimits(-1, -1) // the windows bound them
 }
 
-// send sends m on to a broker's subject. wait is how long the broker may take beyond the
-// time for an answer. The sender is answered, unless send returns an error.
-func (r *relay) send(m *nats.Msg, subject string, broker int, wait time.Duration) error {
-	on := &nats.Msg{Subject: subject, Header: m.Header, Data: m.Data}
-	if m.Reply == "" {
-		r.g.metrics.sentOn.Inc()
-		return r.g.nc.PublishMsg(on)
-	}
-	o := onward{reply: m.Reply, broker: broker, until: time.Now().Add(relayPatience + wait), size: m.Size()}
-	if !r.budget.take(int64(o.size)) {
-		return brokerBusy
+// send sends m on to a broker as the operation op of what place names. The sender is
+// answered, unless send returns an error. Of o the fields nobody, until and stream are set.
+//
+// What needs no answer is answered all the same, to give its place back.
+func (r *relay) send(m *nats.Msg, op, place string, broker int, o onward) error {
+	o.reply, o.broker, o.size = m.Reply, broker, m.Size()+overhead
+	o.from = r.window(broker).of(op)
+	if !o.from.take(int64(o.size)) {
+		r.g.metrics.windowFull.Inc()
+		return peerBusy
 	}
 	id := r.keep(o)
-	on.Reply = r.inbox + strconv.FormatUint(id, 36)
 	r.g.metrics.sentOn.Inc()
-	if err := r.g.nc.PublishMsg(on); err != nil {
+	err := r.g.peers.PublishMsg(&nats.Msg{
+		Subject: r.g.nodeSubject(broker, op) + "." + place, Reply: r.inbox + strconv.FormatUint(id, 36),
+		Header: m.Header, Data: m.Data,
+	})
+	if err != nil {
 		if _, waits := r.take(id); waits {
 			return protocol.ErrUnavailable.With("send on to broker %d: %v: try again", broker, err)
 		}
 	}
 	return nil
+}
+
+// window returns the window of a broker.
+func (r *relay) window(broker int) *window {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	w := r.windows[broker]
+	if w == nil {
+		w = newWindow(r.limits)
+		r.windows[broker] = w
+	}
+	return w
 }
 
 func (r *relay) keep(o onward) uint64 {
@@ -120,27 +150,56 @@ func (r *relay) take(id uint64) (onward, bool) {
 
 func (r *relay) forgetLocked(id uint64, o onward) {
 	delete(r.waiting, id)
-	r.budget.release(int64(o.size))
+	o.from.release(int64(o.size))
 	if r.ending && len(r.waiting) == 0 {
 		close(r.empty)
 	}
 }
 
+// look hands out who waits, and keeps the place: there may be more to come.
+func (r *relay) look(id uint64) (onward, bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	o, waits := r.waiting[id]
+	if waits && o.stream {
+		o.until = time.Now().Add(relayPatience + readPatience)
+		r.waiting[id] = o
+	}
+	return o, waits
+}
+
+// moreFollows says whether another answer to the same request comes.
+func moreFollows(answer []byte) bool {
+	h, _, err := protocol.ParseFetch(answer)
+	return err == nil && h.More
+}
+
 // answered passes an answer back; NATS answers itself when nobody listens any more.
 func (r *relay) answered(m *nats.Msg) {
+	r.g.peersGate.looked(m)
 	id, err := strconv.ParseUint(m.Subject[len(r.inbox):], 36, 64)
 	if err != nil {
 		return // nobody but us knows the inbox
 	}
-	o, waits := r.take(id)
+	o, waits := r.look(id)
+	if waits && (!o.stream || !moreFollows(m.Data)) {
+		o, waits = r.take(id)
+	}
 	switch {
 	case !waits: // it was told that there is none
-	case len(m.Data) == 0 && m.Header.Get("Status") == "503":
-		r.g.refuseTo(o.reply, brokerGone(o.broker))
+	case len(m.Data) == 0 && m.Header.Get(statusHeader) == statusNobody:
+		r.refuse(o, o.nobody)
+	case o.reply == "":
+		if err := protocol.DecodeError(m.Data); err != nil {
+			r.refuse(o, err)
+		}
 	default:
 		r.g.publish(o.reply, frame(m.Data))
 	}
 }
+
+// refuse is for who may not have wanted an answer.
+func (r *relay) refuse(o onward, err error) { r.g.refuse(&nats.Msg{Reply: o.reply}, err) }
 
 func brokerGone(broker int) error {
 	return protocol.ErrUnavailable.With("broker %d, which was to answer, has just gone; whether it took the request is not known: try again", broker)
@@ -159,8 +218,8 @@ func (r *relay) check() {
 		there[broker] = r.g.PeerThere(broker)
 	}
 	type refusal struct {
-		reply string
-		err   error
+		onward
+		err error
 	}
 	var late []refusal
 	now := time.Now()
@@ -169,9 +228,9 @@ func (r *relay) check() {
 		is, asked := there[o.broker]
 		switch {
 		case asked && !is:
-			late = append(late, refusal{o.reply, brokerGone(o.broker)})
+			late = append(late, refusal{o, brokerGone(o.broker)})
 		case now.After(o.until):
-			late = append(late, refusal{o.reply, protocol.ErrUnavailable.With(
+			late = append(late, refusal{o, protocol.ErrUnavailable.With(
 				"broker %d does not answer; whether it took the request is not known: try again", o.broker)})
 		default:
 			continue
@@ -184,8 +243,21 @@ func (r *relay) check() {
 	}
 	r.mu.Unlock()
 	for _, l := range late {
-		r.g.refuseTo(l.reply, l.err)
+		r.refuse(l.onward, l.err)
 	}
+}
+
+// inflight is what waits for other brokers.
+func (r *relay) inflight() (requests, bytes int64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	for _, w := range r.windows {
+		for _, b := range []*budget{w.puts, w.reads, w.groups} {
+			requests += b.requests.Load()
+			bytes += b.bytes.Load()
+		}
+	}
+	return requests, bytes
 }
 
 // close returns when all that was sent on is answered, or refused after a while. Nothing

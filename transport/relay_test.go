@@ -28,7 +28,7 @@ func newFarRig(t *testing.T, requests int64) *farRig {
 	f.there.Store(true)
 	f.rig = newRig(t, func(o *Options) {
 		o.Total.Requests = requests
-		o.Cluster = &ClusterEdge{Listens: func(string) bool { return f.there.Load() }}
+		o.Cluster = &ClusterEdge{Listens: func(string) bool { return f.there.Load() }, Shared: true}
 	})
 	id := protocol.PartitionID{Home: 1}
 	f.mu.Lock()
@@ -45,7 +45,7 @@ func newFarRig(t *testing.T, requests int64) *farRig {
 // serve has broker 1 do with each put what the test says.
 func (f *farRig) serve(do func(*nats.Msg)) {
 	f.t.Helper()
-	if _, err := f.far.Subscribe("metaq.put.far.1-0", do); err != nil {
+	if _, err := f.far.Subscribe("metaq.node.1.put.far.1-0", do); err != nil {
 		f.t.Fatal(err)
 	}
 	if err := f.far.Flush(); err != nil {

@@ -95,16 +95,7 @@ func (t *topicState) find(id protocol.PartitionID) (int, error) {
 	if !found {
 		return 0, protocol.ErrNoPartition.With("topic %s has no partition %s: see metaq topic info %s", t.route.Name, id, t.route.Name)
 	}
-	return i, t.ledHere(i)
-}
-
-// ledHere refuses a partition that was named and is not led here: NATS has sent the
-// request to who led it last.
-func (t *topicState) ledHere(i int) error {
-	if remote(t.route.Leaders[i]) {
-		return protocol.ErrUnavailable.With("partition %s of topic %s is not led here any more: try again", t.route.All[i], t.route.Name)
-	}
-	return t.led(i)
+	return i, t.led(i)
 }
 
 func (t *topicState) led(i int) error {

@@ -32,6 +32,9 @@ type ClusterOptions struct {
 	// hold those up who write to it. Short: a frozen broker does less harm. Long: a busy
 	// machine loses fewer routes. 0 means 3 s.
 	Silence time.Duration
+	// Local are subjects that stay here: no other server hears of those who subscribe to
+	// them, so that what a client publishes reaches only who is connected to its own server.
+	Local []string
 }
 
 // Accounts and users of a server in a cluster. What brokers say to each other goes
@@ -71,6 +74,7 @@ func (c *ClusterOptions) join(o *server.Options) *routes {
 		Name: c.Name, Host: o.Host, Port: port,
 		PingInterval: silence / (routePings + 1), MaxPingsOut: routePings,
 		WriteDeadline: silence,
+		Permissions:   &server.RoutePermissions{Import: &server.SubjectPermission{Deny: c.Local}},
 	}
 	peers := server.NewAccount(peersAccount)
 	o.Accounts = []*server.Account{peers}

@@ -14,6 +14,7 @@ type target struct {
 	partition protocol.PartitionID
 	one       bool // the subject names a partition
 	heard     bool // published to a subject that the topic listens to
+	sentOn    bool // another broker sent it
 }
 
 // parseTarget reads <prefix>.<op>.<topic>[.<partition>]. prefix ends in a dot

@@ -21,24 +21,33 @@ const flushTimeout = 5 * time.Second
 
 // subscribe is the one place that decides which subjects this broker answers.
 //
-// A broker that runs alone takes all subjects of an operation with a wildcard,
-// so that every request gets an answer, also one for a topic or a partition that
-// does not exist. All subscriptions feed one channel: no goroutine for each, and
-// one order for all.
+// It takes all subjects of an operation with a wildcard, so that every request gets an
+// answer, also one for a topic or a partition that does not exist. All subscriptions feed
+// one channel: no goroutine for each, and one order for all.
 //
-// In a cluster it is subscribeCluster.
+// In a cluster that is so too, since clients' requests stay in the server to which the
+// client is connected (LocalSubjects); from there they are sent on. Where they do not stay,
+// it is subscribeShared.
 func (g *Gateway) subscribe() error {
 	if g.opts.Cluster != nil {
-		if err := g.subscribeCluster(); err != nil {
+		if err := g.relay.start(); err != nil {
+			return err
+		}
+		for _, op := range dataOps {
+			if err := g.takeAll(g.peers, g.node+op+".>", g.peersIn); err != nil {
+				return err
+			}
+		}
+	}
+	if g.shared() {
+		if err := g.subscribeShared(); err != nil {
 			return err
 		}
 	} else {
 		for _, op := range dataOps {
-			sub, err := g.nc.ChanSubscribe(g.prefix+op+".>", g.incoming)
-			if err != nil {
-				return fmt.Errorf("subscribe to %s%s.>: %w", g.prefix, op, err)
+			if err := g.takeAll(g.nc, g.prefix+op+".>", g.incoming); err != nil {
+				return err
 			}
-			g.subscribed(sub)
 		}
 	}
 	g.subsMu.Lock()
@@ -50,7 +59,27 @@ func (g *Gateway) subscribe() error {
 	if err := g.subscribeGroups(); err != nil {
 		return err
 	}
-	return g.nc.Flush() // the server knows them: from here on nobody is told "no responders"
+	// The server knows them then: from here on nobody is told "no responders".
+	return g.each((*nats.Conn).Flush)
+}
+
+// takeAll subscribes the dispatcher.
+func (g *Gateway) takeAll(nc *nats.Conn, subject string, in chan *nats.Msg) error {
+	sub, err := nc.ChanSubscribe(subject, in)
+	if err != nil {
+		return fmt.Errorf("subscribe to %s: %w", subject, err)
+	}
+	g.subscribed(sub)
+	return nil
+}
+
+// each calls do with the connections on which requests come.
+func (g *Gateway) each(do func(*nats.Conn) error) error {
+	err := do(g.nc)
+	if g.peers != nil && g.peers != g.nc {
+		err = errors.Join(err, do(g.peers))
+	}
+	return err
 }
 
 func (g *Gateway) subscribed(sub *nats.Subscription) {
@@ -84,7 +113,8 @@ func (g *Gateway) unsubscribe(ctx context.Context) error {
 	// The library wants a deadline.
 	ctx, cancel := context.WithTimeout(ctx, flushTimeout)
 	defer cancel()
-	if err := g.nc.FlushWithContext(ctx); err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
+	err := g.each(func(nc *nats.Conn) error { return nc.FlushWithContext(ctx) })
+	if err != nil && !errors.Is(err, nats.ErrConnectionClosed) {
 		errs = append(errs, fmt.Errorf("drain subscriptions: %w", err))
 	}
 	return errors.Join(errs...)

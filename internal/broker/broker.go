@@ -318,6 +318,7 @@ func (b *Broker) startNATS() (transport.Dial, error) {
 		o.Cluster = &transport.ClusterOptions{
 			Name: b.clusterName(), Advertise: b.host(), Port: n.ClusterPort,
 			Silence: min(b.cfg.ZooKeeper.SessionTimeout/3, maxSilence),
+			Local:   transport.LocalSubjects(protocol.Subjects{Prefix: n.Prefix}),
 		}
 	}
 	server, err := transport.StartServer(o)
@@ -357,7 +358,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 	inOne := transport.Limits{Requests: int64(c.MaxPartitionInflightMessages), Bytes: c.MaxPartitionInflightBytes}
 	var edge *transport.ClusterEdge
 	if b.members != nil {
-		edge = &transport.ClusterEdge{BrokerID: c.BrokerID}
+		edge = &transport.ClusterEdge{BrokerID: c.BrokerID, Shared: b.server == nil}
 		if b.server != nil {
 			edge.Connect, edge.Listens = b.server.ConnectPeers, b.server.PeerListens
 		}

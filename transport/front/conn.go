@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"sync/atomic"
 )
 
 // conn is one client: its socket, and a connection to the server on its behalf.
@@ -18,6 +19,8 @@ type conn struct {
 	server net.Conn
 	out    *outbox
 	once   sync.Once
+	// statuses says that the client wants to know when nobody listens.
+	statuses atomic.Bool
 }
 
 // serve returns when the client has gone and all goroutines have ended.

@@ -189,6 +189,14 @@ func (f *Front) Answer(reply string, data []byte, done func()) {
 	}
 }
 
+// Nobody answers like a server to which nobody listens: with a status, or not at all
+// when the client did not say that it understands one.
+func (f *Front) Nobody(reply string) {
+	if c, sid, subject := f.find(reply); c != nil && c.statuses.Load() && !c.out.nobody(sid, subject) {
+		c.close()
+	}
+}
+
 // find returns the client that asked, nil when it has gone, and what it calls the
 // answer.
 func (f *Front) find(reply string) (c *conn, sid, subject string) {

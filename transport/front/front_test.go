@@ -545,6 +545,29 @@ func TestAnswersForMany(t *testing.T) {
 	clients[1].expect("MSG i.1 2 8", "answer 2", "MSG i.2 2 8", "answer 3")
 }
 
+// Nobody is what the server says when nobody listens.
+func TestNobody(t *testing.T) {
+	s := newStand(t, 64<<20)
+	s.front.Leave()
+	s.front.Take(func(m *nats.Msg) { s.front.Nobody(m.Reply) })
+	if _, err := s.client(t).Request("q.put.t", nil, patience); !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("a library that wants to know: %v", err)
+	}
+	for _, subject := range []string{"q.put.t", "nobody.there"} { // the front's and the server's
+		l := dial(t, s)
+		l.say("CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true,\"no_responders\":true}\r\nPING\r\n")
+		l.expect("PONG")
+		l.say("SUB i.* 1\r\nPUB " + subject + " i.1 0\r\n\r\n")
+		l.expect("HMSG i.1 1 ", "NATS/1.0 503")
+		for more := true; more; { // the server adds the subject
+			more = l.next() != ""
+		}
+		l.expect("")
+		l.say("CONNECT {\"verbose\":false,\"pedantic\":false}\r\nPUB " + subject + " i.1 0\r\n\r\nPING\r\n")
+		l.expect("PONG") // nothing before
+	}
+}
+
 // After Leave the server has the word: nobody serves the subject any more.
 func TestLeave(t *testing.T) {
 	s := newStand(t, 64<<20)

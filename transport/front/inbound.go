@@ -186,6 +186,7 @@ func (in *inbound) raw(pass int) error {
 func (in *inbound) connect(line []byte) {
 	options := struct {
 		Verbose, Pedantic, Headers     bool
+		NoResponders                   bool `json:"no_responders"`
 		User, Pass, Nkey, JWT, Account string
 		AuthToken                      string `json:"auth_token"`
 	}{Verbose: true, Pedantic: true} // as the server has it where they are not said
@@ -195,6 +196,7 @@ func (in *inbound) connect(line []byte) {
 		options.User+options.Pass+options.Nkey+options.JWT+options.Account+options.AuthToken == ""
 	in.direct = plain && (in.direct || !in.known)
 	in.known, in.headers = true, options.Headers
+	in.c.statuses.Store(options.Headers && options.NoResponders)
 }
 
 // takes says whether the request goes straight to the gateway, and which

@@ -3,6 +3,7 @@ package front
 import (
 	"bytes"
 	"context"
+	"fmt"
 	"net"
 	"sync"
 	"sync/atomic"
@@ -57,6 +58,24 @@ func (o *outbox) answer(sid, subject string, data []byte, done func()) bool {
 	defer o.mu.Unlock()
 	o.addLocked(sid, subject, data, done)
 	o.signal()
+	return !o.closed
+}
+
+// noResponders is the header block that says that nobody listens.
+const noResponders = "NATS/1.0 503\r\n\r\n"
+
+// nobody adds the server's answer for a subject to which nobody listens.
+func (o *outbox) nobody(sid, subject string) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed {
+		to := &o.next
+		if o.from.inside() {
+			to = &o.held
+		}
+		to.bytes(fmt.Appendf(nil, "HMSG %s %s %d %d\r\n%s\r\n", subject, sid, len(noResponders), len(noResponders), noResponders))
+		o.signal()
+	}
 	return !o.closed
 }
 

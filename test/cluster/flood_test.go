@@ -1,0 +1,223 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/nats-io/nats.go"
+
+	"metaq/protocol"
+	"metaq/test/process"
+)
+
+// A flood is connections that never wait for an answer: each sends n times the same.
+type flood struct {
+	broker      int // whose client
+	connections int
+	n           int
+	subject     string
+	payload     []byte
+}
+
+// run sends and returns the answers by kind. Each request has exactly one.
+func (f flood) run(w *world) map[string]int {
+	counts := make([]map[string]int, f.connections)
+	var all sync.WaitGroup
+	for i := range counts {
+		all.Go(func() { counts[i] = f.one(w.t, w.brokers[f.broker].URL) })
+	}
+	all.Wait()
+	return sum(counts...)
+}
+
+func sum(counts ...map[string]int) map[string]int {
+	total := map[string]int{}
+	for _, c := range counts {
+		for what, n := range c {
+			total[what] += n
+		}
+	}
+	return total
+}
+
+// one is one of the connections.
+func (f flood) one(t testing.TB, url string) map[string]int {
+	counts := map[string]int{}
+	nc, err := nats.Connect(url)
+	if err != nil {
+		t.Error(err)
+		return counts
+	}
+	defer nc.Close()
+	inbox, answers := nats.NewInbox(), make(chan *nats.Msg, 2*f.n)
+	if _, err := nc.ChanSubscribe(inbox+".*", answers); err != nil {
+		t.Error(err)
+		return counts
+	}
+	for i := range f.n {
+		if err := nc.PublishRequest(f.subject, inbox+"."+fmt.Sprint(i), f.payload); err != nil {
+			t.Error(err)
+			return counts
+		}
+	}
+	seen := make(map[string]bool, f.n)
+	timeout := time.After(patience)
+	for len(seen) < f.n {
+		select {
+		case m := <-answers:
+			if seen[m.Subject] {
+				t.Errorf("two answers to %s", m.Subject)
+			}
+			seen[m.Subject] = true
+			counts[kindOf(m)]++
+		case <-timeout:
+			t.Errorf("%d of %d requests to %s had no answer", f.n-len(seen), f.n, f.subject)
+			counts["none"] = f.n - len(seen)
+			return counts
+		}
+	}
+	return counts
+}
+
+// kindOf is what an answer says: served, busy, or why not.
+func kindOf(m *nats.Msg) string {
+	err := protocol.DecodeError(m.Data)
+	switch {
+	case len(m.Data) == 0 && m.Header.Get("Status") == "503":
+		return "no responders"
+	case err == nil:
+		return "served"
+	case errors.Is(err, protocol.ErrBusy):
+		return "busy"
+	default:
+		return err.Error()
+	}
+}
+
+// served fails unless every request was served or refused as busy, and returns how many
+// were served.
+func (w *world) served(sent int, answers map[string]int) int {
+	w.t.Helper()
+	if answers["served"]+answers["busy"] != sent || answers["served"] == 0 {
+		w.t.Errorf("%d requests were answered with %v", sent, answers)
+	}
+	return answers["served"]
+}
+
+// stored is how many messages the topic has.
+func (w *world) stored(topic string) (n int) {
+	w.t.Helper()
+	w.eventually("the ends of "+topic, patience, func(ctx context.Context) error {
+		info, err := w.connect(0).Admin().TopicInfo(ctx, topic)
+		n = 0
+		for _, p := range info.Partitions {
+			if err == nil && p.Leader < 0 {
+				err = fmt.Errorf("partition %s has no leader", p.Partition)
+			}
+			n += int(p.EndOffset)
+		}
+		return err
+	})
+	return n
+}
+
+// undisturbed fails when a broker's gateway dropped something or was cut off.
+func (w *world) undisturbed() {
+	w.t.Helper()
+	for id, address := range w.metrics {
+		answer, err := http.Get("http://" + address + "/metrics")
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		text, err := io.ReadAll(answer.Body)
+		_ = answer.Body.Close()
+		if err != nil {
+			w.t.Fatal(err)
+		}
+		for line := range strings.Lines(string(text)) {
+			for _, name := range []string{"metaq_gateway_dropped_total", "metaq_gateway_reconnects_total", "metaq_unanswered_total"} {
+				if value, found := strings.CutPrefix(line, name+" "); found && strings.TrimSpace(value) != "0" {
+					w.t.Errorf("broker %d: %s", id, line)
+				}
+			}
+		}
+	}
+}
+
+// floodWorld is two brokers with little room, so that a flood is too much.
+func floodWorld(t *testing.T) *world {
+	w := newWorld(t, 1)
+	w.brokers = make([]*process.Broker, 2)
+	var all sync.WaitGroup
+	for id := range w.brokers {
+		all.Go(func() {
+			w.brokers[id] = w.start(id, map[string]string{"max-inflight-bytes": "32MiB", "max-partition-inflight-bytes": "16MiB"})
+		})
+	}
+	all.Wait()
+	return w
+}
+
+// What a flood sends to the broker that it is not connected to is answered, request by
+// request; what was acknowledged is stored, and no broker is cut off.
+func TestAFloodThroughAnotherBrokerIsAnswered(t *testing.T) {
+	w := floodWorld(t)
+	w.create("t", 1)
+	f := flood{broker: 1, connections: 50, n: 1000, subject: "metaq.put.t.0-0", payload: make([]byte, 8<<10)}
+	began := time.Now()
+	answers := f.run(w)
+	t.Logf("%v in %v", answers, time.Since(began))
+	if want := w.served(f.connections*f.n, answers); want != w.stored("t") {
+		t.Errorf("%d were acknowledged, %d are stored", want, w.stored("t"))
+	}
+	w.undisturbed()
+}
+
+// Both brokers at once, with small and large messages, to each other's partition and to
+// any, and readers and members of groups beside them.
+func TestFloodsFromBothSidesAreAnswered(t *testing.T) {
+	w := floodWorld(t)
+	w.create("t", 1)
+	small, large := make([]byte, 100), make([]byte, 64<<10)
+	get := []byte(`{"max_messages":1}`)
+	puts := []flood{
+		{0, 5, 1000, "metaq.put.t.1-0", small},
+		{1, 5, 1000, "metaq.put.t.0-0", small},
+		{0, 3, 300, "metaq.put.t.1-0", large},
+		{1, 3, 300, "metaq.put.t", large},
+	}
+	others := []flood{
+		{0, 3, 500, "metaq.get.t.1-0", get},
+		{1, 3, 500, "metaq.get.t.0-0", get},
+		{1, 3, 500, "metaq.offsets.t.0-0", nil},
+		{1, 3, 300, "metaq.group.g.info", nil},
+		{0, 3, 300, "metaq.group.g.info", nil},
+	}
+	var mu sync.Mutex // guards acknowledged
+	acknowledged := 0
+	var all sync.WaitGroup
+	for i, f := range append(puts, others...) {
+		all.Go(func() {
+			got := f.run(w)
+			mu.Lock()
+			defer mu.Unlock()
+			t.Logf("%s through %d: %v", f.subject, f.broker, got)
+			served := w.served(f.connections*f.n, got)
+			if i < len(puts) {
+				acknowledged += served
+			}
+		})
+	}
+	all.Wait()
+	if stored := w.stored("t"); acknowledged != stored {
+		t.Errorf("%d were acknowledged, %d are stored", acknowledged, stored)
+	}
+	w.undisturbed()
+}

@@ -1,0 +1,44 @@
+package transport
+
+import (
+	"github.com/nats-io/nats.go"
+
+	"metaq/protocol"
+	"metaq/transport/front"
+)
+
+// nobody is the refusal of a request for a partition that nobody leads now, in the words
+// that NATS has for it: no responders. Clients know what that means. JetStream's publishers
+// try again by themselves, which they do not for any other refusal.
+type nobody struct{}
+
+// Error gives the text for logs.
+func (nobody) Error() string { return "no responders" }
+
+// Unwrap gives the class.
+func (nobody) Unwrap() error { return protocol.ErrUnavailable }
+
+// How the NATS client library reads NATS's own answer.
+const (
+	statusHeader = "Status"
+	statusNobody = "503"
+)
+
+// noResponders is what the server writes. Clients in other languages than Go read the
+// status from the first line alone, where the library does not let us write it.
+const noResponders = "NATS/1.0 503\r\n\r\n"
+
+// writeNobody answers like a server to which nobody listens.
+func (g *Gateway) writeNobody(nc *nats.Conn, reply string) {
+	if front.Mine(reply) {
+		g.opts.Front.Nobody(reply)
+		return
+	}
+	if nc == g.nc && !g.shared() {
+		g.written(reply, g.gate.writeRaw("HPUB "+reply+" 16 16\r\n"+noResponders+"\r\n"))
+		return
+	}
+	// A broker reads it this way too; with somebody else's server between us there may be
+	// TLS, through which nothing can be slipped.
+	g.written(reply, nc.PublishMsg(&nats.Msg{Subject: reply, Header: nats.Header{statusHeader: {statusNobody}}}))
+}
