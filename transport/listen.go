@@ -2,24 +2,32 @@ package transport
 
 import (
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/nats-io/nats.go"
 
 	"metaq/actors"
 	"metaq/protocol"
+	"metaq/transport/front"
 )
 
 // Topics that listen: publishers that know nothing of the broker publish as ever,
 // and what goes to a topic's subjects is stored in the topic as if it had been put
-// to <prefix>.put.<topic>, with the subject in a header. In a cluster the brokers
-// listen as one queue group, so that one of them gets each message.
+// to <prefix>.put.<topic>, with the subject in a header. The front brings what the
+// broker's own clients publish there as <prefix>.heard.<subject>, so that each message
+// comes to one broker, which can hold who sends too fast. With an existing NATS
+// deployment the brokers listen as one queue group.
+
+// opHeard is the operation of what the front brings.
+const opHeard = "heard"
 
 // hearing is a subscription to one of a topic's filters.
 type hearing struct {
 	topic    string
 	keyToken int
-	sub      *nats.Subscription
+	sub      *nats.Subscription // nil: the front brings what goes there
 }
 
 // listeners are the subscriptions of all topics. Gateway.subsMu guards them.
@@ -56,6 +64,9 @@ func (g *Gateway) listenLocked(r *actors.Routes) error {
 			continue
 		}
 		delete(l.byFilter, filter)
+		if h.sub == nil {
+			continue
+		}
 		// Drain, not Unsubscribe: the latter drops what is on its way to us.
 		if err := h.sub.Drain(); err != nil {
 			g.log.Warn("subject not left", "subject", filter, "err", err)
@@ -66,14 +77,20 @@ func (g *Gateway) listenLocked(r *actors.Routes) error {
 			h.topic, h.keyToken = topic.Name, topic.KeyToken
 			continue
 		}
-		sub, err := g.nc.ChanQueueSubscribe(filter, strings.TrimSuffix(g.prefix, "."), g.incoming)
-		if err != nil {
-			return fmt.Errorf("subscribe to %s for topic %s: %w", filter, topic.Name, err)
+		var sub *nats.Subscription
+		if g.opts.Front == nil {
+			var err error
+			if sub, err = g.nc.ChanQueueSubscribe(filter, strings.TrimSuffix(g.prefix, "."), g.incoming); err != nil {
+				return fmt.Errorf("subscribe to %s for topic %s: %w", filter, topic.Name, err)
+			}
 		}
 		if l.byFilter == nil {
 			l.byFilter = make(map[string]*hearing)
 		}
 		l.byFilter[filter] = &hearing{topic.Name, topic.KeyToken, sub}
+	}
+	if g.opts.Front != nil {
+		g.opts.Front.Hear(slices.Collect(maps.Keys(l.byFilter)))
 	}
 	return nil
 }
@@ -84,6 +101,16 @@ func (g *Gateway) targetOf(m *nats.Msg) (target, error) {
 		t, err := parseTarget(g.node, m.Subject)
 		t.sentOn = true
 		return t, err
+	}
+	if subject, is := strings.CutPrefix(m.Subject, g.prefix+opHeard+"."); is {
+		switch { // before the subject changes: its length tells of headers that were not read
+		case malformed(m):
+			m.Header = nats.Header{front.Malformed: nil}
+		case m.Header == nil:
+			m.Header = make(nats.Header, 2)
+		}
+		m.Subject = subject
+		return g.heard(m)
 	}
 	if strings.HasPrefix(m.Subject, g.prefix) {
 		return parseTarget(g.prefix, m.Subject)
@@ -96,8 +123,11 @@ func (g *Gateway) heard(m *nats.Msg) (target, error) {
 	t := target{op: protocol.OpPut, heard: true}
 	g.subsMu.Lock()
 	var by hearing
-	if h := g.listeners.byFilter[m.Sub.Subject]; h != nil {
-		by = *h
+	for filter, h := range g.listeners.byFilter {
+		if protocol.FiltersOverlap(filter, m.Subject) { // no two topics have filters that overlap
+			by = *h
+			break
+		}
 	}
 	g.subsMu.Unlock()
 	if t.topic = by.topic; t.topic == "" {

@@ -115,6 +115,7 @@ func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 	s.front = front.Listen(listener, front.Options{
 		Server: ns.InProcessConn, MaxPayload: int(options.MaxPayload), MaxPending: int(pending),
 		Prefix: strings.TrimSuffix(prefixOf(o.Subjects), "."), Ops: dataOps, Logger: o.Logger,
+		Heard: opHeard, Wanted: func(subject string) bool { return ns.GlobalAccount().Interest(subject) > 0 },
 	})
 	ns.Start() // listens for other servers before it returns, or says fatal
 	select {

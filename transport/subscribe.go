@@ -50,6 +50,11 @@ func (g *Gateway) subscribe() error {
 			}
 		}
 	}
+	if g.opts.Front != nil {
+		if err := g.takeAll(g.nc, g.prefix+opHeard+".>", g.incoming); err != nil {
+			return err
+		}
+	}
 	g.subsMu.Lock()
 	err := g.listenLocked(g.routes.Load())
 	g.subsMu.Unlock()
@@ -95,7 +100,9 @@ func (g *Gateway) takeSubs() []*nats.Subscription {
 	g.serving, g.listeners.on = false, false
 	all := slices.AppendSeq(slices.Clone(g.subs), maps.Values(g.led))
 	for _, h := range g.listeners.byFilter {
-		all = append(all, h.sub)
+		if h.sub != nil {
+			all = append(all, h.sub)
+		}
 	}
 	return all
 }
@@ -137,7 +144,9 @@ func (g *Gateway) dropped() int64 {
 		count(sub)
 	}
 	for _, h := range g.listeners.byFilter {
-		count(h.sub)
+		if h.sub != nil {
+			count(h.sub)
+		}
 	}
 	return n
 }

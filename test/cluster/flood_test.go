@@ -180,6 +180,23 @@ func TestAFloodThroughAnotherBrokerIsAnswered(t *testing.T) {
 	w.undisturbed()
 }
 
+// The same by a subject that a topic listens to: publishers who know nothing of us.
+func TestAFloodOfATopicsOwnSubjectIsAnswered(t *testing.T) {
+	w := floodWorld(t)
+	if err := listen(t.Context(), w.connect(0), "t", "orders.>"); err != nil {
+		t.Fatal(err)
+	}
+	w.whole("t", 4)
+	f := flood{broker: 1, connections: 50, n: 1000, subject: "orders.new", payload: make([]byte, 8<<10)}
+	began := time.Now()
+	answers := f.run(w)
+	t.Logf("%v in %v", answers, time.Since(began))
+	if want := w.served(f.connections*f.n, answers); want != w.stored("t") {
+		t.Errorf("%d were acknowledged, %d are stored", want, w.stored("t"))
+	}
+	w.undisturbed()
+}
+
 // Both brokers at once, with small and large messages, to each other's partition and to
 // any, and readers and members of groups beside them.
 func TestFloodsFromBothSidesAreAnswered(t *testing.T) {
@@ -200,8 +217,14 @@ func TestFloodsFromBothSidesAreAnswered(t *testing.T) {
 		{1, 3, 300, "metaq.group.g.info", nil},
 		{0, 3, 300, "metaq.group.g.info", nil},
 	}
+	// What is got is small, whoever comes first: as JSON a large one is hundreds of KiB.
+	for _, id := range []string{"0-0", "1-0"} {
+		if _, err := w.nats(0).Request("metaq.put.t."+id, []byte("first"), patience); err != nil {
+			t.Fatal(err)
+		}
+	}
 	var mu sync.Mutex // guards acknowledged
-	acknowledged := 0
+	acknowledged := 2
 	var all sync.WaitGroup
 	for i, f := range append(puts, others...) {
 		all.Go(func() {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -29,6 +30,11 @@ type Options struct {
 	// Prefix and Ops say what is taken: Prefix.Op.>
 	Prefix string
 	Ops    []string
+	// Heard is the operation under whose name what Hear says goes to the server, as
+	// Prefix.Heard.SUBJECT. The gateway subscribes to that.
+	Heard string
+	// Wanted says whether anybody subscribes to a subject, on any server.
+	Wanted func(subject string) bool
 	Logger *slog.Logger
 }
 
@@ -43,7 +49,9 @@ type Front struct {
 	listener net.Listener
 	done     chan struct{}
 	all      sync.WaitGroup
-	prefix   []byte   // with its final dot
+	prefix   []byte // with its final dot
+	heard    string // the same of Options.Heard
+	filters  atomic.Pointer[[]string]
 	requests [][]byte // beginnings of the subjects that are taken, with their final dots
 
 	handing sync.RWMutex             // held for reading while a request is handed over
@@ -61,7 +69,7 @@ type Front struct {
 func Listen(l net.Listener, o Options) *Front {
 	f := &Front{
 		opts: o, log: o.Logger, listener: l, done: make(chan struct{}), conns: make(map[uint64]*conn),
-		prefix: []byte(o.Prefix + "."),
+		prefix: []byte(o.Prefix + "."), heard: o.Prefix + "." + o.Heard + ".",
 	}
 	for _, op := range o.Ops {
 		f.requests = append(f.requests, []byte(o.Prefix+"."+op+"."))
@@ -77,6 +85,20 @@ func (f *Front) Serve() { f.all.Go(f.accept) }
 
 // Take begins to hand requests over to r.
 func (f *Front) Take(r Receiver) { f.desk.Store(&r) }
+
+// Hear says to which subjects the gateway listens beside the broker's own, by filters
+// with wildcards; it takes the place of what was said before.
+func (f *Front) Hear(filters []string) { f.filters.Store(&filters) }
+
+// hears says whether the gateway listens to a subject.
+func (f *Front) hears(subject []byte) bool {
+	filters := f.filters.Load()
+	if filters == nil || len(*filters) == 0 || bytes.HasPrefix(subject, f.prefix) {
+		return false
+	}
+	text := string(subject)
+	return slices.ContainsFunc(*filters, func(filter string) bool { return matches(filter, text) })
+}
 
 // Leave ends what Take began: requests go to the server from now on. When it
 // returns, all others have been handed over.

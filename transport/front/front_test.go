@@ -63,6 +63,7 @@ func newStand(t *testing.T, maxPending int) *stand {
 	s.front = front.Listen(l, front.Options{
 		Server: ns.InProcessConn, MaxPayload: maxPayload, MaxPending: maxPending,
 		Prefix: "q", Ops: []string{"put"}, Logger: log,
+		Heard: "heard", Wanted: func(subject string) bool { return ns.GlobalAccount().Interest(subject) > 0 },
 	})
 	s.own, err = nats.Connect("", nats.InProcessServer(ns))
 	if err != nil {
@@ -545,6 +546,54 @@ func TestAnswersForMany(t *testing.T) {
 	clients[1].expect("MSG i.1 2 8", "answer 2", "MSG i.2 2 8", "answer 3")
 }
 
+// What goes to a subject that the gateway listens to comes under the broker's own
+// name, once, and to whoever else wants it under the name that it was given.
+func TestWhatTheGatewayHears(t *testing.T) {
+	s := newStand(t, 64<<20)
+	s.front.Hear([]string{"orders.>"})
+	heard := make(chan string, 10)
+	if _, err := s.own.Subscribe("q.heard.>", func(m *nats.Msg) {
+		heard <- m.Subject + " " + string(m.Data) + " " + m.Header.Get("A")
+		if m.Reply != "" {
+			_ = s.own.Publish(m.Reply, []byte("ack"))
+		}
+	}); err != nil {
+		t.Fatal(err)
+	}
+	if err := s.own.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	nc := s.client(t)
+	for _, others := range []bool{false, true} {
+		var sub *nats.Subscription
+		if others {
+			var err error
+			if sub, err = nc.SubscribeSync("orders.*"); err != nil {
+				t.Fatal(err)
+			}
+		}
+		body := strings.Repeat("x", 100_000)
+		m, err := nc.RequestMsg(&nats.Msg{Subject: "orders.new", Data: []byte(body), Header: nats.Header{"A": {"b"}}}, patience)
+		if err != nil || string(m.Data) != "ack" {
+			t.Fatalf("others %v: %v, %v", others, m, err)
+		}
+		if got := <-heard; got != "q.heard.orders.new "+body+" b" {
+			t.Errorf("others %v: heard %.50q", others, got)
+		}
+		if others {
+			if m, err := sub.NextMsg(patience); err != nil || m.Subject != "orders.new" || string(m.Data) != body || m.Header.Get("A") != "b" {
+				t.Errorf("the other one got %v, %v", m, err)
+			}
+		}
+	}
+	l := dial(t, s)
+	l.say("SUB i.* 1\r\nPUB orders.a i.1 1\r\nx\r\nPUB else i.1 1\r\ny\r\n") // verbose; it was said nothing else
+	l.expect("+OK", "+OK", "+OK")                                            // one for each, although there is somebody else
+	if straight, _ := s.seen(); straight != 1 || len(heard) > 0 {
+		t.Errorf("%d came straight, %d by the server", straight, len(heard))
+	}
+}
+
 // Nobody is what the server says when nobody listens.
 func TestNobody(t *testing.T) {
 	s := newStand(t, 64<<20)
@@ -577,6 +626,7 @@ func TestLeave(t *testing.T) {
 	}
 	s.front.Leave()
 	s.own.Close()
+	eventually(t, "the server knows", func() bool { return s.nats.GlobalAccount().Interest("q.put.t") == 0 })
 	if _, err := nc.Request("q.put.t", []byte("x"), patience); !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("got %v", err)
 	}

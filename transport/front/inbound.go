@@ -31,6 +31,7 @@ type inbound struct {
 	subs    subs
 	direct  bool   // requests go straight to the gateway
 	known   bool   // CONNECT has come
+	verbose bool   // every line is answered
 	headers bool   // it said that there may be headers
 	tail    bool   // the end of a payload that is for the server comes next
 	subject string // the last one, since most come again
@@ -41,7 +42,7 @@ type inbound struct {
 
 // read hands everything on until the client or the server goes.
 func (in *inbound) read() error {
-	in.buf = make([]byte, firstBuffer)
+	in.buf, in.verbose = make([]byte, firstBuffer), true
 	for {
 		if in.to == len(in.buf) && len(in.buf) < fullBuffer {
 			in.buf = append(in.buf, make([]byte, fullBuffer-len(in.buf))...)
@@ -94,6 +95,16 @@ func (in *inbound) look() error {
 				return in.raw(pass)
 			}
 			taken, sid := in.takes(p)
+			if !taken && in.c.front.hears(p.subject) {
+				if err := in.forward(pass, in.from); err != nil {
+					return err
+				}
+				if err := in.hear(p, line); err != nil {
+					return err
+				}
+				pass = in.from
+				continue
+			}
 			if !taken {
 				in.from += len(line)
 				in.tail = true
@@ -195,7 +206,7 @@ func (in *inbound) connect(line []byte) {
 	plain := err == nil && !options.Verbose && !options.Pedantic &&
 		options.User+options.Pass+options.Nkey+options.JWT+options.Account+options.AuthToken == ""
 	in.direct = plain && (in.direct || !in.known)
-	in.known, in.headers = true, options.Headers
+	in.known, in.headers, in.verbose = true, options.Headers, options.Verbose
 	in.c.statuses.Store(options.Headers && options.NoResponders)
 }
 
@@ -238,16 +249,61 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 		}
 		return in.raw(in.from)
 	}
-	m.Data = data[p.header:]
-	if p.header > 0 {
-		if m.Header, err = nats.DecodeHeadersMsg(data[:p.header]); err != nil {
-			m.Header = nats.Header{Malformed: nil}
-		}
-	}
+	fill(m, data, p.header)
 	if !in.c.front.deliver(m) { // the broker stops: the server says so
 		_, err = in.c.server.Write(whole)
 	}
 	return err
+}
+
+// hear brings the gateway what goes to a subject that it listens to, by the server
+// but under a name of the broker's own, which stays in this server; and under the
+// name that the client gave whoever else wants it.
+func (in *inbound) hear(p publication, line []byte) error {
+	f, subject := in.c.front, string(p.subject)
+	reply := string(p.reply)
+	own := make([]byte, 0, len(line)+len(f.heard)+p.size+len(lineEnd))
+	own = append(own, line[:bytes.IndexByte(line, ' ')+1]...)
+	own = append(own, f.heard...)
+	own = append(own, line[bytes.Index(line, p.subject):]...)
+	whole, data, err := in.payload(len(line), p.size)
+	if err != nil {
+		return err
+	}
+	wanted := f.opts.Wanted(subject)
+	switch {
+	case !bytes.HasSuffix(whole, []byte(lineEnd)):
+		if _, err := in.c.server.Write(whole); err != nil {
+			return err
+		}
+		return in.raw(in.from)
+	case wanted && in.verbose: // one +OK for it
+		f.deliver(message(f.heard+subject, reply, data, p.header))
+	default:
+		own = append(own, whole[len(line):]...)
+		if _, err := in.c.server.Write(own); err != nil || !wanted {
+			return err
+		}
+	}
+	_, err = in.c.server.Write(whole)
+	return err
+}
+
+// message makes a message of a header block and a payload.
+func message(subject, reply string, data []byte, header int) *nats.Msg {
+	m := &nats.Msg{Subject: subject, Reply: reply}
+	fill(m, data, header)
+	return m
+}
+
+func fill(m *nats.Msg, data []byte, header int) {
+	m.Data = data[header:]
+	if header > 0 {
+		var err error
+		if m.Header, err = nats.DecodeHeadersMsg(data[:header]); err != nil {
+			m.Header = nats.Header{Malformed: nil}
+		}
+	}
 }
 
 // payload returns the request that begins at buf[from] as it was sent, and of it
