@@ -63,6 +63,15 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 	}
 	gauge("metaq_gateway_backlog", "Messages that NATS has delivered and the gateway has not looked at. A rise means that it has no processor time.", nil,
 		func() int64 { return int64(len(g.incoming) + len(g.peersIn)) })
+	if f := g.opts.Front; f != nil {
+		gauge("metaq_clients", "Clients that are connected to the broker.", nil, func() int64 { return int64(f.Clients()) })
+		gauge("metaq_clients_held", "Clients whose sockets are not read from now, because too many requests wait for the gateway. They go on by themselves.", nil,
+			g.gate.held.Load)
+		auto.NewCounterFunc(prometheus.CounterOpts{
+			Name: "metaq_clients_cut_off_total",
+			Help: "Clients that were cut off because they did not take what they had asked for.",
+		}, func() float64 { return float64(f.CutOff()) })
+	}
 	auto.NewCounterFunc(prometheus.CounterOpts{
 		Name: "metaq_gateway_dropped_total",
 		Help: "Requests that were dropped without an answer because the backlog was full. Must stay 0; a rise means that the broker is overrun.",

@@ -40,7 +40,8 @@ func (c *conn) serve() {
 		c.out.end() // what it said last has to arrive
 	})
 	all.Go(func() {
-		if err := c.out.write(c.socket); errors.Is(err, os.ErrDeadlineExceeded) {
+		if err := c.out.write(c.socket); errors.Is(err, os.ErrDeadlineExceeded) || c.out.over.Load() {
+			c.front.cutOff.Add(1)
 			c.front.log.Warn("client cut off: it does not take what it asked for", "client", c.socket.RemoteAddr())
 		}
 		c.close()

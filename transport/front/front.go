@@ -56,6 +56,7 @@ type Front struct {
 
 	handing sync.RWMutex             // held for reading while a request is handed over
 	desk    atomic.Pointer[Receiver] // nil: all goes to the server
+	cutOff  atomic.Int64             // clients that did not take what they asked for
 	// watchers are the subscriptions of clients that want to hear requests, too.
 	watchers atomic.Int64
 
@@ -79,6 +80,17 @@ func Listen(l net.Listener, o Options) *Front {
 
 // Addr is where it listens.
 func (f *Front) Addr() net.Addr { return f.listener.Addr() }
+
+// Clients is the number of clients now; CutOff that of those that were cut off because
+// they did not take what they had asked for.
+func (f *Front) Clients() int {
+	f.mu.RLock()
+	defer f.mu.RUnlock()
+	return len(f.conns)
+}
+
+// CutOff is explained at Clients.
+func (f *Front) CutOff() int64 { return f.cutOff.Load() }
 
 // Serve begins to take clients, in the background.
 func (f *Front) Serve() { f.all.Go(f.accept) }

@@ -513,6 +513,7 @@ func TestAClientThatTakesNothing(t *testing.T) {
 	if !failed {
 		t.Error("it was neither held nor cut off")
 	}
+	eventually(t, "it is counted", func() bool { return s.front.CutOff() == 1 && s.front.Clients() == 1 })
 	if _, err := nc.Request("q.put.t", []byte("x"), patience); err != nil {
 		t.Errorf("another client: %v", err)
 	}

@@ -28,8 +28,9 @@ type outbox struct {
 	held    queue     // answers that came in the middle of a message from the server
 	writing int       // bytes that the writer has taken
 	closed  bool
-	ending  bool // close when all is written
-	limit   int  // more waiting bytes than this cut the client off
+	ending  bool        // close when all is written
+	limit   int         // more waiting bytes than this cut the client off
+	over    atomic.Bool // it was closed because of the limit
 
 	wake chan struct{} // the writer has something to do
 	from relayed       // where the server's bytes stand
@@ -82,6 +83,7 @@ func (o *outbox) nobody(sid, subject string) bool {
 // addLocked adds a message, or closes the outbox when too much waits.
 func (o *outbox) addLocked(sid, subject string, data []byte, done func()) {
 	if !o.closed && o.waitingLocked() > o.limit {
+		o.over.Store(true)
 		o.closeLocked()
 	}
 	if o.closed {
