@@ -269,8 +269,9 @@ type ClientOptions struct {
 	// Brokers to connect to directly instead of asking ZooKeeper: `nats://host:port`, several with
 	// commas between them.
 	Server []string `ini:"server" check:"natsurl"`
-	// Directory where the client keeps messages that it could not hand over, across its restarts.
-	// Blank: they are kept in memory only.
+	// MetaQ's directory for messages that a client could not hand over. It is read and has no effect
+	// yet: what a group could not process goes to its dead letters, and a broadcast consumer is told
+	// the file of its offsets by the program.
 	MessageDir string `ini:"messagedir" env:"MESSAGE_DIR"`
 	// The cluster's `[nats] prefix`.
 	Prefix string `ini:"prefix" env:"NATS_PREFIX" default:"metaq" check:"subject"`

@@ -101,14 +101,31 @@ func kindOf(m *nats.Msg) string {
 	}
 }
 
-// served fails unless every request was served or refused as busy, and returns how many
-// were served.
-func (w *world) served(sent int, answers map[string]int) int {
+// served fails unless every request was answered, some by what was asked for, and returns
+// how many were, and how many may have been: on a machine that is busy enough brokers lose
+// sight of one another, and say so.
+func (w *world) served(sent int, answers map[string]int) (served, unknown int) {
 	w.t.Helper()
-	if answers["served"]+answers["busy"] != sent || answers["served"] == 0 {
+	served, unknown = answers["served"], sent-answers["served"]-answers["busy"]
+	all := 0
+	for what, n := range answers {
+		all += n
+		if what != "served" && what != "busy" && what != "no responders" && !strings.Contains(what, "(503)") {
+			w.t.Errorf("%d times: %s", n, what)
+		}
+	}
+	if all != sent || answers["none"] > 0 || served == 0 {
 		w.t.Errorf("%d requests were answered with %v", sent, answers)
 	}
-	return answers["served"]
+	return served, unknown
+}
+
+// holds fails unless the topic has what was acknowledged, and nothing that nobody sent.
+func (w *world) holds(topic string, acknowledged, unknown int) {
+	w.t.Helper()
+	if stored := w.stored(topic); stored < acknowledged || stored > acknowledged+unknown {
+		w.t.Errorf("%d were acknowledged and of %d it is not known, %d are stored", acknowledged, unknown, stored)
+	}
 }
 
 // stored is how many messages the topic has.
@@ -158,7 +175,10 @@ func floodWorld(t *testing.T) *world {
 	var all sync.WaitGroup
 	for id := range w.brokers {
 		all.Go(func() {
-			w.brokers[id] = w.start(id, map[string]string{"max-inflight-bytes": "32MiB", "max-partition-inflight-bytes": "16MiB"})
+			w.brokers[id] = w.start(id, map[string]string{
+				"max-inflight-bytes": "32MiB", "max-partition-inflight-bytes": "16MiB",
+				"zk-session-timeout-ms": "10000", // no flood is to look like a broker that has gone
+			})
 		})
 	}
 	all.Wait()
@@ -174,9 +194,8 @@ func TestAFloodThroughAnotherBrokerIsAnswered(t *testing.T) {
 	began := time.Now()
 	answers := f.run(w)
 	t.Logf("%v in %v", answers, time.Since(began))
-	if want := w.served(f.connections*f.n, answers); want != w.stored("t") {
-		t.Errorf("%d were acknowledged, %d are stored", want, w.stored("t"))
-	}
+	served, unknown := w.served(f.connections*f.n, answers)
+	w.holds("t", served, unknown)
 	w.undisturbed()
 }
 
@@ -191,9 +210,8 @@ func TestAFloodOfATopicsOwnSubjectIsAnswered(t *testing.T) {
 	began := time.Now()
 	answers := f.run(w)
 	t.Logf("%v in %v", answers, time.Since(began))
-	if want := w.served(f.connections*f.n, answers); want != w.stored("t") {
-		t.Errorf("%d were acknowledged, %d are stored", want, w.stored("t"))
-	}
+	served, unknown := w.served(f.connections*f.n, answers)
+	w.holds("t", served, unknown)
 	w.undisturbed()
 }
 
@@ -223,8 +241,8 @@ func TestFloodsFromBothSidesAreAnswered(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	var mu sync.Mutex // guards acknowledged
-	acknowledged := 2
+	var mu sync.Mutex // guards the next
+	acknowledged, open := 2, 0
 	var all sync.WaitGroup
 	for i, f := range append(puts, others...) {
 		all.Go(func() {
@@ -232,15 +250,13 @@ func TestFloodsFromBothSidesAreAnswered(t *testing.T) {
 			mu.Lock()
 			defer mu.Unlock()
 			t.Logf("%s through %d: %v", f.subject, f.broker, got)
-			served := w.served(f.connections*f.n, got)
+			served, unknown := w.served(f.connections*f.n, got)
 			if i < len(puts) {
-				acknowledged += served
+				acknowledged, open = acknowledged+served, open+unknown
 			}
 		})
 	}
 	all.Wait()
-	if stored := w.stored("t"); acknowledged != stored {
-		t.Errorf("%d were acknowledged, %d are stored", acknowledged, stored)
-	}
+	w.holds("t", acknowledged, open)
 	w.undisturbed()
 }
