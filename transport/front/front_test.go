@@ -45,8 +45,33 @@ type stand struct {
 
 func newStand(t *testing.T, maxPending int) *stand {
 	t.Helper()
-	log := slog.New(slog.DiscardHandler)
-	ns, err := server.NewServer(&server.Options{DontListen: true, NoSigs: true, NoLog: true, MaxPayload: maxPayload})
+	s := newServed(t, &server.Options{DontListen: true})
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.front = front.Listen(l, front.Options{
+		Server: s.nats.InProcessConn, MaxPayload: maxPayload, MaxPending: maxPending,
+		Prefix: "q", Ops: []string{"put"}, Logger: slog.New(slog.DiscardHandler),
+		Heard: "heard", Wanted: func(subject string) bool { return s.nats.GlobalAccount().Interest(subject) > 0 },
+	})
+	s.front.Take(func(m *nats.Msg) {
+		s.note(&s.straight, m)
+		if front.Mine(m.Reply) {
+			s.front.Answer(m.Reply, m.Data, nil)
+		}
+	})
+	s.front.Serve()
+	t.Cleanup(s.front.Close)
+	return s
+}
+
+// newServed is a NATS server whose requests are answered by their own payload; it has
+// no front.
+func newServed(t *testing.T, o *server.Options) *stand {
+	t.Helper()
+	o.NoSigs, o.NoLog, o.MaxPayload = true, true, maxPayload
+	ns, err := server.NewServer(o)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -55,16 +80,7 @@ func newStand(t *testing.T, maxPending int) *stand {
 	if !ns.ReadyForConnections(patience) {
 		t.Fatal("the NATS server did not start")
 	}
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
 	s := &stand{nats: ns}
-	s.front = front.Listen(l, front.Options{
-		Server: ns.InProcessConn, MaxPayload: maxPayload, MaxPending: maxPending,
-		Prefix: "q", Ops: []string{"put"}, Logger: log,
-		Heard: "heard", Wanted: func(subject string) bool { return ns.GlobalAccount().Interest(subject) > 0 },
-	})
 	s.own, err = nats.Connect("", nats.InProcessServer(ns))
 	if err != nil {
 		t.Fatal(err)
@@ -81,14 +97,6 @@ func newStand(t *testing.T, maxPending int) *stand {
 	if err := s.own.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	s.front.Take(func(m *nats.Msg) {
-		s.note(&s.straight, m)
-		if front.Mine(m.Reply) {
-			s.front.Answer(m.Reply, m.Data, nil)
-		}
-	})
-	s.front.Serve()
-	t.Cleanup(s.front.Close)
 	return s
 }
 
@@ -551,7 +559,7 @@ func TestAnswersForMany(t *testing.T) {
 // name, once, and to whoever else wants it under the name that it was given.
 func TestWhatTheGatewayHears(t *testing.T) {
 	s := newStand(t, 64<<20)
-	s.front.Hear([]string{"orders.>"})
+	s.front.Hear([]string{"orders.>", "B"})
 	heard := make(chan string, 10)
 	if _, err := s.own.Subscribe("q.heard.>", func(m *nats.Msg) {
 		heard <- m.Subject + " " + string(m.Data) + " " + m.Header.Get("A")
@@ -563,6 +571,12 @@ func TestWhatTheGatewayHears(t *testing.T) {
 	}
 	if err := s.own.Flush(); err != nil {
 		t.Fatal(err)
+	}
+	short := dial(t, s) // the subject stands within the operation, and blanks may be tabs
+	short.say("SUB i.* 1\r\nPUB\tB  i.1\t1\r\nx\r\n")
+	short.expect("+OK", "+OK")
+	if got := <-heard; got != "q.heard.B x " {
+		t.Errorf("heard %q", got)
 	}
 	nc := s.client(t)
 	for _, others := range []bool{false, true} {

@@ -99,7 +99,7 @@ func (in *inbound) look() error {
 				if err := in.forward(pass, in.from); err != nil {
 					return err
 				}
-				if err := in.hear(p, line); err != nil {
+				if err := in.hear(o, p, line); err != nil {
 					return err
 				}
 				pass = in.from
@@ -244,10 +244,7 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 		return err
 	}
 	if !bytes.HasSuffix(whole, []byte(lineEnd)) {
-		if _, err := in.c.server.Write(whole); err != nil {
-			return err
-		}
-		return in.raw(in.from)
+		return in.broken(whole)
 	}
 	fill(m, data, p.header)
 	if !in.c.front.deliver(m) { // the broker stops: the server says so
@@ -259,13 +256,9 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 // hear brings the gateway what goes to a subject that it listens to, by the server
 // but under a name of the broker's own, which stays in this server; and under the
 // name that the client gave whoever else wants it.
-func (in *inbound) hear(p publication, line []byte) error {
-	f, subject := in.c.front, string(p.subject)
-	reply := string(p.reply)
-	own := make([]byte, 0, len(line)+len(f.heard)+p.size+len(lineEnd))
-	own = append(own, line[:bytes.IndexByte(line, ' ')+1]...)
-	own = append(own, f.heard...)
-	own = append(own, line[bytes.Index(line, p.subject):]...)
+func (in *inbound) hear(o op, p publication, line []byte) error {
+	f, subject, reply := in.c.front, string(p.subject), string(p.reply)
+	own := p.appendLine(nil, o, f.heard)
 	whole, data, err := in.payload(len(line), p.size)
 	if err != nil {
 		return err
@@ -273,20 +266,27 @@ func (in *inbound) hear(p publication, line []byte) error {
 	wanted := f.opts.Wanted(subject)
 	switch {
 	case !bytes.HasSuffix(whole, []byte(lineEnd)):
-		if _, err := in.c.server.Write(whole); err != nil {
-			return err
-		}
-		return in.raw(in.from)
+		return in.broken(whole)
 	case wanted && in.verbose: // one +OK for it
 		f.deliver(message(f.heard+subject, reply, data, p.header))
 	default:
-		own = append(own, whole[len(line):]...)
-		if _, err := in.c.server.Write(own); err != nil || !wanted {
+		if _, err := in.c.server.Write(own); err != nil {
+			return err
+		}
+		if _, err := in.c.server.Write(whole[len(line):]); err != nil || !wanted {
 			return err
 		}
 	}
 	_, err = in.c.server.Write(whole)
 	return err
+}
+
+// broken hands on a publication that does not end where it said, and all that follows.
+func (in *inbound) broken(whole []byte) error {
+	if _, err := in.c.server.Write(whole); err != nil {
+		return err
+	}
+	return in.raw(in.from)
 }
 
 // message makes a message of a header block and a payload.

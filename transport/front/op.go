@@ -1,6 +1,9 @@
 package front
 
-import "bytes"
+import (
+	"bytes"
+	"strconv"
+)
 
 // The protocol's operations that matter here; all others are opOther.
 type op int
@@ -165,6 +168,21 @@ func parsePublication(o op, line []byte, maxPayload int) (p publication, ok bool
 		p.header = number(f.all[f.n-2], maxPayload)
 	}
 	return p, p.size >= 0 && p.header >= 0 && p.header <= p.size
+}
+
+// appendLine appends the line again, with prefix before the subject.
+func (p *publication) appendLine(b []byte, o op, prefix string) []byte {
+	if o == opHeaderPub {
+		b = append(b, 'H')
+	}
+	b = append(b, "PUB "...)
+	b = append(append(b, prefix...), p.subject...)
+	b = append(append(b, ' '), p.reply...)
+	if o == opHeaderPub {
+		b = strconv.AppendInt(append(b, ' '), int64(p.header), 10)
+	}
+	b = strconv.AppendInt(append(b, ' '), int64(p.size), 10)
+	return append(b, lineEnd...)
 }
 
 // delivered returns the bytes that follow a MSG or HMSG line, with their line end.
