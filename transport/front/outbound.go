@@ -70,11 +70,7 @@ func (o *outbox) nobody(sid, subject string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	if !o.closed {
-		to := &o.next
-		if o.from.inside() {
-			to = &o.held
-		}
-		to.bytes(fmt.Appendf(nil, "HMSG %s %s %d %d\r\n%s\r\n", subject, sid, len(noResponders), len(noResponders), noResponders))
+		o.answersLocked().bytes(fmt.Appendf(nil, "HMSG %s %s %d %d\r\n%s\r\n", subject, sid, len(noResponders), len(noResponders), noResponders))
 		o.signal()
 	}
 	return !o.closed
@@ -92,11 +88,15 @@ func (o *outbox) addLocked(sid, subject string, data []byte, done func()) {
 		}
 		return
 	}
-	to := &o.next
+	o.answersLocked().message(sid, subject, data, done)
+}
+
+// answersLocked is where the next answer goes.
+func (o *outbox) answersLocked() *queue {
 	if o.from.inside() {
-		to = &o.held
+		return &o.held
 	}
-	to.message(sid, subject, data, done)
+	return &o.next
 }
 
 // relay adds what the server sent. It waits while much waits for the client;

@@ -16,39 +16,13 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 )
 
 // plain is a NATS server without a front, whose gateway answers like that of a stand.
 func plain(t *testing.T) (address string, s *stand) {
 	t.Helper()
-	ns, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, NoSigs: true, NoLog: true, MaxPayload: maxPayload})
-	if err != nil {
-		t.Fatal(err)
-	}
-	ns.Start()
-	t.Cleanup(func() { ns.Shutdown(); ns.WaitForShutdown() })
-	if !ns.ReadyForConnections(patience) {
-		t.Fatal("the NATS server did not start")
-	}
-	s = &stand{nats: ns}
-	s.own, err = nats.Connect("", nats.InProcessServer(ns))
-	if err != nil {
-		t.Fatal(err)
-	}
-	t.Cleanup(s.own.Close)
-	if _, err := s.own.Subscribe("q.put.>", func(m *nats.Msg) {
-		s.note(&s.around, m)
-		if m.Reply != "" {
-			_ = s.own.Publish(m.Reply, m.Data)
-		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.own.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	return ns.Addr().String(), s
+	s = newServed(t, &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT})
+	return s.nats.Addr().String(), s
 }
 
 // conversation is what somebody outside can see of one.
