@@ -25,7 +25,8 @@ var allowed = map[string][]string{
 	"transport/resolver":   {"actors", "protocol"},
 	"actors":               {"protocol"}, // it declares the interfaces that it needs
 	"client":               {"protocol"},
-	"client/discovery":     {"client", "cluster"}, // read-only; apart from client, so that client needs no ZooKeeper
+	"client/discovery":     {"client", "cluster"},                  // read-only; apart from client, so that client needs no ZooKeeper
+	"client/messagedir":    {"client", "internal/vfs", "protocol"}, // apart from client, so that one that keeps nothing needs no file system
 	"internal/broker": {
 		"actors", "cluster", "configs", "internal/vfs", "persistence", "protocol", "transport", "transport/front", "transport/resolver",
 	},
@@ -35,7 +36,7 @@ var allowed = map[string][]string{
 	"internal/pipe":  {"client", "internal/cli", "internal/lines", "protocol"},
 	"internal/demo":  {"client", "configs", "internal/broker", "internal/cli", "internal/lines", "protocol"},
 	"cmd/metaq": {
-		"client", "client/discovery", "configs", "internal/bench", "internal/broker", "internal/cli", "internal/demo", "internal/lines", "internal/pipe", "internal/vfs",
+		"client", "client/discovery", "client/messagedir", "configs", "internal/bench", "internal/broker", "internal/cli", "internal/demo", "internal/lines", "internal/pipe", "internal/vfs",
 		"persistence", "protocol",
 	},
 }

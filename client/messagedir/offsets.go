@@ -1,0 +1,67 @@
+package messagedir
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"slices"
+
+	"metaq/client"
+	"metaq/internal/vfs"
+	"metaq/protocol"
+)
+
+const (
+	offsetsName = "offsets.json"
+
+	// maxOffsets bounds the file of a broadcast consumer: some 100,000 partitions.
+	maxOffsets = 16 << 20
+)
+
+// offsets is the content of offsets.json.
+type offsets struct {
+	Consumer string                   `json:"consumer"`
+	Offsets  []protocol.GroupPosition `json:"offsets"`
+}
+
+// Load implements client.OffsetStore. Without a file there are no offsets.
+func (s *Store) Load() (map[protocol.TopicPartition]client.Offset, error) {
+	path := s.o.FS.PathJoin(s.dir, offsetsName)
+	b, err := vfs.ReadFile(s.o.FS, path, maxOffsets)
+	if vfs.IsNotExist(err) {
+		return nil, nil
+	}
+	if err != nil {
+		return nil, err
+	}
+	var file offsets
+	if err := json.Unmarshal(b, &file); err != nil {
+		return nil, fmt.Errorf("%s is not a file of offsets: %w; move it away to begin anew", path, err)
+	}
+	if file.Consumer != s.consumer {
+		return nil, fmt.Errorf("%s has the offsets of consumer %q, not of %s; move it away to begin anew", path, file.Consumer, s.consumer)
+	}
+	out := make(map[protocol.TopicPartition]client.Offset, len(file.Offsets))
+	for i := range file.Offsets {
+		out[file.Offsets[i].At()] = file.Offsets[i].Offset
+	}
+	return out, nil
+}
+
+// Save implements client.OffsetStore: a crash leaves the old offsets or the new
+// ones; when it returns nil, the new ones.
+func (s *Store) Save(m map[protocol.TopicPartition]client.Offset) error {
+	file := offsets{Consumer: s.consumer, Offsets: make([]protocol.GroupPosition, 0, len(m))}
+	for p, at := range m {
+		file.Offsets = append(file.Offsets, protocol.GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: at})
+	}
+	slices.SortFunc(file.Offsets, func(a, b protocol.GroupPosition) int { return a.At().Compare(b.At()) })
+	b, err := json.Marshal(file)
+	if err != nil {
+		return err
+	}
+	return vfs.Publish(s.o.FS, s.dir, offsetsName, func(w io.Writer) error {
+		_, err := w.Write(b)
+		return err
+	})
+}

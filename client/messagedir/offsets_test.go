@@ -1,0 +1,69 @@
+package messagedir
+
+import (
+	"strings"
+	"testing"
+
+	"github.com/google/go-cmp/cmp"
+
+	"metaq/client"
+	"metaq/internal/vfs"
+	"metaq/internal/vfs/faultfs"
+	"metaq/protocol"
+)
+
+func TestOffsetsSurviveAPowerCut(t *testing.T) {
+	fsys := faultfs.New(1)
+	s := open(t, fsys, Options{})
+	if m, err := s.Load(); err != nil || len(m) != 0 {
+		t.Fatalf("without a file: %v, %v", m, err)
+	}
+	want := map[protocol.TopicPartition]client.Offset{
+		{Topic: "a", Partition: client.PartitionID{N: 1}}:           7,
+		{Topic: "b", Partition: client.PartitionID{Home: 1, N: 10}}: 1 << 40,
+	}
+	for range 2 {
+		if err := s.Save(want); err != nil {
+			t.Fatal(err)
+		}
+		after := open(t, fsys.Crash(0), Options{}) // also the name must be there
+		got, err := after.Load()
+		if err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Error(diff)
+		}
+		if err := after.Close(); err != nil {
+			t.Fatal(err)
+		}
+		want = map[protocol.TopicPartition]client.Offset{{Topic: "a", Partition: client.PartitionID{N: 1}}: 8}
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestOffsetsOfSomethingElseAreRefused(t *testing.T) {
+	for _, c := range []struct{ name, content, says string }{
+		{"broken", "{", "is not a file of offsets"},
+		{"another consumer's", `{"consumer":"G","offsets":[]}`, `offsets of consumer "G", not of g`},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			fsys := vfs.NewMem()
+			s := open(t, fsys, Options{})
+			defer s.Close()
+			f, err := vfs.Create(fsys, "/logs/g/"+offsetsName)
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer f.Close()
+			if _, err := f.Write([]byte(c.content)); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := s.Load(); err == nil || !strings.Contains(err.Error(), c.says) || !strings.Contains(err.Error(), "move it away") {
+				t.Fatal(err)
+			}
+		})
+	}
+}
