@@ -23,6 +23,7 @@ type Client struct {
 	link     link
 	subjects protocol.Subjects
 	log      *slog.Logger
+	messages MessageDir // nil when there is none
 	close    func()
 	once     sync.Once
 }
@@ -57,7 +58,7 @@ func Connect(ctx context.Context, opts ...Option) (*Client, error) {
 }
 
 func newClient(l link, o *options) *Client {
-	return &Client{link: l, subjects: protocol.Subjects{Prefix: o.prefix}, log: o.log, close: func() {}}
+	return &Client{link: l, subjects: protocol.Subjects{Prefix: o.prefix}, log: o.log, messages: o.messages, close: func() {}}
 }
 
 // Close ends the connection, unless it was given with WithNATS. Close producers

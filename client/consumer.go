@@ -30,6 +30,8 @@ type Consumer struct {
 	pid    *actor.PID
 	m      source
 	dlq    *deadLetters
+	files  ConsumerStore // nil unless it keeps anything
+	kept   *keeper       // nil unless failing records are kept
 
 	ctx    context.Context // of the handlers and of beating
 	cancel context.CancelFunc
@@ -80,13 +82,24 @@ func (c *Client) NewConsumer(ctx context.Context, group string, topics []string,
 		return nil, fmt.Errorf("new consumer: %w", err)
 	}
 	con := &Consumer{c: c, group: group, o: o, log: c.log.With("group", group), over: make(chan struct{})}
+	if o.persistent() {
+		if con.files, err = c.openFiles(group, o.join.Instance); err != nil {
+			return nil, fmt.Errorf("new consumer: %w", err)
+		}
+	}
 	con.ctx, con.cancel = context.WithCancel(context.Background())
 	con.dlq = &deadLetters{c: c, group: group, known: map[string]bool{}}
 	callbacks := callbacks{changed: func(v protocol.GroupView) { con.tell(v) }, lost: con.lost}
-	if o.store != nil {
-		con.m = newBroadcast(c, o.join, o.store, callbacks)
-	} else {
+	switch {
+	case !o.broadcast:
 		con.m = newMembership(c, group, o.join, callbacks)
+	case o.store != nil:
+		con.m = newBroadcast(c, o.join, o.store, callbacks)
+	default:
+		con.m = newBroadcast(c, o.join, con.files, callbacks)
+	}
+	if o.failure == Keep {
+		con.kept = newKeeper(con)
 	}
 	con.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.DiscardHandler)
@@ -102,6 +115,7 @@ func (c *Client) NewConsumer(ctx context.Context, group string, topics []string,
 		<-con.over
 		return nil, fmt.Errorf("new consumer: %w", err)
 	}
+	con.kept.begin()
 	con.work.Go(func() {
 		if err := con.m.run(con.ctx); err != nil {
 			con.fail(err)
@@ -437,6 +451,7 @@ func (a *consumerActor) close(ctx actor.Context) {
 	}
 	a.closing = true
 	a.timer.Stop()
+	a.con.kept.stop()
 	for _, c := range a.parts {
 		c.end(ctx, false)
 	}
@@ -455,6 +470,7 @@ func (a *consumerActor) finish(ctx actor.Context) {
 
 // end leaves the group and joins what runs.
 func (con *Consumer) end() {
+	con.kept.wait()
 	con.cancel()
 	con.work.Wait()
 	bounded, cancel := context.WithTimeout(context.Background(), requestTimeout)
@@ -463,6 +479,9 @@ func (con *Consumer) end() {
 		con.err = fmt.Errorf("leave group %s: its partitions wait for the session's end: %w", con.group, err)
 	}
 	con.err = errors.Join(con.err, con.dlq.close(bounded))
+	if con.files != nil {
+		con.err = errors.Join(con.err, con.files.Close())
+	}
 	con.system.Shutdown()
 	close(con.over)
 }

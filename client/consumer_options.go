@@ -45,6 +45,21 @@ const (
 	// StopConsumer ends the consumer; Err tells why. The record comes again to
 	// whoever gets the partition next.
 	StopConsumer
+	// Keep keeps it in the Client's MessageDir, on disk before anything after it is
+	// committed, and goes on after it. From there the handler gets it again, alone,
+	// when the consumer starts and every so often (WithKeptInterval), until it
+	// returns nil; also in a later process, by a consumer of the same group and
+	// instance that takes the record's topic and keeps too.
+	//
+	// Each record is processed at least once. A kept one comes out of order, maybe
+	// at the same time as others of its partition, and whoever has the partition by
+	// then. It comes twice when the process ends after it was kept and before that
+	// was committed, or after it was processed and before that was noted. When there
+	// is no room for another one its partition waits, and OnError tells why.
+	//
+	// It cannot be had with ManualCommit: to commit a record that comes late would
+	// move a group that was reset past what it has not processed.
+	Keep
 )
 
 // ConsumerOption changes a Consumer.
@@ -63,8 +78,10 @@ type consumerOptions struct {
 	failure    Failure
 	outOfRange OutOfRange
 	prefetch   int64
+	keptEvery  time.Duration
 	filter     *protocol.Filter
-	store      OffsetStore
+	broadcast  bool
+	store      OffsetStore // of a broadcast consumer; nil for that in the message directory
 	onError    func(error)
 	onAssign   func([]protocol.TopicPartition)
 	onRevoke   func([]protocol.TopicPartition)
@@ -145,10 +162,19 @@ func WithPartitionPrefetch(bytes int64) ConsumerOption {
 	return func(o *consumerOptions) { o.prefetch = bytes }
 }
 
+// WithKeptInterval is how long kept records rest between two rounds in which the
+// handler gets each of them again, see Keep. Default 5 minutes.
+func WithKeptInterval(d time.Duration) ConsumerOption {
+	return func(o *consumerOptions) { o.keptEvery = d }
+}
+
 // Broadcast gives the consumer every record of its topics, whoever else consumes
-// them. Its offsets are its own and are kept in s; nobody coordinates it, and the
-// group's name is used for dead letters only.
-func Broadcast(s OffsetStore) ConsumerOption { return func(o *consumerOptions) { o.store = s } }
+// them. Its offsets are its own and are kept in s or, when that is nil, in the
+// Client's MessageDir, under the names of group and instance; nobody coordinates
+// it, and the group's name is used for that and for dead letters only.
+func Broadcast(s OffsetStore) ConsumerOption {
+	return func(o *consumerOptions) { o.broadcast, o.store = true, s }
+}
 
 // WithFilter takes only the records that f selects; the broker leaves out the
 // others. The group's offsets move past them, so all members should filter alike.
@@ -170,7 +196,8 @@ func newConsumerOptions(group string, topics []string, h Handler, opts []Consume
 	o := consumerOptions{
 		join: protocol.GroupJoin{Topics: topics}, handle: h, batchMost: 1000,
 		commit: time.Second, retries: 5, backoff: 100 * time.Millisecond, backoffMax: 10 * time.Second, prefetch: 2 << 20,
-		onError: func(error) {}, outOfRange: OutOfRangeAsBroker,
+		keptEvery: 5 * time.Minute,
+		onError:   func(error) {}, outOfRange: OutOfRangeAsBroker,
 		onAssign: func([]protocol.TopicPartition) {}, onRevoke: func([]protocol.TopicPartition) {},
 	}
 	for _, opt := range opts {
@@ -190,7 +217,9 @@ func newConsumerOptions(group string, topics []string, h Handler, opts []Consume
 	check(o.commit > 0, "commit interval %v is not above 0", o.commit)
 	check(o.retries >= 0, "%d retries are below 0", o.retries)
 	check(o.backoff > 0 && o.backoffMax >= o.backoff, "retry pauses %v to %v are not a range above 0", o.backoff, o.backoffMax)
-	check(o.failure <= StopConsumer, "failure policy %d is not known", o.failure)
+	check(o.failure <= Keep, "failure policy %d is not known", o.failure)
+	check(o.failure != Keep || !o.manual, "OnFailure(Keep) and ManualCommit exclude one another: a kept record is not to be committed when it is processed at last")
+	check(o.keptEvery > 0, "interval %v of kept records is not above 0", o.keptEvery)
 	check(o.outOfRange <= OutOfRangeAsBroker, "out-of-range policy %d is not known", o.outOfRange)
 	check(o.prefetch > 0, "prefetch of %d bytes is not above 0", o.prefetch)
 	if o.filter != nil {
@@ -206,4 +235,9 @@ func newConsumerOptions(group string, topics []string, h Handler, opts []Consume
 		}
 	}
 	return o, errors.Join(errs...)
+}
+
+// persistent says whether the consumer keeps anything in a MessageDir.
+func (o *consumerOptions) persistent() bool {
+	return o.failure == Keep || o.broadcast && o.store == nil
 }

@@ -243,14 +243,14 @@ func (c *consumed) process(ctx actor.Context) {
 	n, err := 1, error(nil)
 	if c.con.o.batch != nil {
 		n = min(len(c.buf), c.con.o.batchMost)
-		err = c.guarded(func() error { return c.con.o.batch(c.ctx, c.buf[:n]) })
+		err = c.con.guarded(c.at, func() error { return c.con.o.batch(c.ctx, c.buf[:n]) })
 		var b *BatchError
 		if errors.As(err, &b) && b.Index >= 0 && b.Index < n {
 			c.passed(b.Index)
 			err = b.Err
 		}
 	} else {
-		err = c.guarded(func() error { return c.con.o.handle(c.ctx, c.buf[0]) })
+		err = c.con.guarded(c.at, func() error { return c.con.o.handle(c.ctx, c.buf[0]) })
 	}
 	if err == nil {
 		c.passed(n)
@@ -262,11 +262,11 @@ func (c *consumed) process(ctx actor.Context) {
 	c.failed(ctx, err)
 }
 
-// guarded makes a handler's panic a failure like any other.
-func (c *consumed) guarded(handle func() error) (err error) {
+// guarded makes a handler's panic over a record of p a failure like any other.
+func (con *Consumer) guarded(p protocol.TopicPartition, handle func() error) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
-			c.con.log.Error("handler panicked", "topic", c.at.Topic, "partition", c.at.Partition.String(),
+			con.log.Error("handler panicked", "topic", p.Topic, "partition", p.Partition.String(),
 				"reason", fmt.Sprint(r), "stack", string(debug.Stack()))
 			err = fmt.Errorf("handler panicked: %v", r)
 		}
@@ -298,22 +298,26 @@ func (c *consumed) failed(ctx actor.Context, err error) {
 // bury gets rid of the first record.
 func (c *consumed) bury(ctx actor.Context, err error) {
 	o, rec := &c.con.o, c.buf[0]
+	var lost error
 	switch o.failure {
 	case DeadLetter:
-		if lost := c.con.dlq.send(c.ctx, rec, c.attempts, err); lost != nil {
-			// The record must not get lost: its partition waits.
-			c.dead = err
-			if c.ctx.Err() == nil {
-				o.onError(lost)
-				c.rest(ctx, o.backoffMax)
-			}
-			return
-		}
+		lost = c.con.dlq.send(c.ctx, rec, c.attempts, err)
+	case Keep:
+		lost = c.con.kept.keep(rec, err)
 	case Drop:
 		c.con.log.Warn("record dropped", "topic", rec.Topic, "partition", rec.Partition.String(), "offset", int64(rec.Offset), "err", err)
 	case StopConsumer:
 		c.resting = true
 		c.con.fail(&HandlerError{Topic: rec.Topic, Partition: rec.Partition, Offset: rec.Offset, Attempts: c.attempts, Err: err})
+		return
+	}
+	if lost != nil {
+		// The record must not get lost: its partition waits.
+		c.dead = err
+		if c.ctx.Err() == nil {
+			o.onError(lost)
+			c.rest(ctx, o.backoffMax)
+		}
 		return
 	}
 	c.passed(1)

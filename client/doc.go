@@ -15,11 +15,12 @@
 // that refreshes topics, and one for each partition that has records to hand
 // over; a Reader has one for each partition that it reads, and one that looks for
 // new partitions; a Consumer has one that beats, one for a
-// commit under way, and one for each partition that is being processed, with a
-// Reader for each. Each ends, and is joined, in the Close of its owner. Close
+// commit under way, one for each partition that is being processed, with a
+// Reader for each, and one for the records that it keeps. Each ends, and is joined, in the Close of its owner. Close
 // producers and readers before their Client.
 //
 // Start at Producer.SendAsync (producer.go), then partition (accumulator.go) and
 // deliver (sender.go); for reading at Reader.Next (reader.go), then fetcher.go; for
-// groups at Client.NewConsumer (consumer.go), then group_member.go.
+// groups at Client.NewConsumer (consumer.go), then group_member.go. What a Consumer
+// keeps over a restart of the process goes to a MessageDir: see package messagedir.
 package client

@@ -28,6 +28,9 @@ var (
 	// ErrNoBroker says that no broker serves what was asked for now, or that there
 	// is no connection. The request was not carried out.
 	ErrNoBroker = errors.New("no broker answers")
+	// ErrNoMessageDir refuses a consumer that is to keep something, of a Client
+	// without a MessageDir.
+	ErrNoMessageDir = errors.New("no message directory")
 	// ErrCorrupt says that a fetched batch is damaged or not to be understood.
 	ErrCorrupt = errors.New("damaged batch")
 )

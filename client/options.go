@@ -32,6 +32,7 @@ type options struct {
 	log         *slog.Logger
 	dialTimeout time.Duration
 	wait        bool
+	messages    MessageDir
 }
 
 // WithServers names the NATS servers to try, such as "nats://127.0.0.1:4222" or
@@ -73,6 +74,11 @@ func WithDialTimeout(d time.Duration) Option { return func(o *options) { o.dialT
 // WithWait lets Connect try again until its ctx ends when no server answers.
 // Default: one round over all servers.
 func WithWait() Option { return func(o *options) { o.wait = true } }
+
+// WithMessageDir is where the Client's consumers keep what must survive the restart
+// of this process: see Keep and Broadcast. Default: nowhere. Package messagedir
+// makes one from the messagedir of metaq.ini.
+func WithMessageDir(d MessageDir) Option { return func(o *options) { o.messages = d } }
 
 func newOptions(opts []Option) (options, error) {
 	o := options{name: "metaq", log: slog.New(slog.DiscardHandler), dialTimeout: 4 * time.Second}

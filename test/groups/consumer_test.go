@@ -13,6 +13,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"metaq/client"
+	"metaq/client/messagedir"
 	"metaq/protocol"
 )
 
@@ -389,19 +390,20 @@ func TestAFilterLeavesOutAtTheBroker(t *testing.T) {
 }
 
 func TestABroadcastConsumerGetsAllAndRemembersItself(t *testing.T) {
-	c := connect(t, newWorld(t).url)
+	w := newWorld(t)
+	dir := messagedir.New(t.TempDir())
+	c := connectWith(t, w.url, dir)
 	produce(t, c, 0, 100)
-	dir := t.TempDir()
 	one, two := newBook(), newBook()
-	first := consume(t, c, one.handler("one"), client.Broadcast(client.OffsetFile(dir, "one")))
-	consume(t, c, two.handler("two"), client.Broadcast(client.OffsetFile(dir, "two")))
+	first := consume(t, c, one.handler("one"), client.Broadcast(nil), client.WithInstance("one"))
+	consume(t, c, two.handler("two"), client.Broadcast(nil), client.WithInstance("two"))
 	for _, b := range []*book{one, two} {
 		await(t, "all records", func() bool { n, _, _ := b.count(); return n == 100 })
 	}
 	closeConsumer(t, first)
 	produce(t, c, 100, 50)
 	again := newBook()
-	consume(t, c, again.handler("again"), client.Broadcast(client.OffsetFile(dir, "one")))
+	consume(t, connectWith(t, w.url, dir), again.handler("again"), client.Broadcast(nil), client.WithInstance("one"))
 	await(t, "the records since", func() bool { n, _, _ := again.count(); return n == 50 })
 	if _, all, broken := again.count(); all != 50 || broken != nil {
 		t.Errorf("%d in all, %v", all, broken)
