@@ -269,9 +269,10 @@ type ClientOptions struct {
 	// Brokers to connect to directly instead of asking ZooKeeper: `nats://host:port`, several with
 	// commas between them.
 	Server []string `ini:"server" check:"natsurl"`
-	// MetaQ's directory for messages that a client could not hand over. It is read and has no effect
-	// yet: what a group could not process goes to its dead letters, and a broadcast consumer is told
-	// the file of its offsets by the program.
+	// Directory of what must survive the client's restart: messages that a consumer could not hand
+	// over, if it keeps such ones (`client.Keep`), and the offsets of broadcast consumers. It is made
+	// at its first use. Blank: neither can be had. A relative path begins where the program was
+	// started.
 	MessageDir string `ini:"messagedir" env:"MESSAGE_DIR"`
 	// The cluster's `[nats] prefix`.
 	Prefix string `ini:"prefix" env:"NATS_PREFIX" default:"metaq" check:"subject"`

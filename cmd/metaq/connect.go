@@ -13,6 +13,7 @@ import (
 
 	"metaq/client"
 	"metaq/client/discovery"
+	"metaq/client/messagedir"
 	"metaq/configs"
 	"metaq/internal/cli"
 	"metaq/protocol"
@@ -58,6 +59,9 @@ func (t *target) connect(ctx context.Context, opts ...client.Option) (*client.Cl
 		entrance = client.WithResolver(find)
 	}
 	opts = append([]client.Option{entrance, client.WithPrefix(c.Prefix)}, opts...)
+	if c.MessageDir != "" {
+		opts = append(opts, client.WithMessageDir(messagedir.New(c.MessageDir)))
+	}
 	return client.Connect(ctx, opts...)
 }
 

@@ -18,6 +18,7 @@ type consumeFlags struct {
 	to        target
 	group     string
 	instance  string
+	broadcast bool
 	from      string
 	partition string
 	o         pipe.ConsumeOptions
@@ -39,12 +40,17 @@ time; --from is for partitions in which the group has committed nothing. With
 --instance it may crash and be back within 10s without moving anybody's
 partitions. A signal makes it commit and leave.
 
+With --broadcast it shares nothing: it prints every message, whoever else is
+called GROUP, and keeps its offsets in the messagedir of metaq.ini, or of
+METAQ_MESSAGE_DIR, under the names of --group and --instance.
+
 With --json it prints an object a line: topic, partition, offset, time, key,
 headers, data; key_base64, headers_base64 or data_base64 where those are not
 UTF-8.`,
 		Example: `  metaq consume greetings --count 1
   metaq consume clicks --from latest --timeout 1s
   metaq consume orders --group billing --timeout 1s
+  metaq consume orders --group all --broadcast --config metaq.ini --timeout 1s
   metaq consume clicks --from 2026-01-02T15:04:05Z --timeout 1s --json`,
 		Args: args("the name of a TOPIC"),
 		RunE: func(cmd *cobra.Command, args []string) error { return consume(cmd, args[0], &f) },
@@ -57,6 +63,7 @@ UTF-8.`,
 	cmd.Flags().DurationVar(&f.o.Timeout, "timeout", 0, "end when no new message came for so long")
 	cmd.Flags().StringVar(&f.group, "group", "", "be a member of this group, made at its first use")
 	cmd.Flags().StringVar(&f.instance, "instance", "", "`NAME` of this member across its restarts; one at a time")
+	cmd.Flags().BoolVar(&f.broadcast, "broadcast", false, "print every message and keep the offsets here, in messagedir; needs --group")
 	return cmd
 }
 
@@ -72,6 +79,8 @@ func (f *consumeFlags) check(cmd *cobra.Command) error {
 		return fmt.Errorf("--partition %s: a group divides the partitions by itself; leave out --partition or --group", f.partition)
 	case !grouped && f.instance != "":
 		return fmt.Errorf("--instance %s is the name of a member of a group; add --group", f.instance)
+	case !grouped && f.broadcast:
+		return errors.New("--broadcast keeps offsets under the name of a group; add --group")
 	case grouped:
 		return groupArg(f.group)
 	}

@@ -20,7 +20,10 @@ import (
 func consumeGroup(cmd *cobra.Command, c *client.Client, topic string, from client.Start, f *consumeFlags) error {
 	_, err := c.Admin().TopicInfo(cmd.Context(), topic)
 	missing := errors.Is(err, client.ErrNoTopic)
-	if missing {
+	switch {
+	case missing && f.broadcast:
+		return adviseTopic(err) // nobody would tell it of the topic
+	case missing:
 		cmd.PrintErrf("metaq: topic %s does not exist yet; waiting for its first message\n", topic)
 	}
 	ctx, end := context.WithCancel(cmd.Context())
@@ -37,12 +40,22 @@ func consumeGroup(cmd *cobra.Command, c *client.Client, topic string, from clien
 		if f.instance != "" {
 			options = append(options, client.WithInstance(f.instance))
 		}
+		if f.broadcast {
+			options = append(options, client.Broadcast(nil))
+		}
 		return c.NewConsumer(ctx, f.group, []string{topic}, nil, options...)
 	}, cmd.OutOrStdout(), f.o)
 	err = errors.Join(w.final(), err)
 	printed(cmd, n, start, err)
 	if n == 0 && err == nil && f.o.Timeout > 0 && !missing && !w.worked() {
 		cmd.PrintErrf("no partition was free: other members have them, or had them within their session; see `metaq group info %s`\n", f.group)
+	}
+	if f.broadcast {
+		err = cli.Advise(err, client.ErrOutOfRange, "move the file of its offsets in messagedir away to begin at --from")
+		if errors.Is(err, client.ErrNoMessageDir) {
+			err = cli.Usagef("--broadcast: no directory for its offsets: set messagedir= in metaq.ini and give that with --config, or set METAQ_MESSAGE_DIR")
+		}
+		return err
 	}
 	return cli.Advise(err, client.ErrOutOfRange, "`metaq group info %s` shows where the group is, `metaq group reset %s --topic %s --to earliest` moves it",
 		f.group, f.group, topic)

@@ -26,7 +26,7 @@ func TestExamplesOfHelpTextsWork(t *testing.T) {
 	b := startBroker(t, filepath.Join(dir, "metaq-data"), 0)
 	for name, text := range map[string]string{
 		"server.ini": "[system]\nbrokerId=0\nnumPartitions=2\nhostName=127.0.0.1\n",
-		"metaq.ini":  "server=" + b.URL + "\n",
+		"metaq.ini":  "server=" + b.URL + "\nmessagedir=./logs\n",
 		"book.txt":   "The eye\nThe ray\nof light\n",
 	} {
 		if err := os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600); err != nil {
