@@ -175,8 +175,12 @@ func decodeRecord(whole []byte) (client.Record, error) {
 
 // cutString takes a string off b that a byte with its length is before.
 func cutString(b []byte) (s string, rest []byte, ok bool) {
-	if len(b) == 0 || len(b)-1 < int(b[0]) {
+	if len(b) == 0 {
 		return "", nil, false
 	}
-	return string(b[1 : 1+b[0]]), b[1+b[0]:], true
+	end := 1 + int(b[0])
+	if len(b) < end {
+		return "", nil, false
+	}
+	return string(b[1:end]), b[end:], true
 }

@@ -109,6 +109,7 @@ func FuzzDecodeRecord(f *testing.F) {
 	f.Add(b)
 	f.Add(b[:len(b)-1])
 	f.Add([]byte{})
+	f.Add(bytes.Repeat([]byte{0xff}, 300)) // the longest length that a byte can say
 	f.Fuzz(func(t *testing.T, b []byte) {
 		r, err := decodeRecord(b)
 		if err != nil {
