@@ -216,7 +216,7 @@ func (con *Consumer) Commit(ctx context.Context, recs ...Record) error {
 
 // Pause stops taking records of the partitions, or of all when none is named,
 // until Resume. They stay the consumer's. A partition that comes later is not
-// paused.
+// paused, and records that are kept come again all the same.
 func (con *Consumer) Pause(ps ...protocol.TopicPartition) { con.tell(control{ps, pausePart{true}}) }
 
 // Resume ends Pause.

@@ -22,12 +22,14 @@ import (
 const patience = 60 * time.Second
 
 func TestMain(m *testing.M) {
-	if plan, isMember := os.LookupEnv(memberRole); isMember {
-		if err := beMember(plan); err != nil {
-			fmt.Fprintln(os.Stderr, "member:", err)
-			os.Exit(1)
+	for role, be := range map[string]func(string) error{memberRole: beMember, keeperRole: beKeeper} {
+		if plan, mine := os.LookupEnv(role); mine {
+			if err := be(plan); err != nil {
+				fmt.Fprintln(os.Stderr, role+":", err)
+				os.Exit(1)
+			}
+			os.Exit(0)
 		}
-		os.Exit(0)
 	}
 	process.Main(m,
 		// The actor library's limiter of its log lines sleeps for a second after a
