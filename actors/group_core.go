@@ -21,7 +21,6 @@ import (
 // when its membership has ended, the target becomes the owner.
 type groupCore struct {
 	name       string
-	epoch      protocol.Epoch
 	generation int64
 	strategy   string
 	members    map[string]*member // by id
@@ -137,7 +136,7 @@ const (
 // to be heard again.
 func newGroupCore(name string, image *groupImage, routes map[string]groupTopic, now time.Time) *groupCore {
 	c := &groupCore{
-		name: name, epoch: image.epoch, generation: image.state.Generation, strategy: image.state.Strategy,
+		name: name, generation: image.state.Generation, strategy: image.state.Strategy,
 		members: map[string]*member{}, parts: map[protocol.TopicPartition]*groupPart{},
 		born: map[string]protocol.Epoch{}, missing: map[string]time.Time{}, commits: map[protocol.TopicPartition]bool{},
 		restless: true,
@@ -399,7 +398,7 @@ func (c *groupCore) log() {
 	if !c.unsaved && len(c.commits) == 0 {
 		return
 	}
-	e := &groupEntry{Group: c.name, Epoch: c.epoch}
+	e := &groupEntry{Group: c.name}
 	born := func(topic string) {
 		if b := c.born[topic]; b > 0 {
 			if e.Born == nil {

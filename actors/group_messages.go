@@ -62,6 +62,11 @@ type Coordination interface {
 	// GroupsDeps.SyncTime; after an error the same offsets, or newer ones, come
 	// again.
 	MirrorOffsets(ctx context.Context, changed map[string]GroupMirror) error
+	// DeleteGroup deletes the mirrored offsets of a group that is claimed, notes that the
+	// group was deleted, and gives the epoch of a group of that name that comes after.
+	// After an error it is not known whether the group is deleted; the next claim tells.
+	// It never runs beside MirrorOffsets.
+	DeleteGroup(ctx context.Context, group string) (protocol.Epoch, error)
 }
 
 // GroupMirror is what the registry has of a group's progress.
@@ -70,6 +75,9 @@ type GroupMirror struct {
 	// Born says of which topics the offsets are, see Topic.Born; it may have more topics,
 	// and lacks those that are 0. It never goes down in the registry.
 	Born map[string]protocol.Epoch
+	// Deleted is the epoch in which the group was deleted last, by any broker: what a log
+	// knows of it from that epoch, or from one before, is over. For reading only.
+	Deleted protocol.Epoch
 }
 
 // GroupsDeps is what StartGroups needs from the assembly. Fields without the word
@@ -140,6 +148,11 @@ type (
 	mirrorDone struct {
 		offsets map[string]GroupMirror
 		err     error
+	}
+	groupDeleted struct {
+		group string
+		epoch protocol.Epoch // of what comes after
+		err   error
 	}
 	groupClaimed struct {
 		group   string

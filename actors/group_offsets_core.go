@@ -109,7 +109,7 @@ func (c *groupCore) removeAll(now time.Time, force bool, to any) (groupEffects, 
 	c.fence(now)
 	c.answer(to, protocol.Done{OK: true})
 	out := c.settle(now)
-	out.entry = &groupEntry{Group: c.name, Epoch: c.epoch, Deleted: true}
+	out.entry = &groupEntry{Group: c.name, Deleted: true}
 	return out, true
 }
 

@@ -195,7 +195,9 @@ type groups struct {
 	elsewhere map[string]foreignGroup
 
 	unmirrored map[string]map[protocol.TopicPartition]protocol.Offset
-	mirroring  bool
+	mirroring  bool // or deleting: the registry is written to
+	deletions  map[string]*groupDeletion
+	doomed     []string // groups whose deletion has not begun, in order
 	timer      *time.Timer
 	stopping   bool
 	closed     bool // the log
@@ -245,6 +247,8 @@ func (g *groups) Receive(ctx actor.Context) {
 	case mirrorDue:
 		g.timer = nil
 		g.mirror(ctx)
+	case groupDeleted:
+		g.groupDeleted(ctx, m)
 	case mirrorDone:
 		g.mirrored(ctx, m)
 	case disown:
@@ -258,7 +262,7 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.childGone(ctx, m.Who)
 	case *actor.Started:
 		g.children, g.claims, g.claiming = map[string]*groupChild{}, map[string]protocol.Epoch{}, map[string][]*groupClaimant{}
-		g.elsewhere = map[string]foreignGroup{}
+		g.elsewhere, g.deletions = map[string]foreignGroup{}, map[string]*groupDeletion{}
 		g.calls, g.stopClaims = context.WithCancel(context.Background())
 		g.unmirrored = map[string]map[protocol.TopicPartition]protocol.Offset{}
 		g.open(ctx)
@@ -380,6 +384,9 @@ func (g *groups) refuse(m *GroupRequest) error {
 	if g.refusal != nil {
 		return g.refusal
 	}
+	if g.deletions[m.Group] != nil && g.children[m.Group] == nil {
+		return protocol.ErrUnavailable.With("group %s is being deleted: try again", m.Group)
+	}
 	if g.children[m.Group] != nil || g.journal.images[m.Group] != nil {
 		return nil
 	}
@@ -411,7 +418,6 @@ func (g *groups) child(ctx actor.Context, name string) *groupChild {
 		image = &groupImage{}
 	}
 	image = image.clone()
-	image.epoch = max(image.epoch, g.claims[name])
 	routes, shared := g.routes, g.groupsShared
 	g.names++
 	// The one before may not have gone yet: each has a name of its own.
@@ -435,6 +441,9 @@ func (g *groups) child(ctx actor.Context, name string) *groupChild {
 
 func (g *groups) forget(name string) {
 	delete(g.children, name)
+	if d := g.deletions[name]; d != nil {
+		d.writes = nil // who sent them is told so, or does not live
+	}
 	g.metrics.groups.Dec()
 }
 
@@ -498,6 +507,10 @@ func (g *groups) stop(ctx actor.Context) {
 	}
 	g.stopping = true
 	g.stopClaims()
+	for _, name := range g.doomed {
+		g.spare(ctx, name)
+	}
+	g.doomed = nil
 	for _, c := range g.children {
 		ctx.Poison(c.pid)
 	}

@@ -76,6 +76,20 @@ func (g *groups) stage(ctx actor.Context, w groupWrite) bool {
 		ctx.Send(w.from, groupAbandon{g.refusal})
 		return false
 	}
+	if c := g.children[w.entry.Group]; !g.stopping && (c == nil || !c.pid.Equal(w.from)) {
+		// Another actor may have begun from an image without this entry.
+		ctx.Send(w.from, groupAbandon{protocol.ErrUnavailable.With("group %s has begun anew: try again", w.entry.Group)})
+		return false
+	}
+	if g.deletes(ctx, w) {
+		return false
+	}
+	return g.line(w)
+}
+
+// line is stage for an entry that waits for nothing any more.
+func (g *groups) line(w groupWrite) bool {
+	w.entry.Epoch = g.claims[w.entry.Group]
 	j := &g.journal
 	j.staged = append(j.staged, w)
 	if j.flushing {

@@ -84,27 +84,43 @@ func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
 		return
 	}
 	g.claims[m.group] = m.epoch
-	image := g.journal.images[m.group]
-	// The epoch goes to the log at once, so that the next claim can tell that
-	// nobody else came in between.
-	entry := groupEntry{Group: m.group, Epoch: m.epoch}
-	if m.foreign {
-		// Offsets that the mirror does not have stay: the log's are the only ones.
-		entry.State, entry.Offsets, entry.Born = &groupState{}, m.mirror.Offsets, m.mirror.Born
-		if image != nil {
-			entry.State.Generation = image.state.Generation + 1
-		}
+	if entry := g.claimEntry(m); entry != nil {
+		g.journal.staged = append(g.journal.staged, groupWrite{entry: *entry, from: ctx.Self()})
+		g.flush(ctx, true)
 	}
-	g.journal.staged = append(g.journal.staged, groupWrite{entry: entry, from: ctx.Self()})
-	g.flush(ctx, true)
 	waiting := g.claiming[m.group]
 	delete(g.claiming, m.group)
-	if g.refusal == nil {
+	if g.journal.images[m.group] != nil {
 		g.child(ctx, m.group)
 	}
 	for _, w := range waiting {
 		g.request(ctx, w.request, w.from)
 	}
+}
+
+// claimEntry is what the log has to know of a claim; nil where there is no such group.
+func (g *groups) claimEntry(m groupClaimed) *groupEntry {
+	image := g.journal.images[m.group]
+	// The epoch goes to the log at once, so that the next claim can tell that
+	// nobody else came in between.
+	e := &groupEntry{Group: m.group, Epoch: m.epoch}
+	if !m.foreign {
+		return e
+	}
+	gone := image == nil || m.mirror.Deleted >= image.epoch
+	if gone && len(m.mirror.Offsets) == 0 {
+		if e.Deleted = true; image == nil {
+			return nil
+		}
+		return e
+	}
+	// Offsets that the mirror does not have stay, unless the group was deleted in between:
+	// the log's are the only ones.
+	e.State, e.Offsets, e.Born, e.Snapshot = &groupState{}, m.mirror.Offsets, m.mirror.Born, gone
+	if image != nil {
+		e.State.Generation = image.state.Generation + 1
+	}
+	return e
 }
 
 // foreignGroup is a group that another broker coordinates.
@@ -210,6 +226,9 @@ func (g *groups) mirrored(ctx actor.Context, m mirrorDone) {
 	if m.err != nil {
 		g.log.Warn("cannot mirror offsets, trying again", "error", m.err)
 		for name, mirror := range m.offsets {
+			if g.deletions[name] != nil {
+				continue
+			}
 			if g.unmirrored[name] == nil {
 				g.unmirrored[name] = map[protocol.TopicPartition]protocol.Offset{}
 			}
@@ -220,12 +239,18 @@ func (g *groups) mirrored(ctx actor.Context, m mirrorDone) {
 			}
 		}
 	}
+	g.registryFree(ctx)
+}
+
+// registryFree goes on with what waited while the registry was written to.
+func (g *groups) registryFree(ctx actor.Context) {
 	if g.stopping {
 		if len(g.children) == 0 {
 			ctx.Send(ctx.Self(), groupsEnd{}) // it waits for this
 		}
 		return
 	}
+	g.deleteNext(ctx)
 	g.armMirror(ctx)
 }
 

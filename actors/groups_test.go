@@ -302,7 +302,10 @@ type fakeCoordination struct {
 	offsets map[string]map[protocol.TopicPartition]protocol.Offset
 	born    map[string]map[string]protocol.Epoch
 	calls   int
-	fail    error // of the next mirror
+	deleted map[string]protocol.Epoch
+	fail    error  // of the next mirror
+	refuse  error  // of the next deletion
+	enter   func() // called by each deletion
 }
 
 func (c *fakeCoordination) ClaimGroup(_ context.Context, group string) (protocol.Epoch, error) {
@@ -315,7 +318,7 @@ func (c *fakeCoordination) ClaimGroup(_ context.Context, group string) (protocol
 func (c *fakeCoordination) GroupOffsets(_ context.Context, group string) (GroupMirror, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return GroupMirror{Offsets: positions(c.offsets[group]), Born: maps.Clone(c.born[group])}, nil
+	return GroupMirror{Offsets: positions(c.offsets[group]), Born: maps.Clone(c.born[group]), Deleted: c.deleted[group]}, nil
 }
 
 func (c *fakeCoordination) MirrorOffsets(_ context.Context, changed map[string]GroupMirror) error {
@@ -338,6 +341,24 @@ func (c *fakeCoordination) MirrorOffsets(_ context.Context, changed map[string]G
 		}
 	}
 	return nil
+}
+
+func (c *fakeCoordination) DeleteGroup(_ context.Context, group string) (protocol.Epoch, error) {
+	if c.enter != nil {
+		c.enter()
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	delete(c.offsets, group)
+	if err := take(&c.refuse); err != nil {
+		return 0, err
+	}
+	if c.deleted == nil {
+		c.deleted = map[string]protocol.Epoch{}
+	}
+	c.deleted[group] = c.epochs[group]
+	c.epochs[group]++
+	return c.epochs[group], nil
 }
 
 func TestOffsetsAreMirroredAndTakenOver(t *testing.T) {

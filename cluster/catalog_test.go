@@ -397,7 +397,8 @@ func TestTheMirrorSaysWhichTopicItsOffsetsAreOf(t *testing.T) {
 		check(t, err)
 		equal(t, got, want)
 	}
-	check(t, r.DropOffsets(ctx, "g"))
+	_, err = r.DeleteGroup(ctx, "g")
+	check(t, err)
 	check(t, r.MirrorOffsets(ctx, marks(4, 1)))
 	got, err := r.Offsets(ctx, "g")
 	check(t, err)
@@ -459,11 +460,12 @@ func (b *brokenMulti) Multi(ctx context.Context, ops ...cluster.Op) error {
 	return b.Registry.Multi(ctx, ops...)
 }
 
-func TestDropOffsetsDeletesThoseOfOneGroup(t *testing.T) {
+func TestDeletingAGroupDropsItsOffsetsAndNoOthers(t *testing.T) {
 	reg := session(t, openLocal(t, vfs.NewMem()).Open)
 	r := register(t, reg, broker(0, "a"), nil)
 	ctx := t.Context()
-	wantErr(t, r.DropOffsets(ctx, "g"), cluster.ErrNotCoordinator)
+	_, err := r.DeleteGroup(ctx, "g")
+	wantErr(t, err, cluster.ErrNotCoordinator)
 	var marks []cluster.OffsetMark
 	for _, group := range []string{"g", "h"} {
 		_, err := r.ClaimGroup(ctx, group)
@@ -473,8 +475,11 @@ func TestDropOffsetsDeletesThoseOfOneGroup(t *testing.T) {
 		}
 	}
 	check(t, r.MirrorOffsets(ctx, marks))
-	check(t, r.DropOffsets(ctx, "g"))
-	check(t, r.DropOffsets(ctx, "g"))
+	for _, want := range []protocol.Epoch{2, 3} {
+		epoch, err := r.DeleteGroup(ctx, "g")
+		check(t, err)
+		equal(t, epoch, want)
+	}
 	for group, want := range map[string]int{"g": 0, "h": 3} {
 		left, err := r.Offsets(ctx, group)
 		check(t, err)
@@ -483,7 +488,7 @@ func TestDropOffsetsDeletesThoseOfOneGroup(t *testing.T) {
 	check(t, r.MirrorOffsets(ctx, marks[:1]))
 	groups, err := r.Groups(ctx)
 	check(t, err)
-	equal(t, groups, []cluster.Group{{Name: "g", Epoch: 1}, {Name: "h", Epoch: 1}})
+	equal(t, groups, []cluster.Group{{Name: "g", Epoch: 3, Deleted: 2}, {Name: "h", Epoch: 1}})
 }
 
 func TestClaimEpochsGoAboveEverythingThatWasSeen(t *testing.T) {
@@ -638,12 +643,9 @@ func TestGroupsHaveOneLiveCoordinator(t *testing.T) {
 	epoch, err = b.ClaimGroup(ctx, "g")
 	check(t, err)
 	equal(t, epoch, protocol.Epoch(2))
-
-	check(t, b.ReleaseGroup(ctx, "g"))
-	wantErr(t, b.MirrorOffsets(ctx, mark), cluster.ErrNotCoordinator)
 	group, err := b.Group(ctx, "g")
 	check(t, err)
-	equal(t, group, cluster.Group{Name: "g", Epoch: 2, Leader: cluster.NoLeader})
+	equal(t, group, cluster.Group{Name: "g", Epoch: 2, Leader: 1})
 }
 
 func TestMirroredOffsetsAreFencedByANewerCoordinator(t *testing.T) {
@@ -666,6 +668,8 @@ func TestMirroredOffsetsAreFencedByANewerCoordinator(t *testing.T) {
 	check(t, err)
 	check(t, b.MirrorOffsets(ctx, mark(5)))
 	wantErr(t, a.MirrorOffsets(ctx, mark(3)), cluster.ErrFenced)
+	_, err = a.DeleteGroup(ctx, "g")
+	wantErr(t, err, cluster.ErrFenced)
 	wantData(t, other, "/meta/consumers/g/offsets/t/0-0", "-1-5")
 }
 

@@ -2,7 +2,6 @@ package cluster
 
 import (
 	"context"
-	"errors"
 	"fmt"
 
 	"metaq/protocol"
@@ -14,6 +13,9 @@ type Group struct {
 	Name   string
 	Epoch  protocol.Epoch // grows with every claim
 	Leader int            // broker id, or NoLeader
+	// Deleted is the epoch in which the group was deleted last: what any log knows of it
+	// from that epoch, or from one before, is over.
+	Deleted protocol.Epoch
 }
 
 // Group reads a group's record. ErrNotFound when nobody ever claimed it.
@@ -23,8 +25,8 @@ func (c *Catalog) Group(ctx context.Context, name string) (Group, error) {
 	if err != nil {
 		return Group{}, fmt.Errorf("group %s: %w", name, err)
 	}
-	l, err := decode[leadership](path, n)
-	return Group{Name: name, Epoch: l.Epoch, Leader: l.Leader}, err
+	l, err := decode[coordination](path, n)
+	return groupOf(name, l), err
 }
 
 // Groups reads the records of all groups that were ever claimed, sorted by name.
@@ -42,13 +44,17 @@ func (c *Catalog) Groups(ctx context.Context) ([]Group, error) {
 		if !n.ok {
 			continue
 		}
-		l, err := decode[leadership](c.paths.group(names[i]), n.Node)
+		l, err := decode[coordination](c.paths.group(names[i]), n.Node)
 		if err != nil {
 			return nil, err
 		}
-		groups = append(groups, Group{Name: names[i], Epoch: l.Epoch, Leader: l.Leader})
+		groups = append(groups, groupOf(names[i], l))
 	}
 	return groups, nil
+}
+
+func groupOf(name string, l coordination) Group {
+	return Group{Name: name, Epoch: l.Epoch, Leader: l.Leader, Deleted: l.Deleted}
 }
 
 // ClaimGroup makes this broker the coordinator of a group and returns the epoch of
@@ -65,9 +71,9 @@ func (r *Registration) ClaimGroup(ctx context.Context, group string) (protocol.E
 		if err != nil {
 			return nil, nil, err
 		}
-		was := leadership{Leader: NoLeader}
+		was := coordination{leadership: leadership{Leader: NoLeader}}
 		if n.ok {
-			if was, err = decode[leadership](path, n.Node); err != nil {
+			if was, err = decode[coordination](path, n.Node); err != nil {
 				return nil, nil, err
 			}
 		}
@@ -82,7 +88,7 @@ func (r *Registration) ClaimGroup(ctx context.Context, group string) (protocol.E
 				return nil, nil, &CoordinatedError{Group: group, Leader: was.Leader, Epoch: was.Epoch}
 			}
 		}
-		next := leadership{Epoch: was.Epoch + 1, Leader: r.self.ID}
+		next := coordination{leadership{Epoch: was.Epoch + 1, Leader: r.self.ID}, was.Deleted}
 		version := Version(0)
 		if n.ok {
 			version = n.Version + 1
@@ -95,29 +101,35 @@ func (r *Registration) ClaimGroup(ctx context.Context, group string) (protocol.E
 	return epoch, err
 }
 
-// ReleaseGroup gives a group back, so that another broker can claim it at once. It
-// does nothing when this broker is not the coordinator.
-func (r *Registration) ReleaseGroup(ctx context.Context, group string) error {
-	err := r.inTurn(ctx, "release group "+group, func(ctx context.Context) ([]Op, func(), error) {
+// DeleteGroup deletes the mirrored offsets of a group that this registration has claimed,
+// notes in its record that the group was deleted, and returns the epoch of what comes after
+// that, as a claim does. ErrNotCoordinator; ErrFenced when a newer coordinator has it.
+// After any other error the group may be deleted or not: claim it anew to see.
+func (r *Registration) DeleteGroup(ctx context.Context, group string) (protocol.Epoch, error) {
+	// The offsets go first: were they still there when the record says so, nobody could
+	// tell them from those of a new group.
+	if err := r.dropOffsets(ctx, group); err != nil {
+		return 0, fmt.Errorf("delete group %s: %w", group, err)
+	}
+	var epoch protocol.Epoch
+	err := r.inTurn(ctx, "delete group "+group, func(ctx context.Context) ([]Op, func(), error) {
 		path := r.paths.group(group)
-		n, err := readOne(ctx, r.reg, path)
-		if err != nil || !n.ok {
+		n, err := r.reg.Get(ctx, path)
+		if err != nil {
 			return nil, nil, err
 		}
-		was, err := decode[leadership](path, n.Node)
-		if err != nil || was.Leader != r.self.ID {
+		was, err := decode[coordination](path, n)
+		if err != nil {
 			return nil, nil, err
 		}
-		was.Leader = NoLeader
-		return []Op{Set(path, encode(was), n.Version)}, func() {}, nil
+		if n.Version != r.groups[group] {
+			return nil, nil, fmt.Errorf("%w: broker %d claimed it with epoch %d", ErrFenced, was.Leader, was.Epoch)
+		}
+		next := coordination{leadership{Epoch: was.Epoch + 1, Leader: r.self.ID}, was.Epoch}
+		return []Op{Set(path, encode(next), n.Version)}, func() {
+			epoch = next.Epoch
+			r.groups[group] = n.Version + 1
+		}, nil
 	})
-	if err != nil && !errors.Is(err, ErrFenced) {
-		return err
-	}
-	if err := r.take(ctx); err != nil {
-		return err
-	}
-	delete(r.groups, group)
-	r.give()
-	return nil
+	return epoch, err
 }

@@ -331,14 +331,10 @@ func (m *Member) ClaimGroup(ctx context.Context, group string) (epoch protocol.E
 	return epoch, err
 }
 
-// DropOffsets deletes the mirrored offsets of a group.
-func (m *Member) DropOffsets(ctx context.Context, group string) error {
-	return m.With(ctx, func(r *Registration) error { return r.DropOffsets(ctx, group) })
-}
-
-// ReleaseGroup gives a group back.
-func (m *Member) ReleaseGroup(ctx context.Context, group string) error {
-	return m.With(ctx, func(r *Registration) error { return r.ReleaseGroup(ctx, group) })
+// DeleteGroup deletes a group's mirrored offsets and notes that the group was deleted.
+func (m *Member) DeleteGroup(ctx context.Context, group string) (epoch protocol.Epoch, err error) {
+	err = m.With(ctx, func(r *Registration) (err error) { epoch, err = r.DeleteGroup(ctx, group); return err })
+	return epoch, err
 }
 
 // MirrorOffsets writes offsets where MetaQ keeps them.

@@ -243,16 +243,16 @@ func (c *Catalog) Offsets(ctx context.Context, group string) ([]OffsetMark, erro
 	return read, nil
 }
 
-// DropOffsets deletes the mirrored offsets of a group that this registration has claimed,
-// as when the group is deleted. ErrNotCoordinator, ErrFenced.
-func (r *Registration) DropOffsets(ctx context.Context, group string) error {
+// dropOffsets deletes the mirrored offsets of a group that this registration has claimed.
+// ErrNotCoordinator, ErrFenced.
+func (r *Registration) dropOffsets(ctx context.Context, group string) error {
 	if err := r.take(ctx); err != nil {
-		return fmt.Errorf("drop offsets of %s: %w", group, err)
+		return fmt.Errorf("drop offsets: %w", err)
 	}
 	defer r.give()
 	version, claimed := r.groups[group]
 	if !claimed {
-		return fmt.Errorf("drop offsets: %w: %s", ErrNotCoordinator, group)
+		return fmt.Errorf("drop offsets: %w", ErrNotCoordinator)
 	}
 	top := r.paths.offsets(group)
 	err := converge(ctx, r.reg, []Op{r.fence, Check(r.paths.group(group), version)}, func(ctx context.Context) ([]Op, error) {
@@ -291,7 +291,7 @@ func (r *Registration) DropOffsets(ctx context.Context, group string) error {
 		}
 	}
 	if err != nil {
-		return fmt.Errorf("drop offsets of %s: %w", group, err)
+		return fmt.Errorf("drop offsets: %w", err)
 	}
 	return nil
 }

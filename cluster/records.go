@@ -64,6 +64,12 @@ type leadership struct {
 	Leader int            `json:"leader"` // broker id; NoLeader when given back
 }
 
+// coordination is the record of a consumer group.
+type coordination struct {
+	leadership
+	Deleted protocol.Epoch `json:"deleted,omitempty"` // see Group.Deleted
+}
+
 // NoLeader stands for the id of a leader or coordinator that is not there.
 const NoLeader = -1
 

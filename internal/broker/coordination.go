@@ -33,8 +33,14 @@ func (c coordination) GroupOffsets(ctx context.Context, group string) (actors.Gr
 		return actors.GroupMirror{}, err
 	}
 	var marks []cluster.OffsetMark
-	err = m.With(ctx, func(r *cluster.Registration) (err error) { marks, err = r.Offsets(ctx, group); return err })
-	out := actors.GroupMirror{Offsets: make([]protocol.GroupPosition, len(marks)), Born: map[string]protocol.Epoch{}}
+	var record cluster.Group
+	err = m.With(ctx, func(r *cluster.Registration) (err error) {
+		if record, err = r.Group(ctx, group); err == nil {
+			marks, err = r.Offsets(ctx, group)
+		}
+		return err
+	})
+	out := actors.GroupMirror{Offsets: make([]protocol.GroupPosition, len(marks)), Born: map[string]protocol.Epoch{}, Deleted: record.Deleted}
 	for i, mark := range marks {
 		if mark.Born > 0 {
 			out.Born[mark.Topic] = mark.Born
@@ -65,6 +71,16 @@ func (c coordination) MirrorOffsets(ctx context.Context, changed map[string]acto
 		}
 	}
 	return errors.Join(errs...)
+}
+
+// DeleteGroup implements actors.Coordination.
+func (c coordination) DeleteGroup(ctx context.Context, group string) (protocol.Epoch, error) {
+	m, err := c.reg.now()
+	if err != nil {
+		return 0, err
+	}
+	epoch, err := m.DeleteGroup(ctx, group)
+	return epoch, onWire(err)
 }
 
 func lostGroup(err error) bool {

@@ -311,3 +311,57 @@ func TestATopicIsMadeAgainWhileTheCoordinatorIsAway(t *testing.T) {
 		return nil
 	})
 }
+
+// What a deleted group had committed does not come back with the broker that coordinates
+// the next group of that name.
+func TestADeletedGroupBeginsAnewAtAnotherCoordinator(t *testing.T) {
+	w := newWorld(t, 1, 0, 1)
+	w.create("t", 2)
+	f := w.produce(w.connect(0), "t")
+	f.flows(100, patience)
+	f.stop()
+	group := w.consume("workers", "t")
+	group.reads(f.ledger, patience)
+	group.stop()
+	offsets := func() (n int) {
+		for path := range w.tree() {
+			if strings.HasPrefix(path, "/meta/consumers/workers/offsets/t/") {
+				n++
+			}
+		}
+		return n
+	}
+	w.eventually("mirrored offsets", patience, func(context.Context) error {
+		if n := offsets(); n != 4 {
+			return fmt.Errorf("there are %d", n)
+		}
+		return nil
+	})
+	if err := w.connect(0).Admin().GroupDelete(t.Context(), "workers", false); err != nil {
+		t.Fatal(err)
+	}
+	if n := offsets(); n != 0 {
+		t.Errorf("%d offsets are left", n)
+	}
+	var at int
+	if _, err := fmt.Sscanf(w.tree()["/meta/nats/groups/workers"], `{"epoch":2,"leader":%d,"deleted":1}`, &at); err != nil {
+		t.Fatal(err, w.tree()["/meta/nats/groups/workers"])
+	}
+	w.brokers[at].Kill()
+	w.eventually("its registration to go", expiry, func(context.Context) error {
+		if _, there := w.tree()[fmt.Sprintf("/meta/nats/brokers/%d", at)]; there {
+			return errors.New("it is still there")
+		}
+		return nil
+	})
+	admin := w.connect(1 - at).Admin()
+	w.eventually("the other broker to claim the group, and to have none", patience, func(ctx context.Context) error {
+		if _, err := admin.GroupInfo(ctx, "workers"); !errors.Is(err, client.ErrNoGroup) {
+			return fmt.Errorf("group info: %w", err)
+		}
+		return nil
+	})
+	w.brokers[at].Start()
+	w.whole("t", 4)
+	w.consume("workers", "t").reads(f.ledger, patience)
+}

@@ -1,0 +1,136 @@
+package actors
+
+import (
+	"errors"
+	"sync"
+	"testing"
+	"time"
+
+	"metaq/protocol"
+)
+
+// newDeletionWorld is a groupsWorld with a registry in which group g has mirrored offset 50.
+func newDeletionWorld(t *testing.T) (*groupsWorld, *fakeCoordination) {
+	t.Helper()
+	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]protocol.Offset{}}
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Coordination, d.SyncTime = c, time.Millisecond })
+	x := w.join("g", "x", nil)
+	want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, 50)))
+	c.until(t, 50)
+	return w, c
+}
+
+// until waits for the mirrored offset of group g; 0 is none.
+func (c *fakeCoordination) until(t *testing.T, want protocol.Offset) {
+	t.Helper()
+	for deadline := time.Now().Add(10 * time.Second); ; {
+		c.mu.Lock()
+		got := c.offsets["g"][protocol.TopicPartition{Topic: "t"}]
+		c.mu.Unlock()
+		if got == want {
+			return
+		}
+		if time.Now().After(deadline) {
+			t.Fatalf("the mirror has %d, want %d", got, want)
+		}
+	}
+}
+
+// begins is where a new member of group g begins.
+func (w *groupsWorld) begins(member string) protocol.Offset {
+	w.t.Helper()
+	return w.join("g", member, nil).Assigned[0].Offset
+}
+
+func TestADeletedGroupDoesNotComeBack(t *testing.T) {
+	t.Run("with an empty log", func(t *testing.T) {
+		w, _ := newDeletionWorld(t)
+		want[protocol.Done](w, w.ask("g", protocol.GroupDelete{Force: true}))
+		w.stop()
+		w.disk.fakeLog = &fakeLog{}
+		w.start()
+		if at := w.begins("y"); at != 10 {
+			t.Errorf("a new member begins at %d, not at the start of the log, 10", at)
+		}
+	})
+	t.Run("with the log of a broker that had it before", func(t *testing.T) {
+		w, c := newDeletionWorld(t)
+		w.stop()
+		c.mu.Lock()
+		c.epochs["g"]++ // another broker claims it
+		c.mu.Unlock()
+		if _, err := c.DeleteGroup(t.Context(), "g"); err != nil {
+			t.Fatal(err)
+		}
+		w.start()
+		w.refused(w.ask("g", GroupDescribe{}), protocol.ErrNoGroup)
+		if list := want[protocol.GroupList](w, w.ask("", ListGroups{})); len(list.Groups) != 0 {
+			t.Errorf("list is %+v", list)
+		}
+		if at := w.begins("y"); at != 10 {
+			t.Errorf("a new member begins at %d, not at the start of the log, 10", at)
+		}
+		w.stop()
+		w.start() // what came after the deletion stays
+		if list := want[protocol.GroupList](w, w.ask("", ListGroups{})); len(list.Groups) != 1 || list.Groups[0].Members != 1 {
+			t.Errorf("list is %+v", list)
+		}
+	})
+	t.Run("when the log does not follow", func(t *testing.T) {
+		w, _ := newDeletionWorld(t)
+		w.disk.update(func(l *fakeLog) { l.syncErr = errDisk })
+		w.refused(w.once("g", protocol.GroupDelete{Force: true}), protocol.ErrUnavailable)
+		w.ask("g", GroupCommitted{}) // the log is open again
+		w.stop()
+		w.start()
+		if at := w.begins("y"); at != 10 {
+			t.Errorf("a new member begins at %d, not at the start of the log, 10", at)
+		}
+	})
+}
+
+func TestAGroupThatWasMadeAgainIsNotDeleted(t *testing.T) {
+	w, c := newDeletionWorld(t)
+	in, hold := make(chan struct{}), make(chan struct{})
+	c.enter = sync.OnceFunc(func() { close(in); <-hold })
+	join := protocol.GroupJoin{Member: "y", Topics: []string{"t"}}
+	if err := join.Check(); err != nil {
+		t.Fatal(err)
+	}
+	answers := make(chan any, 2)
+	go func() { answers <- w.once("g", protocol.GroupDelete{Force: true}) }()
+	<-in
+	go func() { answers <- w.once("g", join) }()
+	close(hold)
+	for range 2 {
+		if err, refused := (<-answers).(error); refused {
+			t.Fatal(err)
+		}
+	}
+	y := want[protocol.GroupView](w, w.ask("g", protocol.GroupHeartbeat{Member: "y"}))
+	if y.Assigned[0].Offset != 10 {
+		t.Errorf("the new group begins at %d", y.Assigned[0].Offset)
+	}
+	want[protocol.GroupOffsets](w, w.ask("g", commitOf(y, 0, 20)))
+	c.until(t, 20)
+	w.stop()
+	w.start() // the log is the truth: nobody else had it
+	view := want[protocol.GroupView](w, w.ask("g", protocol.GroupHeartbeat{Member: "y", Generation: y.Generation}))
+	if view.Assigned[0].Offset != 20 {
+		t.Errorf("after the restart the group is at %d", view.Assigned[0].Offset)
+	}
+}
+
+func TestAGroupThatTheRegistryDoesNotDeleteStays(t *testing.T) {
+	w, c := newDeletionWorld(t)
+	c.mu.Lock()
+	c.refuse = errors.New("away")
+	c.mu.Unlock()
+	w.refused(w.once("g", protocol.GroupDelete{Force: true}), protocol.ErrUnavailable)
+	if r := want[protocol.GroupOffsets](w, w.ask("g", GroupCommitted{})); len(r.Offsets) == 0 || r.Offsets[0].Offset != 50 {
+		t.Errorf("offsets are %+v", r)
+	}
+	c.until(t, 50) // it was gone there, and is mirrored again
+	want[protocol.Done](w, w.ask("g", protocol.GroupDelete{Force: true}))
+	c.until(t, 0)
+}
