@@ -172,6 +172,11 @@ func (l *Log) dropBeyond(bases []protocol.Offset, offset protocol.Offset) ([]pro
 // the offset had been made durable before it began.
 func (r *recovery) finishTruncate() error {
 	offset := r.state.truncate
+	// The intent may have been renamed and not synced. A crash that brought back the
+	// state before it would find a shorter log, and no word of why.
+	if err := r.holdNames(); err != nil {
+		return err
+	}
 	if len(r.segments) == 0 {
 		return &DamageError{Path: r.dir, Offset: offset, Why: "no segment is left of a truncation"}
 	}
