@@ -2,6 +2,7 @@ package persistence
 
 import (
 	"fmt"
+	"sync"
 
 	"metaq/internal/vfs"
 	"metaq/protocol"
@@ -178,6 +179,9 @@ func (l *Log) blank() error {
 	if w.dirty == 0 {
 		return nil
 	}
+	if err := l.FinishSync(); err != nil {
+		return err
+	}
 	end := s.end.Load()
 	if err := vfs.Cut(w.file.file, end, w.dirty); err != nil {
 		err = diskError("blank the end of", s.path, err)
@@ -197,36 +201,77 @@ func (l *Log) blank() error {
 // Sync makes everything that was appended durable. Its errors are final: after
 // a failed sync nobody knows what is on disk.
 func (l *Log) Sync() error {
+	if _, err := l.StartSync(); err != nil {
+		return err
+	}
+	return l.FinishSync()
+}
+
+// syncing is a sync that was started: when run has returned nil, all below next
+// and the first entries of the index are durable.
+type syncing struct {
+	next    protocol.Offset
+	entries int
+	run     func() error // the first call does it, the others wait for its result
+}
+
+// StartSync begins to make durable what has been appended so far, and
+// FinishSync ends it. Between the two the owner goes on, and the function that
+// StartSync returns, which does the slow part, may run in another goroutine. A
+// sync that was started before is finished first: of two at once only one would
+// be told that the disk has failed.
+func (l *Log) StartSync() (run func(), err error) {
+	if err := l.FinishSync(); err != nil {
+		return nil, err
+	}
+	if l.w.synced == l.w.chain.next {
+		return func() {}, nil
+	}
+	file := l.w.file.file
+	s := &syncing{next: l.w.chain.next, entries: len(l.w.entries), run: sync.OnceValue(func() error { return syncData(file) })}
+	l.w.syncing = s
+	return func() { _ = s.run() }, nil // the result is FinishSync's
+}
+
+// FinishSync waits for the sync that was started, if there is one, does it if
+// nobody has begun, and takes its result. Its errors are those of Sync.
+func (l *Log) FinishSync() error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	if l.w.synced == l.w.chain.next {
+	s := l.w.syncing
+	if s == nil {
 		return nil
 	}
-	if err := l.syncData(); err != nil {
+	l.w.syncing = nil
+	if err := s.run(); err != nil {
 		return l.fail(fmt.Errorf("sync %s: %w", l.active().path, err))
 	}
-	l.w.synced = l.w.chain.next
-	l.saveIndex()
+	if planted == syncCoversLater {
+		s.next, s.entries = l.w.chain.next, len(l.w.entries)
+	}
+	l.w.synced = s.next
+	l.saveIndex(s.entries)
 	return nil
 }
 
-func (l *Log) syncData() error {
+func syncData(f vfs.File) error {
 	if planted == ackBeforeSync {
 		return nil
 	}
-	err := l.w.file.file.SyncData()
+	err := f.SyncData()
 	if err != nil && planted == ignoreFailedSync {
 		return nil
 	}
 	if err != nil && planted == retryFailedSync {
-		return l.w.file.file.SyncData()
+		return f.SyncData()
 	}
 	return err
 }
 
 // noteBatch notes where an epoch begins that has no entry, as after a truncation,
-// and an index entry for the batch at byte place at, when it gets one.
+// and an index entry for the batch at byte place at, when it gets one. No sync
+// runs when an epoch is noted: all before it was durable.
 func (l *Log) noteBatch(h *protocol.BatchHeader, at int64) {
 	w := &l.w
 	if h.Epoch > l.state.lastEntry() {
@@ -241,23 +286,24 @@ func (l *Log) noteBatch(h *protocol.BatchHeader, at int64) {
 	entries := w.entries
 	w.file.index.Store(&entries)
 	if planted == trustIndex {
-		l.saveIndex()
+		l.saveIndex(len(w.entries))
 	}
 }
 
-// saveIndex writes the entries that are not in the file yet. It comes after the
-// sync of their batches: an entry on disk shows that its batch and everything
-// before it were durable. The index is derived: when it fails the log goes on.
-func (l *Log) saveIndex() {
+// saveIndex writes those of the first n entries that are not in the file yet. It
+// comes after the sync of their batches: an entry on disk shows that its batch and
+// everything before it were durable. The index is derived: when it fails the log
+// goes on.
+func (l *Log) saveIndex(n int) {
 	w := &l.w
-	if w.saved == len(w.entries) || w.noIndex {
+	if w.saved >= n || w.noIndex {
 		return
 	}
 	// The next start reads no batch before the last entry: the state file must know
 	// the epochs that begin there.
 	err := l.noteEpoch()
 	if err == nil {
-		err = w.writeEntries(l)
+		err = w.writeEntries(l, n)
 	}
 	if err != nil {
 		w.noIndex = true
@@ -266,14 +312,14 @@ func (l *Log) saveIndex() {
 	}
 }
 
-func (w *writer) writeEntries(l *Log) error {
+func (w *writer) writeEntries(l *Log, n int) error {
 	s := l.active()
 	var b []byte
 	at := int64(indexHeaderSize + w.saved*indexEntrySize)
 	if w.saved == 0 {
 		b, at = appendIndexHeader(b, s.base), 0
 	}
-	for _, e := range w.entries[w.saved:] {
+	for _, e := range w.entries[w.saved:n] {
 		b = appendIndexEntry(b, e)
 	}
 	if w.index == nil {
@@ -286,7 +332,7 @@ func (w *writer) writeEntries(l *Log) error {
 	if _, err := w.index.WriteAt(b, at); err != nil {
 		return err
 	}
-	w.saved = len(w.entries)
+	w.saved = n
 	return nil
 }
 

@@ -47,6 +47,9 @@ type Log struct {
 type writer struct {
 	chain  chain           // where the log ends
 	synced protocol.Offset // everything below is durable
+	// syncing is the sync that was started, or nil. While there is one nothing but
+	// appends to the active segment happens.
+	syncing *syncing
 
 	file  *handle // nil while there is nothing to write
 	size  int64   // of the file; what lies between the segment's end and it is blank, but for dirty
@@ -264,6 +267,9 @@ func (l *Log) Close() error {
 		if err = l.Sync(); err == nil {
 			l.saveMark()
 		}
+	}
+	if s := l.w.syncing; s != nil {
+		_ = s.run() // the log has failed: the file is closed when nobody is at it
 	}
 	l.closed.Store(true)
 	l.closeWriter()

@@ -27,7 +27,7 @@ type Options struct {
 	IndexInterval int64
 	// Preallocate bounds the step in bytes by which a segment's file grows ahead
 	// of what is written, so that most syncs need not write metadata; 0 means
-	// 4 MiB. Small segments grow in small steps: see growStep. Below 0: no
+	// 512 KiB. Small segments grow in small steps: see growStep. Below 0: no
 	// growth ahead.
 	Preallocate int64
 	// Now is the clock, for the creation times of segments; nil means the
@@ -54,7 +54,7 @@ type Events struct {
 const (
 	defaultSegmentSize   = 1 << 30
 	defaultIndexInterval = 64 << 10
-	defaultPreallocate   = 4 << 20
+	defaultPreallocate   = 512 << 10
 )
 
 func (o Options) withDefaults() Options {

@@ -22,6 +22,7 @@ const (
 	tailWithoutEpochs
 	truncateUnannounced
 	expireUnordered
+	syncCoversLater
 	defects // their number
 )
 
@@ -47,5 +48,6 @@ func (d defect) String() string {
 		tailWithoutEpochs:   "recovery does not look for epochs in the tail",
 		truncateUnannounced: "a truncation leaves no word of its intent",
 		expireUnordered:     "retention removes the newest file first",
+		syncCoversLater:     "what is appended while a sync runs counts as covered by it",
 	}[d]
 }
