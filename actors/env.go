@@ -33,6 +33,15 @@ func (e *env) later(d time.Duration, to *actor.PID, m any) *time.Timer {
 	return time.AfterFunc(d, func() { e.tell(to, m) })
 }
 
+// sync does the slow part of a log's sync once there is a place.
+func (e *env) sync(run func()) {
+	e.syncs <- struct{}{}
+	start := e.now()
+	run()
+	e.metrics.synced(e.now().Sub(start))
+	<-e.syncs
+}
+
 // backoff is the wait before attempt n (from 0) is made: none before the first.
 func (o Options) backoff(n int) time.Duration {
 	if n == 0 {

@@ -98,6 +98,7 @@ type fakeLog struct {
 	syncs   int
 	appends int
 	parks   int
+	syncing func() error // the sync that was started, or nil
 	expires int
 
 	appendErr, syncErr, readErr, closeErr, epochErr error // of the next call
@@ -105,7 +106,7 @@ type fakeLog struct {
 	panicNext                                       bool  // in Append
 	panicRead                                       bool
 	onStart                                         func() // called once by Start, without the lock
-	beforeSync                                      func() // called without the lock
+	beforeSync, beforeAppend                        func() // called without the lock
 }
 
 type fakeBatch struct {
@@ -148,6 +149,12 @@ func take(err *error) error {
 
 func (l *fakeLog) Append(b []byte) error {
 	l.mu.Lock()
+	before := l.beforeAppend
+	l.mu.Unlock()
+	if before != nil {
+		before()
+	}
+	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.appends++
 	if l.panicNext {
@@ -171,8 +178,8 @@ func (l *fakeLog) Append(b []byte) error {
 		if h.Base != l.nextLocked() {
 			return fmt.Errorf("batch at %d does not continue the log, which ends at %d", h.Base, l.nextLocked())
 		}
-		if want := l.syncedLocked(); h.Base-protocol.Offset(h.Unsynced) != want {
-			return fmt.Errorf("batch at %d claims that %d are not synced, synced is %d", h.Base, h.Unsynced, want)
+		if most := l.syncedLocked(); h.Base-protocol.Offset(h.Unsynced) > most {
+			return fmt.Errorf("batch at %d claims that only %d are not synced, synced is %d", h.Base, h.Unsynced, most)
 		}
 		if h.Position != l.positionLocked() || h.MaxTime < l.timeLocked() || h.Epoch != l.epoch {
 			return fmt.Errorf("batch at %d has position %d, time %d, epoch %d", h.Base, h.Position, h.MaxTime, h.Epoch)
@@ -184,6 +191,40 @@ func (l *fakeLog) Append(b []byte) error {
 }
 
 func (l *fakeLog) Sync() error {
+	if _, err := l.StartSync(); err != nil {
+		return err
+	}
+	return l.FinishSync()
+}
+
+func (l *fakeLog) StartSync() (func(), error) {
+	if err := l.FinishSync(); err != nil {
+		return nil, err
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	covers := len(l.batches)
+	run := sync.OnceValue(func() error { return l.syncUpTo(covers) })
+	l.syncing = run
+	return func() { _ = run() }, nil
+}
+
+func (l *fakeLog) FinishSync() error {
+	l.mu.Lock()
+	run := l.syncing
+	l.syncing = nil
+	err := l.poison
+	l.mu.Unlock()
+	if err != nil || run == nil {
+		return err
+	}
+	if err = run(); err != nil {
+		l.update(func(l *fakeLog) { l.poison = err })
+	}
+	return err
+}
+
+func (l *fakeLog) syncUpTo(covers int) error {
 	l.mu.Lock()
 	before := l.beforeSync
 	l.mu.Unlock()
@@ -193,14 +234,10 @@ func (l *fakeLog) Sync() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.syncs++
-	if l.poison != nil {
-		return l.poison
-	}
 	if err := take(&l.syncErr); err != nil {
-		l.poison = err
 		return err
 	}
-	l.synced = len(l.batches)
+	l.synced = max(l.synced, covers)
 	return nil
 }
 
@@ -347,6 +384,7 @@ func (l *fakeLog) LastEpoch() protocol.Epoch {
 }
 
 func (l *fakeLog) Close() error {
+	_ = l.FinishSync() // its error is kept
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.opened {

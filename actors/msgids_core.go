@@ -84,15 +84,25 @@ func (m *messageIDs) dropOldest() {
 	m.fresh = min(m.fresh, m.n)
 }
 
-// keep makes all that was added final.
-func (m *messageIDs) keep() { m.fresh = 0 }
-
-// rollback takes back what was added since the last keep.
-func (m *messageIDs) rollback() {
-	for ; m.fresh > 0; m.fresh-- {
-		m.n--
-		delete(m.at, m.ring[(m.head+m.n)&(len(m.ring)-1)].id)
+// keep makes final what was added of the messages below end.
+func (m *messageIDs) keep(end protocol.Offset) {
+	for m.fresh > 0 && m.at[m.newest(m.fresh)] < end {
+		m.fresh--
 	}
+}
+
+// rollback takes back what was added of the messages from offset end on.
+func (m *messageIDs) rollback(end protocol.Offset) {
+	for m.fresh > 0 && m.at[m.newest(1)] >= end {
+		delete(m.at, m.newest(1))
+		m.n--
+		m.fresh--
+	}
+}
+
+// newest is the id that was added as the nth from the end.
+func (m *messageIDs) newest(n int) messageID {
+	return m.ring[(m.head+m.n-n)&(len(m.ring)-1)].id
 }
 
 // shrink gives up the room that a burst needed.
@@ -159,7 +169,7 @@ func readMessageIDs(log Log, end protocol.Offset, now int64, window time.Duratio
 		return nil, "", err
 	}
 	ids.expire(now)
-	ids.keep()
+	ids.keep(end)
 	return ids, last, nil
 }
 

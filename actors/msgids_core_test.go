@@ -52,11 +52,17 @@ func TestMessageIDsKnowTheirWindow(t *testing.T) {
 			}
 			switch rapid.IntRange(0, 9).Draw(t, "then") {
 			case 0:
-				m.rollback()
-				model, fresh = model[:len(model)-fresh], 0
+				end := next - protocol.Offset(rapid.IntRange(0, 4).Draw(t, "back"))
+				m.rollback(end)
+				for fresh > 0 && model[len(model)-1].at >= end {
+					model, fresh = model[:len(model)-1], fresh-1
+				}
 			case 1, 2:
-				m.keep()
-				fresh = 0
+				end := next - protocol.Offset(rapid.IntRange(-1, 4).Draw(t, "unsafe"))
+				m.keep(end)
+				for fresh > 0 && model[len(model)-fresh].at < end {
+					fresh--
+				}
 			case 3:
 				m.shrink(now)
 			}

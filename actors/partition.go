@@ -1,9 +1,9 @@
 package actors
 
 import (
+	"cmp"
 	"fmt"
 	"log/slog"
-	"sync"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -17,6 +17,10 @@ type (
 	syncDue  struct {
 		late
 		generation uint64
+	}
+	syncEnded struct { // by the goroutine that syncs
+		late
+		log Log
 	}
 	retryOpen struct{ late }
 	opened    struct { // by the worker that opened the log
@@ -51,8 +55,9 @@ type (
 var flushMessage any = flushNow{}
 
 // partition is the shell around partitionCore: the actor that owns one log.
-// Writes and syncs block its Receive: meanwhile the mailbox collects what the
-// next flush will cover. Reads are its reader's.
+// Writes block its Receive: meanwhile the mailbox collects what the next flush
+// will cover. So do syncs, unless it is worth while to write ahead. Reads are its
+// reader's.
 type partition struct {
 	env      *env
 	core     *partitionCore
@@ -73,7 +78,7 @@ type partition struct {
 	retry    *time.Timer     // next attempt to open
 	current  waiting         // the request in hand, for crashed
 	inHand   bool
-	since    time.Time     // when the first request of the flush came
+	since    ages
 	answered chan struct{} // closed when the last acknowledgements are on their way; nil: they are
 
 	reader  *actor.PID
@@ -82,6 +87,31 @@ type partition struct {
 	reading bool      // a worker reads the message ids
 	held    []heldPut // puts that wait for it, in their order
 	parked  bool      // the log gave up its files
+}
+
+// ages are when the first request came of what the core has staged, unsynced and
+// syncing; zero: there is none.
+type ages struct{ staged, unsynced, syncing time.Time }
+
+func (a *ages) accepted(now func() time.Time) {
+	if a.staged.IsZero() {
+		a.staged = now()
+	}
+}
+
+func (a *ages) appended() {
+	a.unsynced, a.staged = cmp.Or(a.unsynced, a.staged), time.Time{}
+}
+
+func (a *ages) syncStarted() { a.syncing, a.unsynced = a.unsynced, time.Time{} }
+
+// committed returns when the first request came of what is committed now.
+func (a *ages) committed() (since time.Time) {
+	if a.syncing.IsZero() { // the policy did not wait for a sync
+		a.syncing, a.unsynced = a.unsynced, time.Time{}
+	}
+	since, a.syncing = a.syncing, time.Time{}
+	return since
 }
 
 func newPartition(e *env, topic string, parent *actor.PID, status *partitionStatus, settings Settings) *partition {
@@ -129,6 +159,10 @@ func (p *partition) Receive(ctx actor.Context) {
 	case syncDue:
 		if p.core.syncDue(m.generation) {
 			p.sync(ctx)
+		}
+	case syncEnded:
+		if m.log == p.store && p.core.runs {
+			p.finishSync(ctx)
 		}
 	case *idsRead:
 		p.idsRead(ctx, m)
@@ -208,8 +242,8 @@ func (p *partition) accepted(ctx actor.Context, v verdict) {
 	if p.env.events.Accept != nil {
 		p.env.events.Accept(p.event(v.w.first, v.w.first+protocol.Offset(max(v.w.count, 1)), nil))
 	}
+	p.since.accepted(p.env.now)
 	if v.flush {
-		p.since = p.env.now()
 		ctx.Send(ctx.Self(), flushMessage)
 	}
 	if v.full {
@@ -217,8 +251,7 @@ func (p *partition) accepted(ctx actor.Context, v verdict) {
 	}
 }
 
-// flush is the hops "append" to "reply": one write and one sync for all that was
-// collected.
+// flush is the hop "append": one write for all that was collected.
 func (p *partition) flush(ctx actor.Context, force bool) {
 	start := p.env.now()
 	bytes, again := p.core.flush(start, force)
@@ -237,6 +270,7 @@ func (p *partition) flush(ctx actor.Context, force bool) {
 	if p.env.events.Append != nil {
 		p.env.events.Append(p.event(from, p.core.written, err))
 	}
+	p.since.appended()
 	if err == nil {
 		p.env.metrics.bytesIn.Add(float64(size))
 		p.env.metrics.messagesIn.Add(float64(p.core.written - from))
@@ -244,18 +278,36 @@ func (p *partition) flush(ctx actor.Context, force bool) {
 	p.perform(ctx, out)
 }
 
-// sync is the hop "sync".
+// sync is the hop "sync", or begins it: then it ends with syncEnded, and meanwhile
+// the partition collects, and writes ahead.
 func (p *partition) sync(ctx actor.Context) {
-	p.env.syncs <- struct{}{}
-	start := p.env.now()
-	err := p.store.Sync()
-	p.env.metrics.synced(p.env.now().Sub(start))
-	<-p.env.syncs
+	p.since.syncStarted()
+	p.core.syncStarted()
+	run, err := p.store.StartSync()
+	if err != nil {
+		p.perform(ctx, p.core.syncDone(err))
+		return
+	}
+	if !p.core.beside() {
+		p.env.sync(run)
+		p.finishSync(ctx)
+		return
+	}
+	env, self, ended := p.env, ctx.Self(), syncEnded{log: p.store}
+	go func() {
+		env.sync(run)
+		env.tell(self, ended)
+	}()
+}
+
+// finishSync ends the sync that runs, and waits for it if it has to.
+func (p *partition) finishSync(ctx actor.Context) {
+	err := p.store.FinishSync()
 	if err == nil {
 		p.attempt = 0
 	}
 	if p.env.events.Sync != nil {
-		p.env.events.Sync(p.event(p.core.synced, p.core.written, err))
+		p.env.events.Sync(p.event(p.core.synced, p.core.covers, err))
 	}
 	p.perform(ctx, p.core.syncDone(err))
 }
@@ -265,6 +317,9 @@ func (p *partition) perform(ctx actor.Context, out outcome) {
 	// Move committed before answering: who has an acknowledgement may read.
 	p.commit(ctx)
 	p.answer(ctx, out)
+	if out.flush {
+		p.flush(ctx, true)
+	}
 	if out.sync {
 		p.sync(ctx)
 	}
@@ -289,7 +344,9 @@ func (p *partition) commit(ctx actor.Context) {
 	if p.status.commit(p.core.committed) && p.reader != nil {
 		ctx.Send(p.reader, wake{})
 	}
-	p.env.metrics.stageCommit.Observe(p.env.now().Sub(p.since).Seconds())
+	if since := p.since.committed(); !since.IsZero() {
+		p.env.metrics.stageCommit.Observe(p.env.now().Sub(since).Seconds())
+	}
 	if p.env.events.Commit != nil {
 		p.env.events.Commit(p.event(from, p.core.committed, nil))
 	}
@@ -308,16 +365,18 @@ func (p *partition) answer(ctx actor.Context, out outcome) {
 			p.acknowledge(ctx, &out.answer[i])
 		}
 	}
+	if out.answer != nil {
+		recycle(out.answer)
+	}
 }
 
-// manyAnswers take so long that the next write and sync should not wait for them.
+// manyAnswers take so long that the next write should not wait for them.
 const manyAnswers = 16
 
 // answerBeside acknowledges while the partition goes on. Answers keep their order:
 // settle comes before every other one.
 func (p *partition) answerBeside(all []waiting) {
 	p.settle()
-	p.core.waiting = *spareWaiting.Get().(*[]waiting) //nolint:forcetypeassert // the pool's own
 	done := make(chan struct{})
 	p.answered = done
 	go func() {
@@ -326,13 +385,9 @@ func (p *partition) answerBeside(all []waiting) {
 			p.acknowledged(&all[i])
 			return all[i].to, p.ack(&all[i])
 		})
-		clear(all)
-		all = all[:0]
-		spareWaiting.Put(&all)
+		recycle(all)
 	}()
 }
-
-var spareWaiting = sync.Pool{New: func() any { return new([]waiting) }}
 
 // settle returns when all acknowledgements so far are on their way.
 func (p *partition) settle() {
@@ -443,7 +498,7 @@ func (p *partition) sweep(ctx actor.Context) {
 	if !idle || p.core.state != serving {
 		return
 	}
-	if !p.parked && p.core.synced == p.core.written {
+	if !p.parked && !p.core.runs && p.core.synced == p.core.written {
 		p.parked = true
 		p.core.shrink()
 		if err := p.store.Park(); err != nil {

@@ -74,11 +74,7 @@ func (c *partitionCore) putChecked(r *protocol.Record, k *Check, now int64, tick
 		id = messageIDOf(k.ID)
 		if first, duplicate := c.ids.find(id, now); duplicate {
 			w.first, w.duplicate = first, true
-			if first < c.written {
-				return verdict{done: true, w: w}
-			}
-			// The original is staged: both are answered when it is safe.
-			return c.stage(w)
+			return c.again(w)
 		}
 	}
 	if k.LastSequence != nil && *k.LastSequence != uint64(c.next) {

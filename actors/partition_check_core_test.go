@@ -76,6 +76,7 @@ func (c *checked) flush(err error) {
 	out := c.core.appended(c.log.Append(b))
 	c.take(out)
 	if out.sync {
+		c.core.syncStarted()
 		c.take(c.core.syncDone(c.log.Sync()))
 	}
 	if out.poisoned {

@@ -32,6 +32,10 @@ func (s partitionState) String() string {
 // is to be answered. It is pure: the shell in partition.go writes, syncs and
 // sends, and tells it the results and the time.
 //
+// While large requests are synced the next ones are collected, and written when
+// there are many bytes of them, so that the disk need not wait for that. Whoever
+// asked moves from staged to unsynced to syncing.
+//
 // Invariant: synced <= written <= next, and synced <= committed <= written.
 type partitionCore struct {
 	topic string
@@ -54,12 +58,18 @@ type partitionCore struct {
 	lastTime  int64             // of the last record written, Unix milliseconds
 
 	parts    []part    // what is staged, in order
-	waiting  []waiting // who waits for what is staged, in order
+	staged   []waiting // who waits for what is staged, in order
 	bytes    int       // staged
 	flushing bool      // a flush message is on its way
-	seen     int       // len(waiting) when it was sent
-	writing  bool      // the shell appends and syncs inFlight
-	inFlight stamped
+	seen     int       // len(staged) when it was sent
+	inFlight stamped   // what the shell appends
+
+	unsynced      []waiting // who waits for the next sync, in order
+	unsyncedBytes int
+	syncing       []waiting // who waits for the sync that runs, in order
+	syncingBytes  int
+	runs          bool            // a sync runs
+	covers        protocol.Offset // what it makes durable
 
 	timer      uint64 // generation of the newest sync timer
 	timerArmed bool
@@ -110,10 +120,11 @@ type verdict struct {
 	full  bool
 }
 
-// outcome is what a write or a sync led to. The waiting belong to the core and
-// are valid until its next call.
+// outcome is what a write or a sync led to. The waiting belong to who gets them;
+// recycle takes them back.
 type outcome struct {
-	sync     bool      // sync now and call synced
+	sync     bool      // start a sync and call syncStarted
+	flush    bool      // flush at once
 	arm      bool      // send syncDue with timer's generation after the interval
 	answer   []waiting // acknowledge these, or refuse them with err
 	err      error
@@ -121,6 +132,7 @@ type outcome struct {
 }
 
 var (
+	waitings = sync.Pool{New: func() any { return new([]waiting) }}
 	builders = sync.Pool{New: func() any { return new(protocol.BatchBuilder) }}
 	joins    = sync.Pool{New: func() any { return new([]byte) }}
 )
@@ -147,7 +159,7 @@ func (c *partitionCore) configure(s Settings) (sync bool) {
 		c.interval = time.Second
 	}
 	c.configureIDs(s)
-	return c.state == serving && c.threshold == 0 && c.synced < c.written
+	return c.state == serving && c.threshold == 0 && c.synced < c.written && !c.runs
 }
 
 // open starts to serve a log whose content is durable.
@@ -242,11 +254,7 @@ func (c *partitionCore) putBatch(b []byte, h *protocol.BatchHeader, ticket Ticke
 		}
 		if duplicate {
 			w.first, w.duplicate = first, true
-			if first < c.written {
-				return verdict{done: true, w: w}
-			}
-			// The original is staged: both are answered when it is safe.
-			return c.stage(w)
+			return c.again(w)
 		}
 		c.producers.add(h, c.next)
 	}
@@ -258,16 +266,34 @@ func (c *partitionCore) putBatch(b []byte, h *protocol.BatchHeader, ticket Ticke
 }
 
 func (c *partitionCore) stage(w waiting) verdict {
-	c.waiting = append(c.waiting, w)
-	v := verdict{w: w, flush: !c.flushing, full: c.full()}
+	c.staged = append(c.staged, w)
+	// While a sync runs its end is what writes.
+	v := verdict{w: w, flush: !c.flushing && !c.runs, full: c.full()}
 	if v.flush {
-		c.flushing, c.seen = true, len(c.waiting)
+		c.flushing, c.seen = true, len(c.staged)
 	}
 	return v
 }
 
+// again answers a duplicate when its original is safe.
+func (c *partitionCore) again(w waiting) verdict {
+	switch {
+	case w.first < c.committed:
+		return verdict{done: true, w: w}
+	case w.first >= c.written:
+		return c.stage(w)
+	case len(c.unsynced) > 0:
+		c.unsynced = append(c.unsynced, w)
+	default:
+		c.syncing = append(c.syncing, w)
+	}
+	return verdict{w: w}
+}
+
+// full says whether to write at once. While a sync runs a part of it is enough,
+// since to write it takes long.
 func (c *partitionCore) full() bool {
-	return c.bytes >= c.opts.FlushBytes || len(c.waiting) >= c.opts.FlushCount
+	return c.bytes >= c.opts.FlushBytes || len(c.staged) >= c.opts.FlushCount || c.runs && c.bytes >= c.opts.AheadBytes
 }
 
 // flush is called when the flush message arrives, or at once when there is
@@ -277,11 +303,14 @@ func (c *partitionCore) full() bool {
 // is staged.
 func (c *partitionCore) flush(now time.Time, force bool) (bytes []byte, again bool) {
 	switch {
-	case len(c.waiting) == 0:
+	case len(c.staged) == 0:
 		c.flushing = c.flushing && force
 		return nil, false
-	case !force && !c.full() && len(c.waiting) > c.seen:
-		c.seen = len(c.waiting)
+	case !force && c.runs && !c.full():
+		c.flushing = false
+		return nil, false
+	case !force && !c.full() && len(c.staged) > c.seen:
+		c.seen = len(c.staged)
 		return nil, true
 	}
 	if !force {
@@ -315,7 +344,7 @@ func (c *partitionCore) stamp(millis int64) []byte {
 		}
 		out = *s.joined
 	}
-	c.writing, c.inFlight = true, s
+	c.inFlight = s
 	return out
 }
 
@@ -325,26 +354,62 @@ func (c *partitionCore) appended(err error) outcome {
 	switch {
 	case errors.Is(err, protocol.ErrDiskFull):
 		// Nothing was kept: the log is as before, and the next flush may find room.
-		c.takeBack()
-		return c.answer(c.diskFull())
+		c.takeBack(c.written)
+		return outcome{answer: c.handOut(&c.staged), err: c.diskFull(), sync: c.mustSync()}
 	case err != nil:
 		return c.poison(err)
 	}
 	c.written, c.position, c.lastTime, c.lastWas = c.inFlight.next, c.inFlight.position, c.inFlight.time, c.last
-	if c.written-c.synced >= protocol.Offset(c.threshold) {
+	c.inFlight = stamped{}
+	if len(c.unsynced) == 0 {
+		c.unsynced, c.staged = c.staged, c.unsynced
+	} else {
+		c.unsynced = append(c.unsynced, c.staged...)
+		clear(c.staged)
+	}
+	c.unsyncedBytes += c.bytes
+	c.staged, c.bytes, c.seen = c.staged[:0], 0, 0
+	return c.settle(outcome{})
+}
+
+// settle decides about what is written and not synced.
+func (c *partitionCore) settle(out outcome) outcome {
+	switch {
+	case c.runs:
+		return out // its end decides
+	case len(c.staged) > 0:
+		out.flush = true // what was collected meanwhile shares what comes next
+		return out
+	case c.synced == c.written:
+		return out
+	case c.written-c.synced >= protocol.Offset(c.threshold):
 		// The one that fills the measure waits for the sync, and with 0 each does: so
 		// fewer than threshold acknowledged records are ever in the system's cache alone.
-		return outcome{sync: true}
+		out.sync = true
+		return out
 	}
 	// Written is safe enough: the policy says so.
-	c.committed = c.written
-	c.keepLearned()
-	out := c.answer(nil)
+	c.commit(c.written)
+	out.answer, c.unsyncedBytes = c.join(out.answer, &c.unsynced), 0
 	if !c.timerArmed {
 		c.timer++
 		c.timerArmed, out.arm = true, true
 	}
 	return out
+}
+
+// mustSync says whether a sync is to be started.
+func (c *partitionCore) mustSync() bool { return !c.runs && len(c.unsynced) > 0 }
+
+// commit makes final all below end.
+func (c *partitionCore) commit(end protocol.Offset) {
+	c.committed = max(c.committed, end)
+	if c.producers != nil {
+		c.producers.keep(end)
+	}
+	if c.ids != nil {
+		c.ids.keep(end)
+	}
 }
 
 func (c *partitionCore) diskFull() *protocol.Error {
@@ -357,21 +422,32 @@ func (c *partitionCore) syncDue(generation uint64) bool {
 		return false
 	}
 	c.timerArmed = false
-	return c.state == serving && c.synced < c.written
+	return c.state == serving && c.synced < c.written && !c.runs
 }
 
-// syncDone takes the result of a sync.
+// syncStarted says that a sync of all that is written begins.
+func (c *partitionCore) syncStarted() {
+	c.runs, c.covers, c.timerArmed = true, c.written, false
+	c.syncing, c.unsynced = c.unsynced, c.syncing
+	c.syncingBytes, c.unsyncedBytes = c.unsyncedBytes, 0
+}
+
+// besideSize is how many bytes the requests of a flush have on average for which
+// the partition goes on while it is synced. Smaller ones it leaves in the mailbox:
+// to be woken for each would cost more processor time than the disk waits.
+const besideSize = 4 << 10
+
+// beside says whether to go on while the sync that was started runs.
+func (c *partitionCore) beside() bool { return c.syncingBytes >= besideSize*len(c.syncing) }
+
+// syncDone takes the result of the sync that ran.
 func (c *partitionCore) syncDone(err error) outcome {
 	if err != nil {
 		return c.poison(err)
 	}
-	c.timerArmed = false
-	c.synced, c.committed = c.written, c.written
-	if !c.writing {
-		return outcome{} // nobody waits for this sync
-	}
-	c.keepLearned()
-	return c.answer(nil)
+	c.runs, c.synced = false, c.covers
+	c.commit(c.synced)
+	return c.settle(outcome{answer: c.handOut(&c.syncing)})
 }
 
 // poison gives the log up after an error of a write or a sync: nobody knows
@@ -386,39 +462,54 @@ func (c *partitionCore) poison(err error) outcome {
 // abandon answers all who wait with refusal and takes no more requests.
 func (c *partitionCore) abandon(s partitionState, refusal *protocol.Error) outcome {
 	c.release()
-	c.takeBack()
+	c.takeBack(c.committed)
 	c.become(s, refusal)
-	c.timerArmed = false
-	return c.answer(refusal)
-}
-
-// takeBack forgets the offsets of what is staged.
-func (c *partitionCore) takeBack() {
-	c.next, c.last = c.written, c.lastWas
-	if c.producers != nil {
-		c.producers.rollback()
-	}
-	if c.ids != nil {
-		c.ids.rollback()
-	}
-}
-
-// keepLearned makes final what was learned from the batches that are safe now.
-func (c *partitionCore) keepLearned() {
-	if c.producers != nil {
-		c.producers.keep()
-	}
-	if c.ids != nil {
-		c.ids.keep()
-	}
-}
-
-// answer hands out all who wait for what was staged.
-func (c *partitionCore) answer(err error) outcome {
-	out := outcome{answer: c.waiting, err: err}
-	c.waiting, c.bytes, c.seen = c.waiting[:0], 0, 0
-	c.writing, c.inFlight = false, stamped{}
+	c.timerArmed, c.runs, c.unsyncedBytes, c.inFlight = false, false, 0, stamped{}
+	out := outcome{answer: c.handOut(&c.syncing), err: refusal}
+	out.answer = c.join(out.answer, &c.unsynced)
+	out.answer = c.join(out.answer, &c.staged)
 	return out
+}
+
+// takeBack forgets the offsets of what is staged, and what was learned from the
+// messages from offset end on.
+func (c *partitionCore) takeBack(end protocol.Offset) {
+	c.next, c.last, c.bytes, c.seen = c.written, c.lastWas, 0, 0
+	if c.producers != nil {
+		c.producers.rollback(end)
+	}
+	if c.ids != nil {
+		c.ids.rollback(end)
+	}
+}
+
+// handOut gives the waiting away.
+func (c *partitionCore) handOut(from *[]waiting) []waiting {
+	if len(*from) == 0 {
+		return nil
+	}
+	all := *from
+	*from = *waitings.Get().(*[]waiting) //nolint:forcetypeassert // the pool's own
+	return all
+}
+
+// join gives the waiting away behind others.
+func (c *partitionCore) join(others []waiting, from *[]waiting) []waiting {
+	if len(others) == 0 {
+		return c.handOut(from)
+	}
+	others = append(others, *from...)
+	clear(*from)
+	*from = (*from)[:0]
+	return others
+}
+
+// recycle takes back what an outcome handed out. It may be called from any
+// goroutine.
+func recycle(all []waiting) {
+	clear(all)
+	all = all[:0]
+	waitings.Put(&all)
 }
 
 // release gives the buffers of what is staged back.
@@ -463,7 +554,7 @@ func (c *partitionCore) learn(tail iter.Seq2[protocol.BatchHeader, error]) error
 			ps.add(&h, h.Base)
 		}
 	}
-	ps.keep()
+	ps.keep(c.written)
 	if c.former != nil {
 		ps.inherit(c.former)
 	}
@@ -473,7 +564,7 @@ func (c *partitionCore) learn(tail iter.Seq2[protocol.BatchHeader, error]) error
 
 // shrink gives up the room that a burst needed.
 func (c *partitionCore) shrink() {
-	if len(c.waiting) == 0 {
-		c.waiting, c.parts = nil, nil
+	if len(c.staged)+len(c.unsynced)+len(c.syncing) == 0 {
+		c.staged, c.unsynced, c.syncing, c.parts = nil, nil, nil, nil
 	}
 }

@@ -19,6 +19,9 @@ import (
 //	put ASKER SIZE             batch ASKER [producer=ID/EPOCH] [seq=N] [n=N]
 //	flush | force              write ok|full|failed      sync ok|failed
 //	timer GENERATION           threshold N               reopen [lost]
+//
+// A sync that is to start starts at once and ends with the command sync.
+//
 //	expire OFFSET              state
 type coreScript struct {
 	t     *testing.T
@@ -29,7 +32,7 @@ type coreScript struct {
 }
 
 func newCoreScript(t *testing.T) func(string, []string) string {
-	opts := Options{FlushBytes: 1000, FlushCount: 6, MaxProducers: 3}.withDefaults()
+	opts := Options{FlushBytes: 1000, FlushCount: 6, AheadBytes: 300, MaxProducers: 3}.withDefaults()
 	s := &coreScript{
 		t: t, log: &fakeLog{epoch: 3}, now: time.UnixMilli(1000),
 		core: newPartitionCore("orders", protocol.PartitionID{N: 3}, opts),
@@ -80,11 +83,11 @@ func (s *coreScript) run(cmd string, args []string) string {
 		if n, _ := strconv.ParseUint(args[0], 10, 64); !s.core.syncDue(n) {
 			return "nothing to sync\n"
 		}
-		return "sync\n"
+		return s.startSync()
 	case "threshold":
 		n, _ := strconv.Atoi(args[0])
 		if s.core.configure(Settings{UnflushThreshold: n}) {
-			return "sync\n"
+			return s.startSync()
 		}
 		return "ok\n"
 	case "reopen":
@@ -140,7 +143,15 @@ func (s *coreScript) sync(how string) string {
 		err = errDisk
 	}
 	s.log.update(func(l *fakeLog) { l.syncErr = err })
-	return s.outcome(s.core.syncDone(s.log.Sync()))
+	return s.outcome(s.core.syncDone(s.log.FinishSync()))
+}
+
+func (s *coreScript) startSync() string {
+	s.core.syncStarted()
+	if _, err := s.log.StartSync(); err != nil {
+		s.t.Fatal(err)
+	}
+	return "sync\n"
 }
 
 func (s *coreScript) state() string {
@@ -173,8 +184,11 @@ func (s *coreScript) outcome(o outcome) string {
 	for i := range o.answer {
 		out.WriteString(answerLine(&o.answer[i], o.err))
 	}
+	if o.flush {
+		out.WriteString("flush at once\n")
+	}
 	if o.sync {
-		out.WriteString("sync\n")
+		out.WriteString(s.startSync())
 	}
 	if o.arm {
 		fmt.Fprintf(&out, "arm timer %d\n", s.core.timer)

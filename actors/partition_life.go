@@ -159,6 +159,7 @@ func (p *partition) stop(ctx actor.Context, m *stopPartition) {
 	if p.core.state == serving {
 		p.flush(ctx, true)
 	}
+	p.finishSyncs(ctx)
 	p.stopping = p.status.stopRequest(m)
 	if !p.busy {
 		p.stopped(ctx)
@@ -173,8 +174,16 @@ func (p *partition) stopped(ctx actor.Context) {
 	ctx.Send(p.topic, partitionStopped{p.core.id.N})
 }
 
+// finishSyncs waits until everybody who was accepted is answered.
+func (p *partition) finishSyncs(ctx actor.Context) {
+	for p.core.runs {
+		p.finishSync(ctx)
+	}
+}
+
 // end is the last message of this incarnation: a crash, or the end after stop.
 func (p *partition) end(ctx actor.Context) {
+	p.finishSyncs(ctx)
 	if p.core.state != stopped {
 		refusal := protocol.ErrUnavailable.With("partition %s of topic %s stops: try again", p.core.id, p.core.topic)
 		p.answer(ctx, p.core.abandon(reopening, refusal))

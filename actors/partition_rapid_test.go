@@ -21,7 +21,8 @@ type coreMachine struct {
 	core      *partitionCore
 	log       *fakeLog
 	now       time.Time
-	flush     bool // a flush message is in the mailbox
+	flush     bool   // a flush message is in the mailbox
+	run       func() // the sync that runs
 	relaxed   bool
 	asked     int
 	open      map[string]string          // asker -> value, of those not answered
@@ -136,12 +137,27 @@ func (m *coreMachine) write(force bool) {
 
 func (m *coreMachine) sync() {
 	m.log.syncErr = rapid.SampledFrom([]error{nil, nil, nil, errDisk}).Draw(m.t, "sync")
-	m.outcome(m.core.syncDone(m.log.Sync()))
+	m.core.syncStarted()
+	run, err := m.log.StartSync()
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	m.run = run
+}
+
+// synced ends the sync that runs, if there is one.
+func (m *coreMachine) synced() {
+	if m.core.runs {
+		m.outcome(m.core.syncDone(m.log.FinishSync()))
+	}
 }
 
 func (m *coreMachine) outcome(o outcome) {
 	for i := range o.answer {
 		m.answered(&o.answer[i], o.err)
+	}
+	if o.flush {
+		m.write(true)
 	}
 	if o.sync {
 		m.sync()
@@ -226,7 +242,7 @@ func TestPartitionCoreUnderFaults(t *testing.T) {
 					open: make(map[string]string), acked: make(map[protocol.Offset]string),
 					stored: make(map[string]bool),
 				}
-				opts := Options{FlushBytes: 2000, FlushCount: 8}.withDefaults()
+				opts := Options{FlushBytes: 2000, FlushCount: 8, AheadBytes: 500}.withDefaults()
 				m.core = newPartitionCore("t", protocol.PartitionID{}, opts)
 				if relaxed {
 					m.core.configure(Settings{UnflushThreshold: 7})
@@ -239,6 +255,12 @@ func TestPartitionCoreUnderFaults(t *testing.T) {
 					"put":   func(*rapid.T) { m.put() },
 					"batch": func(*rapid.T) { m.batch() },
 					"flush": func(*rapid.T) { m.write(false) },
+					"run": func(*rapid.T) { // what is appended from now on is not covered
+						if m.core.runs {
+							m.run()
+						}
+					},
+					"synced": func(*rapid.T) { m.synced() },
 					"timer": func(*rapid.T) {
 						if m.core.syncDue(m.core.timer) {
 							m.sync()
@@ -246,8 +268,9 @@ func TestPartitionCoreUnderFaults(t *testing.T) {
 					},
 					"": func(*rapid.T) { m.judge() },
 				})
-				for m.flush {
+				for m.flush || m.core.runs {
 					m.write(false)
+					m.synced()
 				}
 				if len(m.open) != 0 {
 					t.Fatalf("%d requests were never answered", len(m.open))

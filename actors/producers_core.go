@@ -2,6 +2,7 @@ package actors
 
 import (
 	"container/list"
+	"slices"
 
 	"metaq/protocol"
 )
@@ -20,7 +21,13 @@ type producers struct {
 	limit int
 	byID  map[int64]*list.Element // of *producer
 	order *list.List              // least recently used first
-	undo  []producer              // states before each batch since the last keep, oldest first
+	undo  []producerBefore        // one for each batch that is not safe, oldest first
+}
+
+// producerBefore is a producer's state before its batch at offset first.
+type producerBefore struct {
+	producer
+	first protocol.Offset
 }
 
 // recentBatches is how many batches of a producer are recognised when they come
@@ -95,7 +102,7 @@ func (ps *producers) add(h *protocol.BatchHeader, first protocol.Offset) {
 	if h.ProducerEpoch != p.epoch {
 		*p = producer{id: p.id, epoch: h.ProducerEpoch, next: h.BaseSequence}
 	}
-	ps.undo = append(ps.undo, *p)
+	ps.undo = append(ps.undo, producerBefore{*p, first})
 	if p.n == recentBatches {
 		copy(p.recent[:], p.recent[1:])
 		p.n--
@@ -123,20 +130,27 @@ func afterSequence(first int32, count int) int32 {
 	return int32((int64(first) + int64(count)) & (1<<31 - 1))
 }
 
-// keep makes all that was added final.
-func (ps *producers) keep() { ps.undo = ps.undo[:0] }
+// keep makes final what was added of the batches below end.
+func (ps *producers) keep(end protocol.Offset) {
+	n := 0
+	for n < len(ps.undo) && ps.undo[n].first < end {
+		n++
+	}
+	ps.undo = slices.Delete(ps.undo, 0, n)
+}
 
-// rollback takes back what was added since the last keep.
-func (ps *producers) rollback() {
-	for i := len(ps.undo) - 1; i >= 0; i-- {
-		before := ps.undo[i]
+// rollback takes back what was added of the batches from offset end on.
+func (ps *producers) rollback(end protocol.Offset) {
+	n := len(ps.undo)
+	for ; n > 0 && ps.undo[n-1].first >= end; n-- {
+		before := ps.undo[n-1].producer
 		if e, ok := ps.byID[before.id]; ok {
 			*e.Value.(*producer) = before
 		} else {
 			ps.insert(before)
 		}
 	}
-	ps.keep()
+	ps.undo = ps.undo[:n]
 }
 
 // expire forgets the producers whose last batch is below start.
