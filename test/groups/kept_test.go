@@ -14,6 +14,7 @@ import (
 
 	"metaq/client"
 	"metaq/client/messagedir"
+	"metaq/protocol"
 )
 
 // connectWith connects a client that keeps things in d.
@@ -152,7 +153,7 @@ func TestAPartitionWaitsWhileNoMoreCanBeKept(t *testing.T) {
 		if !strings.Contains(err.Error(), "waits at offset") || !strings.Contains(err.Error(), "limit of 1000") {
 			t.Error(err)
 		}
-	case <-t.Context().Done():
+	case <-time.After(patience):
 		t.Fatal("nobody said that there is no room")
 	}
 	if n := lag(t, c); n < 30 {
@@ -217,4 +218,66 @@ func TestTwoConsumersDoNotShareWhatTheyKeep(t *testing.T) {
 	consume(t, other, newStubborn().handle, keeping(client.WithInstance("two"))...)
 	closeConsumer(t, one)
 	consume(t, other, newStubborn().handle, keeping()...)
+}
+
+// Close waits for a handler that has a kept record in hand, as for any other; when
+// its own context ends it ends the handler's, and the record stays.
+func TestCloseWaitsForAKeptRecordInHand(t *testing.T) {
+	for _, c := range []struct {
+		name     string
+		patient  bool
+		leftover int
+	}{{"to its end", true, 0}, {"until its context ends", false, 1}} {
+		t.Run(c.name, func(t *testing.T) {
+			d := messagedir.New(t.TempDir())
+			cl := connectWith(t, newWorld(t).url, d)
+			produce(t, cl, 0, 1)
+			closeConsumer(t, keepSome(t, cl))
+			inHand, revoked := make(chan struct{}), make(chan struct{}, 100)
+			closing, cut := context.WithCancel(t.Context())
+			defer cut()
+			con := consume(t, cl, func(ctx context.Context, _ client.Record) error {
+				close(inHand)
+				<-revoked // the consumer has nothing else left
+				if !c.patient {
+					cut()
+					<-ctx.Done()
+				}
+				for range 5 { // time to end the context too early
+					if _, err := cl.Admin().GroupInfo(ctx, "g"); err != nil {
+						return err
+					}
+				}
+				return ctx.Err()
+			}, keeping(client.OnPartitions(func([]protocol.TopicPartition) {}, func([]protocol.TopicPartition) { revoked <- struct{}{} }))...)
+			<-inHand
+			await(t, "partitions", func() bool { return len(con.Assigned()) > 0 })
+			if err := con.Close(closing); err != nil {
+				t.Fatal(err)
+			}
+			s, err := d.OpenConsumer("g", "")
+			if err != nil {
+				t.Fatal(err)
+			}
+			defer s.Close()
+			if numbers, err := s.Kept(); err != nil || len(numbers) != c.leftover {
+				t.Errorf("%v is kept, %v; want %d", numbers, err, c.leftover)
+			}
+		})
+	}
+}
+
+func TestAConsumerThatDoesNotStartHoldsNothing(t *testing.T) {
+	d := messagedir.New(t.TempDir())
+	c := connectWith(t, newWorld(t).url, d)
+	if _, err := c.NewConsumer(t.Context(), "g", []string{"nothing"}, newStubborn().handle, keeping(client.Broadcast(nil))...); !errors.Is(err, client.ErrNoTopic) {
+		t.Fatal(err)
+	}
+	s, err := d.OpenConsumer("g", "")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := s.Close(); err != nil {
+		t.Fatal(err)
+	}
 }
