@@ -159,6 +159,15 @@ func (res *results) round(ctx context.Context, round int, o *options, systems []
 	for _, rr := range res.Rows {
 		for i := range rr.Lines {
 			ln := rr.Lines[(i+round-1)%len(rr.Lines)]
+			quiet, err := settle(ctx, base, time.Duration(res.Machine.SyncP50*float64(time.Millisecond)))
+			if err != nil {
+				return err
+			}
+			if !quiet {
+				if _, err := fmt.Fprintf(say, "the disk is not at rest after %s, going on\n", settleMost); err != nil {
+					return err
+				}
+			}
 			s := systems[slices.IndexFunc(systems, func(s system) bool { return s.name() == ln.System })]
 			got, err := measure(ctx, s, &rr.row, round, o, base)
 			if ctx.Err() != nil {

@@ -1,0 +1,46 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// Bounds of settle.
+const (
+	settleMost  = 15 * time.Second       // the longest wait
+	settleLook  = 300 * time.Millisecond // how long the disk has to be at rest
+	settleTimes = 20                     // a sync may take so many times its usual time
+)
+
+// settle waits until the disk below dir is at rest: else a measurement pays for what
+// the one before it left behind, pages that are still to be written and blocks of
+// removed files that are still to be discarded. usual is the time of a small sync.
+// It returns false when the disk was still busy after settleMost.
+func settle(ctx context.Context, dir string, usual time.Duration) (bool, error) {
+	for began := time.Now(); time.Since(began) < settleMost && ctx.Err() == nil; {
+		syncAll()
+		slowest, err := slowestSync(dir)
+		if err != nil || slowest <= max(settleTimes*usual, 10*time.Millisecond) {
+			return true, err
+		}
+	}
+	return false, ctx.Err()
+}
+
+// slowestSync is the longest of the small syncs within settleLook.
+func slowestSync(dir string) (slowest time.Duration, err error) {
+	f, err := os.Create(filepath.Join(dir, "settle"))
+	if err != nil {
+		return 0, err
+	}
+	block := make([]byte, 4096)
+	for start := time.Now(); time.Since(start) < settleLook && err == nil; {
+		at := time.Now()
+		err = writeSync(f, block)
+		slowest = max(slowest, time.Since(at))
+	}
+	return slowest, errors.Join(err, f.Close(), os.Remove(f.Name()))
+}
