@@ -111,6 +111,18 @@ func TestAPartitionMovesInTwoSteps(t *testing.T) {
 	g.refused(g.commit("x", x.Generation, 3, 9), protocol.ErrFenced)
 }
 
+func TestAMemberThatWantsToBeAloneIs(t *testing.T) {
+	g := newGroupScript(t)
+	g.join(protocol.GroupJoin{Member: "x"})
+	g.refused(g.join(protocol.GroupJoin{Member: "y", Alone: true}), protocol.ErrConflict)
+	g.wants(g.join(protocol.GroupJoin{Member: "x", Alone: true}), "0 1 2 3 4 ") // it is the only one
+	g.refused(g.join(protocol.GroupJoin{Member: "y"}), protocol.ErrConflict)
+	g.refused(g.join(protocol.GroupJoin{Member: "y", Alone: true}), protocol.ErrConflict)
+	g.sim.ask(func(to any) groupEffects { return g.sim.core.leave(g.sim.now, protocol.GroupLeave{Member: "x"}, to) })
+	g.wants(g.join(protocol.GroupJoin{Member: "y", Instance: "i", Alone: true}), "0 1 2 3 4 ")
+	g.wants(g.join(protocol.GroupJoin{Member: "z", Instance: "i", Alone: true}), "0 1 2 3 4 ") // the same one
+}
+
 func TestAnOwnerThatDoesNotReleaseIsPutOut(t *testing.T) {
 	g := newGroupScript(t)
 	g.join(protocol.GroupJoin{Member: "x", ReleaseMs: 2000})

@@ -29,6 +29,12 @@ func (c *groupCore) join(now time.Time, r protocol.GroupJoin, to any) groupEffec
 	case m == nil && len(c.members) >= maxMembers:
 		c.answer(to, protocol.ErrBusy.With("group %s has %d members, more are not taken", c.name, maxMembers))
 		return c.settle(now)
+	case others > 0 && r.Alone:
+		c.answer(to, protocol.ErrConflict.With("group %s has other members: to be alone in it, stop them first", c.name))
+		return c.settle(now)
+	case others > 0 && c.loner() != nil:
+		c.answer(to, protocol.ErrConflict.With("member %s is alone in group %s: wait until it has left", c.loner().join.Member, c.name))
+		return c.settle(now)
 	case others > 0 && r.Strategy != "" && r.Strategy != c.strategy:
 		c.answer(to, protocol.ErrConflict.With("the group's strategy is %s: join with it, or with none, or when the group is empty", c.strategy))
 		return c.settle(now)
@@ -54,6 +60,16 @@ func (c *groupCore) join(now time.Time, r protocol.GroupJoin, to any) groupEffec
 	}
 	c.park(now, m, &parkedBeat{to: to, until: now.Add(joinWait), joining: true})
 	return c.settle(now)
+}
+
+// loner finds the member that is to be the only one.
+func (c *groupCore) loner() *member {
+	for _, m := range c.members {
+		if m.join.Alone {
+			return m
+		}
+	}
+	return nil
 }
 
 // instance finds the member that another run of the same static member made.

@@ -94,6 +94,9 @@ func WithInstance(name string) ConsumerOption {
 	return func(o *consumerOptions) { o.join.Instance = name }
 }
 
+// alone refuses a consumer in a group that has members, and others while it lasts.
+func alone(o *consumerOptions) { o.join.Alone = true }
+
 // WithClientName is shown by `metaq group info`.
 func WithClientName(name string) ConsumerOption {
 	return func(o *consumerOptions) { o.join.Client = name }

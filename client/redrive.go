@@ -39,9 +39,11 @@ func (c *Client) Redrive(ctx context.Context, group, topic string) (int64, error
 	}
 	r := &redrive{
 		group: group, topic: topic, from: DeadLetterTopic(topic, group), end: map[PartitionID]Offset{},
-		over: make(chan struct{}), news: make(chan struct{}, 1),
+		ready: make(chan struct{}), over: make(chan struct{}), news: make(chan struct{}, 1),
 	}
-	if err := r.look(ctx, c.Admin()); err != nil || r.left == 0 {
+	// The first look spares the rest where there is nothing to do; the one that counts is
+	// made when nobody else can put letters back.
+	if err := r.look(ctx, c.Admin(), false); err != nil || r.left == 0 {
 		return 0, err
 	}
 	var err error
@@ -49,9 +51,15 @@ func (c *Client) Redrive(ctx context.Context, group, topic string) (int64, error
 		return 0, err
 	}
 	consumer, err := c.NewConsumer(ctx, r.from, []string{r.from}, nil, WithBatchHandler(r.handle, 1000), WithClientName("redrive"),
-		WithRetries(math.MaxInt, time.Second, time.Second), OnFailure(StopConsumer), OnError(r.failed))
-	if err == nil {
-		err = r.wait(ctx, consumer)
+		WithRetries(math.MaxInt, time.Second, time.Second), OnFailure(StopConsumer), OnError(r.failed), alone)
+	switch {
+	case errors.Is(err, ErrConflict):
+		err = r.busy()
+	case err == nil:
+		if err = r.look(ctx, c.Admin(), true); err == nil {
+			close(r.ready)
+			err = r.wait(ctx, consumer)
+		}
 	}
 	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
 	defer cancel()
@@ -66,6 +74,7 @@ type redrive struct {
 	group, topic, from string
 
 	producer *Producer
+	ready    chan struct{}          // closed when the next two are known
 	end      map[PartitionID]Offset // of the letters to put back
 	over     chan struct{}          // closed when none is left, or none will be taken
 	once     sync.Once              // for over
@@ -77,8 +86,12 @@ type redrive struct {
 	cause error // the newest problem since one was put back
 }
 
-// look finds what there is to put back.
-func (r *redrive) look(ctx context.Context, a *Admin) error {
+func (r *redrive) busy() error {
+	return protocol.ErrConflict.With("the dead letters in %s are being put back; wait until that has ended, or for %v when it has crashed, and call again", r.from, protocol.DefaultSessionMs*time.Millisecond)
+}
+
+// look finds what there is to put back. joined says that this is the group's only member.
+func (r *redrive) look(ctx context.Context, a *Admin, joined bool) error {
 	info, err := a.TopicInfo(ctx, r.from)
 	if errors.Is(err, ErrNoTopic) {
 		// Nothing has failed, unless there is a slip in a name.
@@ -93,12 +106,13 @@ func (r *redrive) look(ctx context.Context, a *Admin) error {
 	}
 	known, err := a.GroupInfo(ctx, r.from)
 	switch {
-	case err == nil && len(known.Members) > 0:
-		return protocol.ErrConflict.With("the dead letters in %s are being put back; wait until that has ended", r.from)
+	case err == nil && !joined && len(known.Members) > 0:
+		return r.busy()
 	case err != nil && !errors.Is(err, ErrNoGroup):
 		return err
 	}
 	at := map[PartitionID]Offset{}
+	r.left = 0
 	for i := range known.Partitions {
 		if p := &known.Partitions[i]; p.Topic == r.from && p.Committed != nil {
 			at[p.Partition] = *p.Committed
@@ -109,11 +123,19 @@ func (r *redrive) look(ctx context.Context, a *Admin) error {
 		r.end[p.Partition] = p.EndOffset
 		r.left += max(0, int64(p.EndOffset-max(p.LogStart, at[p.Partition])))
 	}
+	if r.left == 0 {
+		r.once.Do(func() { close(r.over) })
+	}
 	return nil
 }
 
 // handle is a BatchHandler: it puts letters back and waits until they are stored.
 func (r *redrive) handle(ctx context.Context, recs []Record) error {
+	select {
+	case <-r.ready:
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 	take := slices.IndexFunc(recs, func(rec Record) bool { return rec.Offset >= r.end[rec.Partition] })
 	if take < 0 {
 		take = len(recs)

@@ -99,6 +99,9 @@ type GroupJoin struct {
 	// Strategy is that of the group's first member; others must name the same
 	// one or none.
 	Strategy string `json:"strategy,omitempty"`
+	// Alone asks to be the only member: it is refused while there is another one, and
+	// while it lasts, nobody else is taken.
+	Alone bool `json:"alone,omitempty"`
 	// SessionMs is how long the member may be silent. Default DefaultSessionMs.
 	SessionMs int `json:"session_ms,omitempty"`
 	// ReleaseMs is how long the member may take to give a partition back before

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -262,6 +263,35 @@ func TestAPutWithAMessageIDGoesToTheDeadLettersAndBack(t *testing.T) {
 	}
 	if back := recs[1]; string(back.Value) != "pears" || string(back.Key) != "k" || !slices.Equal(back.Headers, want) {
 		t.Errorf("%q with key %q and headers %v came back, want headers %v", back.Value, back.Key, back.Headers, want)
+	}
+}
+
+// Of several that put the same letters back at once one does, and the others are told so.
+func TestDeadLettersArePutBackByOneAtATime(t *testing.T) {
+	c := connect(t, newWorld(t).url)
+	const letters = 500
+	produce(t, c, 0, letters)
+	con := consume(t, c, func(context.Context, client.Record) error { return errors.New("no room") }, client.WithRetries(0, time.Millisecond, time.Millisecond))
+	await(t, "no lag", func() bool { return lag(t, c) == 0 })
+	if err := con.Close(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	var back, worked atomic.Int64
+	var calls sync.WaitGroup
+	for range 8 {
+		calls.Go(func() {
+			switch n, err := c.Redrive(t.Context(), "g", "orders"); {
+			case err == nil && n > 0:
+				worked.Add(1)
+				back.Add(n)
+			case err != nil && !errors.Is(err, client.ErrConflict):
+				t.Errorf("%d put back: %v", n, err)
+			}
+		})
+	}
+	calls.Wait()
+	if back.Load() != letters || worked.Load() != 1 {
+		t.Errorf("%d letters were put back by %d, want %d by 1", back.Load(), worked.Load(), letters)
 	}
 }
 
