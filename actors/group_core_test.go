@@ -123,6 +123,22 @@ func TestAMemberThatWantsToBeAloneIs(t *testing.T) {
 	g.wants(g.join(protocol.GroupJoin{Member: "z", Instance: "i", Alone: true}), "0 1 2 3 4 ") // the same one
 }
 
+func TestAStaticMemberIsRemovedByItsInstance(t *testing.T) {
+	g := newGroupScript(t)
+	leave := func(r protocol.GroupLeave) any {
+		return g.sim.ask(func(to any) groupEffects { return g.sim.core.leave(g.sim.now, r, to) })
+	}
+	g.join(protocol.GroupJoin{Member: "x", Instance: "i"})
+	g.join(protocol.GroupJoin{Member: "y"})
+	g.refused(leave(protocol.GroupLeave{Instance: "x"}), protocol.ErrNoMember)
+	g.wants(g.beat("y", 2), "?3 ?4 ")
+	if _, done := leave(protocol.GroupLeave{Instance: "i"}).(protocol.Done); !done {
+		t.Error("the instance was not removed")
+	}
+	g.wants(g.beat("y", 3), "0 1 2 3 4 ")
+	g.refused(g.beat("x", 3), protocol.ErrNoMember)
+}
+
 func TestAnOwnerThatDoesNotReleaseIsPutOut(t *testing.T) {
 	g := newGroupScript(t)
 	g.join(protocol.GroupJoin{Member: "x", ReleaseMs: 2000})

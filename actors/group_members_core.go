@@ -154,8 +154,15 @@ func (c *groupCore) heartbeat(now time.Time, r protocol.GroupHeartbeat, to any) 
 
 // leave ends a membership.
 func (c *groupCore) leave(now time.Time, r protocol.GroupLeave, to any) groupEffects {
-	if m := c.members[r.Member]; m != nil {
-		c.remove(m, c.noMember(r.Member))
+	m := c.members[r.Member]
+	if r.Instance != "" {
+		if m = c.instance(r.Instance, ""); m == nil {
+			c.answer(to, protocol.ErrNoMember.With("group %s has no instance %q: see metaq group info %s", c.name, r.Instance, c.name))
+			return c.settle(now)
+		}
+	}
+	if m != nil {
+		c.remove(m, c.noMember(m.join.Member))
 		c.rebalance(now)
 	}
 	c.answer(to, protocol.Done{OK: true})

@@ -87,9 +87,11 @@ type consumerOptions struct {
 	onRevoke   func([]protocol.TopicPartition)
 }
 
-// WithInstance makes the consumer a static member: when it is started again under
-// the same name within its session, nobody else's partitions move. Two consumers
-// must not have one name at a time: the later one puts the earlier one out.
+// WithInstance makes the consumer a static member: it keeps its partitions when it
+// closes, or crashes, and when it is started again under the same name within its
+// session, nobody else's partitions move. Should it not come back, Admin.GroupRemove
+// frees them at once. Two consumers must not have one name at a time: the later one
+// puts the earlier one out.
 func WithInstance(name string) ConsumerOption {
 	return func(o *consumerOptions) { o.join.Instance = name }
 }

@@ -87,6 +87,14 @@ func (a *Admin) GroupReset(ctx context.Context, group, topic string, to Start, f
 	return reply.Offsets, err
 }
 
+// GroupRemove puts a static member, by its instance, out of a group, so that others get
+// its partitions at once: one that has closed and will not come back. One that runs joins
+// again. ErrNoMember when it is not there.
+func (a *Admin) GroupRemove(ctx context.Context, group, instance string) error {
+	var done protocol.Done
+	return a.c.callGroup(ctx, group, protocol.GroupVerbLeave, protocol.GroupLeave{Instance: instance}, &done)
+}
+
 // GroupDelete forgets a group and its offsets. ErrConflict while it has members,
 // unless force is set.
 func (a *Admin) GroupDelete(ctx context.Context, group string, force bool) error {

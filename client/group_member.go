@@ -254,16 +254,26 @@ func (m *membership) commit(ctx context.Context, positions []protocol.GroupPosit
 	}
 }
 
-// leave ends the membership.
+// leave ends the membership. A static member stays one for its session, in case it comes
+// back, and gives back only what was to go to others anyhow.
 func (m *membership) leave(ctx context.Context) error {
 	m.mu.Lock()
-	r := protocol.GroupLeave{Member: m.view.Member}
+	view := m.view
 	m.mu.Unlock()
-	if r.Member == "" {
-		return nil
+	var err error
+	switch {
+	case view.Member == "":
+	case m.join.Instance == "":
+		var done protocol.Done
+		err = m.c.callGroup(ctx, m.group, protocol.GroupVerbLeave, protocol.GroupLeave{Member: view.Member}, &done)
+	default:
+		for heard := int64(0); err == nil && heard != view.Generation; { // of an older one a release does not count
+			heard = view.Generation
+			r := protocol.GroupHeartbeat{Member: view.Member, Generation: heard, Released: view.Release}
+			view = protocol.GroupView{}
+			err = m.c.callGroup(ctx, m.group, protocol.GroupVerbHeartbeat, r, &view)
+		}
 	}
-	var done protocol.Done
-	err := m.c.callGroup(ctx, m.group, protocol.GroupVerbLeave, r, &done)
 	if errors.Is(err, protocol.ErrNoMember) {
 		return nil
 	}

@@ -188,7 +188,17 @@ func (p *GroupPosition) At() TopicPartition { return TopicPartition{p.Topic, p.P
 // GroupLeave ends a membership; what the member owned is free at once. So commit
 // first.
 type GroupLeave struct {
-	Member string `json:"member"`
+	Member string `json:"member,omitempty"`
+	// Instance, instead of Member, names a static member: one that will not come back.
+	Instance string `json:"instance,omitempty"`
+}
+
+// Check returns a refusal unless one name is given.
+func (r *GroupLeave) Check() error {
+	if (r.Member == "") == (r.Instance == "") {
+		return ErrBadRequest.With("name who leaves, with member or with instance")
+	}
+	return nil
 }
 
 // GroupCommit makes offsets durable. All are taken or none: a generation that is

@@ -125,7 +125,12 @@ func groupRequest(name, verb string, body []byte) (any, error) {
 	case protocol.GroupVerbHeartbeat:
 		return decodeGroup[protocol.GroupHeartbeat](body)
 	case protocol.GroupVerbLeave:
-		return decodeGroup[protocol.GroupLeave](body)
+		var r protocol.GroupLeave
+		err := protocol.DecodeRequest(body, &r)
+		if err == nil {
+			err = r.Check()
+		}
+		return r, err
 	case protocol.GroupVerbCommit:
 		return decodeGroup[protocol.GroupCommit](body)
 	case protocol.GroupVerbReset:

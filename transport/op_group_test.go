@@ -22,6 +22,9 @@ func TestGroupRequestsAreDecodedAndChecked(t *testing.T) {
 		{"join", "join", `{"topics":["b","a"]}`, joined, nil},
 		{"heartbeat", "heartbeat", `{"member":"m","generation":3}`, protocol.GroupHeartbeat{Member: "m", Generation: 3}, nil},
 		{"leave", "leave", `{"member":"m"}`, protocol.GroupLeave{Member: "m"}, nil},
+		{"leave of an instance", "leave", `{"instance":"i"}`, protocol.GroupLeave{Instance: "i"}, nil},
+		{"leave of nobody", "leave", `{}`, nil, protocol.ErrBadRequest},
+		{"leave of two", "leave", `{"member":"m","instance":"i"}`, nil, protocol.ErrBadRequest},
 		{"commit", "commit", `{"member":"m","offsets":[{"topic":"t","partition":"0-1","offset":5}]}`, protocol.GroupCommit{
 			Member: "m", Offsets: []protocol.GroupPosition{{Topic: "t", Partition: protocol.PartitionID{N: 1}, Offset: 5}},
 		}, nil},

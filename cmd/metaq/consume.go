@@ -37,8 +37,8 @@ The exit code is 1 when a partition could not be read by then.
 With --group it is a member of that group: it shares the partitions with the
 other members, commits what it has printed, and the group goes on there next
 time; --from is for partitions in which the group has committed nothing. With
---instance it may crash and be back within 10s without moving anybody's
-partitions. A signal makes it commit and leave.
+--instance it may stop, or crash, and be back within 10s without moving
+anybody's partitions. A signal makes it commit and, without --instance, leave.
 
 With --broadcast it shares nothing: it prints every message, whoever else is
 called GROUP, and keeps its offsets in the messagedir of metaq.ini, or of

@@ -50,6 +50,9 @@ func TestExamplesOfHelpTextsWork(t *testing.T) {
 		if e.line == "metaq topic create orders --partitions 4" {
 			example(t, dir, env, "metaq topic delete orders")
 		}
+		if strings.HasPrefix(e.line, "metaq group remove") {
+			example(t, dir, env, "metaq consume orders --group billing --instance till-1 --timeout 300ms")
+		}
 		example(t, dir, env, e.line)
 	}
 }

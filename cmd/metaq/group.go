@@ -13,7 +13,7 @@ func newGroup() *cobra.Command {
 		Use:     "group",
 		Short:   "list, describe, reset and delete consumer groups",
 		Example: `  metaq group ls`,
-	}, newGroupLs(), newGroupInfo(), newGroupReset(), newGroupRedrive(), newGroupDelete())
+	}, newGroupLs(), newGroupInfo(), newGroupReset(), newGroupRedrive(), newGroupRemove(), newGroupDelete())
 }
 
 // groupArg refuses a name that no group can have before anything is connected.

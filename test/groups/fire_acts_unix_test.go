@@ -3,9 +3,12 @@
 package groups
 
 import (
+	"errors"
 	"slices"
 	"syscall"
 	"time"
+
+	"metaq/client"
 )
 
 // act is something that happens to the group.
@@ -20,7 +23,18 @@ var (
 	}
 )
 
-func (f *fire) leaves() { f.check(f.out().leave()) }
+// leaves ends a member in order. A static one will not come back.
+func (f *fire) leaves() {
+	m := f.out()
+	f.check(m.leave())
+	if m.plan.Instance == "" {
+		return
+	}
+	await(f.t, "the static member to be removed", func() bool {
+		err := f.c.Admin().GroupRemove(f.t.Context(), "g", m.plan.Instance)
+		return err == nil || errors.Is(err, client.ErrNoMember)
+	})
+}
 
 // kills ends a member as kill -9 does.
 func (f *fire) kills(m *memberProcess) {
