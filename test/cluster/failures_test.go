@@ -6,9 +6,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
-	"net/http"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -66,36 +63,6 @@ func (w *world) serves(topic string, since time.Time, flows ...*traffic) {
 		f.settles(time.Until(deadline))
 	}
 	w.t.Logf("topic %s: served after %s, with a session timeout of %s", topic, time.Since(since).Round(time.Millisecond), sessionTimeout)
-}
-
-// metric reads one value of a broker's metrics.
-func (w *world) metric(address, name string) string {
-	w.t.Helper()
-	r, err := http.Get("http://" + address + "/metrics")
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	defer func() { _ = r.Body.Close() }()
-	b, err := io.ReadAll(r.Body)
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	for line := range strings.Lines(string(b)) {
-		if value, found := strings.CutPrefix(line, name+" "); found {
-			return strings.TrimSpace(value)
-		}
-	}
-	return ""
-}
-
-// number is metric for a broker's whole numbers.
-func (w *world) number(id int, name string) int {
-	w.t.Helper()
-	n, err := strconv.Atoi(w.metric(w.metrics[id], name))
-	if err != nil {
-		w.t.Fatal(err)
-	}
-	return n
 }
 
 // flood puts messages with a key through a broker, each as a request, until the function

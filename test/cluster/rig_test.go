@@ -4,8 +4,10 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"maps"
 	"net"
+	"net/http"
 	"os"
 	"slices"
 	"strconv"
@@ -128,6 +130,36 @@ func (w *world) nats(i int) *nats.Conn {
 	}
 	w.t.Cleanup(nc.Close)
 	return nc
+}
+
+// metric reads one value of a broker's metrics.
+func (w *world) metric(address, name string) string {
+	w.t.Helper()
+	r, err := http.Get("http://" + address + "/metrics")
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	defer func() { _ = r.Body.Close() }()
+	b, err := io.ReadAll(r.Body)
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	for line := range strings.Lines(string(b)) {
+		if value, found := strings.CutPrefix(line, name+" "); found {
+			return strings.TrimSpace(value)
+		}
+	}
+	return ""
+}
+
+// number is metric for a broker's whole numbers.
+func (w *world) number(id int, name string) int {
+	w.t.Helper()
+	n, err := strconv.Atoi(w.metric(w.metrics[id], name))
+	if err != nil {
+		w.t.Fatal(err)
+	}
+	return n
 }
 
 // eventually tries until do returns no error.
