@@ -1,6 +1,11 @@
 package actors
 
 import (
+	"cmp"
+	"iter"
+
+	"github.com/asynkron/protoactor-go/actor"
+
 	"metaq/protocol"
 )
 
@@ -9,11 +14,30 @@ import (
 // request without a sender is carried out and not answered. Whoever accepted
 // the request holds a Ticket for it, which the answering actor gives back.
 
-// Put asks for one record to be stored. Answer: protocol.PubAck.
+// Put asks for one record to be stored. Answer: protocol.PubAck. Several that
+// came one after the other may be sent as one message, linked, which costs their
+// partition one wake-up; they belong to it from then on.
 type Put struct {
 	Record protocol.Record // its bytes belong to the partition from now on
 	Check  *Check          // nil: nothing is asked for beside
 	Ticket Ticket
+	From   *actor.PID // who is answered; nil: the sender of the envelope
+	Next   *Put       // the put after this one, or nil
+}
+
+// All are the linked puts, of which m is the first, each with who is to be
+// answered: sender where the put does not say. It takes the links apart.
+func (m *Put) All(sender *actor.PID) iter.Seq2[*Put, *actor.PID] {
+	return func(yield func(*Put, *actor.PID) bool) {
+		for m != nil {
+			next := m.Next
+			m.Next = nil
+			if !yield(m, cmp.Or(m.From, sender)) {
+				return
+			}
+			m = next
+		}
+	}
 }
 
 // Check is what a put may ask for beside its storage: JetStream's publish

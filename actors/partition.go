@@ -78,6 +78,7 @@ type partition struct {
 	retry    *time.Timer     // next attempt to open
 	current  waiting         // the request in hand, for crashed
 	inHand   bool
+	rest     *Put // what came with it and is still to be taken, for crashed
 	since    ages
 	answered chan struct{} // closed when the last acknowledgements are on their way; nil: they are
 
@@ -131,19 +132,15 @@ func (p *partition) Receive(ctx actor.Context) {
 	case flushNow:
 		p.flush(ctx, false)
 	case *Put:
-		if !p.hold(ctx, m, m.Check) {
-			p.put(ctx, m, ctx.Sender())
-		}
+		p.puts(ctx, m, ctx.Sender())
 	case Put:
-		if !p.hold(ctx, &m, m.Check) {
-			p.put(ctx, &m, ctx.Sender())
-		}
+		p.puts(ctx, &m, ctx.Sender())
 	case *PutBatch:
-		if !p.hold(ctx, m, nil) {
+		if !p.hold(ctx, m, nil, ctx.Sender()) {
 			p.putBatch(ctx, m, ctx.Sender())
 		}
 	case PutBatch:
-		if !p.hold(ctx, &m, nil) {
+		if !p.hold(ctx, &m, nil, ctx.Sender()) {
 			p.putBatch(ctx, &m, ctx.Sender())
 		}
 	case *Get:
@@ -194,6 +191,18 @@ func (p *partition) Receive(ctx actor.Context) {
 	case *actor.Terminated:
 		if m.Who.Equal(p.reader) {
 			p.reader = nil
+		}
+	}
+}
+
+// puts is the hop "accept" for messages that came together.
+func (p *partition) puts(ctx actor.Context, m *Put, sender *actor.PID) {
+	for p.rest = m; p.rest != nil; {
+		m := p.rest
+		p.rest, m.Next = m.Next, nil
+		to := cmp.Or(m.From, sender)
+		if !p.hold(ctx, m, m.Check, to) {
+			p.put(ctx, m, to)
 		}
 	}
 }
@@ -472,6 +481,11 @@ func (p *partition) crashed(ctx actor.Context, err error) {
 	if p.inHand {
 		p.inHand = false
 		p.refuse(ctx, &p.current, refusal)
+	}
+	rest := p.rest
+	p.rest = nil
+	for m, to := range rest.All(ctx.Sender()) {
+		p.refuse(ctx, &waiting{to: to, ticket: m.Ticket}, refusal)
 	}
 	p.answer(ctx, p.core.abandon(reopening, refusal))
 	p.refuseHeld(ctx, refusal)

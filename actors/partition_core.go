@@ -32,7 +32,7 @@ func (s partitionState) String() string {
 // is to be answered. It is pure: the shell in partition.go writes, syncs and
 // sends, and tells it the results and the time.
 //
-// While large requests are synced the next ones are collected, and written when
+// While one flush is synced the next requests are collected, and written when
 // there are many bytes of them, so that the disk need not wait for that. Whoever
 // asked moves from staged to unsynced to syncing.
 //
@@ -432,13 +432,13 @@ func (c *partitionCore) syncStarted() {
 	c.syncingBytes, c.unsyncedBytes = c.unsyncedBytes, 0
 }
 
-// besideSize is how many bytes the requests of a flush have on average for which
-// the partition goes on while it is synced. Smaller ones it leaves in the mailbox:
-// to be woken for each would cost more processor time than the disk waits.
+// besideSize is how many bytes a sync covers for which the partition goes on while
+// it runs. With less hardly anything comes meanwhile, and the hop to another
+// goroutine and back would be a fifth of what one who waits for his answer sees.
 const besideSize = 4 << 10
 
 // beside says whether to go on while the sync that was started runs.
-func (c *partitionCore) beside() bool { return c.syncingBytes >= besideSize*len(c.syncing) }
+func (c *partitionCore) beside() bool { return c.syncingBytes >= besideSize }
 
 // syncDone takes the result of the sync that ran.
 func (c *partitionCore) syncDone(err error) outcome {

@@ -25,14 +25,14 @@ type idsRead struct {
 }
 
 // hold keeps a put if it has to wait.
-func (p *partition) hold(ctx actor.Context, message any, check *Check) bool {
+func (p *partition) hold(ctx actor.Context, message any, check *Check, sender *actor.PID) bool {
 	if !p.reading {
 		if check == nil || !p.core.mustReadIDs(check) {
 			return false
 		}
 		p.readIDs(ctx)
 	}
-	p.held = append(p.held, heldPut{message, ctx.Sender()})
+	p.held = append(p.held, heldPut{message, sender})
 	return true
 }
 

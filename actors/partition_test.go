@@ -254,6 +254,51 @@ func TestACrashWithABatchInHand(t *testing.T) {
 	requireError(t, waiter.next(t), protocol.ErrUnavailable)
 }
 
+// linked makes one message of n puts that are answered here.
+func (r *rig) linked(n int) *Put {
+	var first *Put
+	for i := range n {
+		value := fmt.Appendf(nil, "%d%s", n-1-i, strings.Repeat("x", 2000))
+		first = &Put{Record: protocol.Record{Value: value}, Ticket: r.tickets.take(), From: r.probe.pid, Next: first}
+	}
+	return first
+}
+
+// Puts that came together are taken in their order, and each is answered once,
+// whatever becomes of the partition.
+func TestPutsThatCameTogether(t *testing.T) {
+	const n = 20
+	t.Run("stored", func(t *testing.T) {
+		r, _ := startOne(t)
+		r.env.tell(r.leader("t", 0), r.linked(n))
+		for i := range n {
+			if got := offsetOf(t, r.probe.next(t)); got != protocol.Offset(i) {
+				t.Fatalf("answer %d is of offset %d", i, got)
+			}
+		}
+		for i, value := range r.all() {
+			if want := fmt.Sprintf("%dx", i); !strings.HasPrefix(value, want) {
+				t.Errorf("record %d begins with %.5s, want %s", i, value, want)
+			}
+		}
+	})
+	t.Run("crash in the middle", func(t *testing.T) {
+		r, l := startOne(t, func(d *Deps) { d.Options.FlushBytes = 10_000 })
+		l.update(func(l *fakeLog) { l.panicNext = true })
+		r.env.tell(r.leader("t", 0), r.linked(n))
+		for range n {
+			requireError(t, r.probe.next(t), protocol.ErrPartition)
+		}
+	})
+	t.Run("dead letter", func(t *testing.T) {
+		r, _ := startOne(t)
+		r.env.tell(r.env.system.NewLocalPID("broker/topics/t/0-9"), r.linked(n))
+		for range n {
+			requireError(t, r.probe.next(t), protocol.ErrUnavailable)
+		}
+	})
+}
+
 // What is in the mailbox of an actor that is stopped is answered.
 func TestNothingIsDroppedByAStop(t *testing.T) {
 	r, l := startOne(t)

@@ -147,9 +147,11 @@ func (s *System) deadLetter(e any) {
 	ticket, isRequest := Ticket{}, true
 	switch m := letter.Message.(type) {
 	case *Put:
-		ticket = m.Ticket
+		s.gone(m, letter.Sender)
+		return
 	case Put:
-		ticket = m.Ticket
+		s.gone(&m, letter.Sender)
+		return
 	case *PutBatch:
 		ticket = m.Ticket
 	case PutBatch:
@@ -188,9 +190,21 @@ func (s *System) deadLetter(e any) {
 		return
 	}
 	ticket.Release()
-	if letter.Sender != nil {
+	s.tellGone(letter.Sender)
+}
+
+// gone answers puts.
+func (s *System) gone(m *Put, sender *actor.PID) {
+	for m, to := range m.All(sender) {
+		m.Ticket.Release()
+		s.tellGone(to)
+	}
+}
+
+func (s *System) tellGone(to *actor.PID) {
+	if to != nil {
 		s.env.metrics.refused(protocol.ErrUnavailable)
-		s.env.tell(letter.Sender, errGone)
+		s.env.tell(to, errGone)
 	}
 }
 

@@ -81,6 +81,7 @@ type dispatcher struct {
 	topics  map[string]*topicState
 	waiting map[string]*waitingTopic
 	slab    []outgoing // what is left of it
+	runs    []*run     // that are not empty
 }
 
 type stopper interface{ Stop() error }
@@ -247,6 +248,7 @@ func (g *Gateway) Close() error {
 func (g *Gateway) dispatch() {
 	defer close(g.done)
 	for {
+		g.sendRuns()
 		select {
 		case m := <-g.incoming:
 			g.gate.looked(m)
@@ -291,6 +293,7 @@ func (g *Gateway) finish() {
 		g.peersGate.looked(m)
 		g.receive(m)
 	}
+	g.sendRuns()
 	for len(g.waiting) > 0 {
 		select {
 		case c := <-g.created:
@@ -300,6 +303,7 @@ func (g *Gateway) finish() {
 				g.topicCreated(creation{topic, protocol.ErrUnavailable.With("the broker is stopping: try another one, or later")})
 			}
 		}
+		g.sendRuns()
 	}
 }
 
@@ -366,6 +370,9 @@ func (g *Gateway) serve(t *target, m *nats.Msg) error {
 		if !g.leads(t) {
 			return nobody{}
 		}
+	}
+	if t.op != protocol.OpPut {
+		g.sendRuns() // what was put before it comes before it
 	}
 	switch t.op {
 	case protocol.OpPut:

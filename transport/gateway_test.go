@@ -53,10 +53,12 @@ type fakePartition struct {
 func (p *fakePartition) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actors.Put:
-		p.later(ctx.Sender(), ctx.ActorSystem().Root, m.Ticket, func() any {
-			p.records = append(p.records, m.Record)
-			return protocol.NewPubAck("t", p.id, protocol.Offset(len(p.records)-1), 0)
-		})
+		for m, to := range m.All(ctx.Sender()) {
+			p.later(to, ctx.ActorSystem().Root, m.Ticket, func() any {
+				p.records = append(p.records, m.Record)
+				return protocol.NewPubAck("t", p.id, protocol.Offset(len(p.records)-1), 0)
+			})
+		}
 	case *actors.PutBatch:
 		p.later(ctx.Sender(), ctx.ActorSystem().Root, m.Ticket, func() any {
 			p.batches++

@@ -71,21 +71,47 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	}
 	o := g.outgoing(size)
 	o.put = actors.Put{Record: record, Check: check, Ticket: actors.Ticket{From: account, Bytes: size}}
-	if m.Reply == "" {
-		g.system.Root.Send(topic.route.Leaders[i], &o.put)
-		return nil
+	if m.Reply != "" {
+		g.replies.Fill(&o.from, m.Reply)
+		o.put.From = &o.from
 	}
-	g.replies.Fill(&o.from, m.Reply)
-	o.envelope.Message, o.envelope.Sender = &o.put, &o.from
-	g.system.Root.Send(topic.route.Leaders[i], &o.envelope)
+	g.post(&topic.runs[i], topic.route.Leaders[i], &o.put)
 	return nil
 }
 
 // outgoing is a put on its way to its actor, in one object.
 type outgoing struct {
-	put      actors.Put
-	from     actor.PID
-	envelope actor.MessageEnvelope
+	put  actors.Put
+	from actor.PID
+}
+
+// run is puts of one partition that came one after the other. They are sent
+// together, which wakes the partition up once.
+type run struct {
+	to          *actor.PID
+	first, last *actors.Put
+}
+
+// post adds a put to a run.
+func (g *Gateway) post(r *run, to *actor.PID, p *actors.Put) {
+	if r.first == nil {
+		r.to, r.first = to, p
+		g.runs = append(g.runs, r)
+	} else {
+		r.last.Next = p
+	}
+	r.last = p
+}
+
+// sendRuns sends what was posted. It comes before everything else that the
+// dispatcher sends to a partition, and before it waits.
+func (g *Gateway) sendRuns() {
+	for _, r := range g.runs {
+		g.system.Root.Send(r.to, r.first)
+		*r = run{}
+	}
+	clear(g.runs)
+	g.runs = g.runs[:0]
 }
 
 const (

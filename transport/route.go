@@ -16,6 +16,7 @@ type topicState struct {
 	turn     int        // where the next message without a key begins to look
 	accounts []*account // of puts; accounts[i] is that of route.All[i]
 	reads    []*account
+	runs     []run // puts that are to be sent; runs[i] is that of route.All[i]
 }
 
 // topic returns the state of a topic, or nil when there is no such topic.
@@ -46,6 +47,7 @@ func (g *Gateway) learn(r *actors.Routes) {
 		t := &topicState{
 			route: route, turn: old.turn,
 			accounts: make([]*account, len(route.All)), reads: make([]*account, len(route.All)),
+			runs: make([]run, len(route.All)),
 		}
 		for i, id := range route.All {
 			if was, found := old.index(id); found {
