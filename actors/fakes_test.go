@@ -141,6 +141,18 @@ func (l *fakeLog) update(f func(*fakeLog)) {
 	f(l)
 }
 
+// stallSyncs lets each sync say that it begins, and wait until it may go on.
+func (l *fakeLog) stallSyncs() (syncing, goOn chan bool) {
+	syncing, goOn = make(chan bool), make(chan bool)
+	l.update(func(l *fakeLog) {
+		l.beforeSync = func() {
+			syncing <- true
+			<-goOn
+		}
+	})
+	return syncing, goOn
+}
+
 func take(err *error) error {
 	e := *err
 	*err = nil

@@ -43,13 +43,7 @@ func (r *rig) all() []string {
 // What comes while the disk syncs shares the next sync.
 func TestOneSyncForAllThatCameMeanwhile(t *testing.T) {
 	r, l := startOne(t)
-	syncing, goOn := make(chan bool), make(chan bool)
-	l.update(func(l *fakeLog) {
-		l.beforeSync = func() {
-			syncing <- true
-			<-goOn
-		}
-	})
+	syncing, goOn := l.stallSyncs()
 	r.sendPut("first")
 	<-syncing
 	const n = 1000
@@ -78,13 +72,7 @@ func TestOneSyncForAllThatCameMeanwhile(t *testing.T) {
 // Large batches that come while the disk syncs are written meanwhile.
 func TestLargeBatchesAreWrittenAhead(t *testing.T) {
 	r, l := startOne(t)
-	syncing, goOn := make(chan bool), make(chan bool)
-	l.update(func(l *fakeLog) {
-		l.beforeSync = func() {
-			syncing <- true
-			<-goOn
-		}
-	})
+	syncing, goOn := l.stallSyncs()
 	const n = 4
 	for i := range n {
 		var b protocol.BatchBuilder

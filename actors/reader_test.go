@@ -241,13 +241,7 @@ func TestReadsEndBelowCommitted(t *testing.T) {
 	offsetOf(t, r.put("a"))
 	offsetOf(t, r.put("b"))
 	r.all()
-	syncing, goOn := make(chan bool), make(chan bool)
-	l.update(func(l *fakeLog) {
-		l.beforeSync = func() {
-			syncing <- true
-			<-goOn
-		}
-	})
+	syncing, goOn := l.stallSyncs()
 	// The reader is asked directly: the partition is busy with its sync.
 	reader := newProbe(r.env.system)
 	pid := r.env.system.NewLocalPID("broker/topics/t/0-0/reader-1")

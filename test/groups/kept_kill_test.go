@@ -8,7 +8,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"os/exec"
 	"slices"
 	"strings"
 	"sync"
@@ -66,19 +65,9 @@ func beKeeper(encoded string) error {
 // does, and returns all that it said.
 func runKeeper(t *testing.T, plan keeperPlan, enough int) []string {
 	t.Helper()
-	exe, err := os.Executable()
-	if err != nil {
-		t.Fatal(err)
-	}
-	encoded, err := json.Marshal(plan)
-	if err != nil {
-		t.Fatal(err)
-	}
 	ctx, cancel := context.WithTimeout(t.Context(), patience)
 	defer cancel()
-	cmd := exec.CommandContext(ctx, exe)
-	cmd.Env = append(os.Environ(), keeperRole+"="+string(encoded))
-	cmd.Stderr = t.Output()
+	cmd := processOf(ctx, t, keeperRole, plan)
 	if _, err := cmd.StdinPipe(); err != nil {
 		t.Fatal(err)
 	}

@@ -134,8 +134,9 @@ type memberProcess struct {
 	said sync.WaitGroup // until all that it said was heard
 }
 
-// startMember starts a member whose deeds hear gets, in order, from one goroutine.
-func startMember(t testing.TB, plan memberPlan, hear func(member string, d deed)) *memberProcess {
+// processOf is this program in another role, which reads its plan from the
+// environment. It is killed when ctx ends.
+func processOf(ctx context.Context, t testing.TB, role string, plan any) *exec.Cmd {
 	t.Helper()
 	self, err := os.Executable()
 	if err != nil {
@@ -145,12 +146,21 @@ func startMember(t testing.TB, plan memberPlan, hear func(member string, d deed)
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := &memberProcess{plan: plan, cmd: exec.Command(self)}
-	m.cmd.Env = append(os.Environ(), memberRole+"="+string(encoded))
-	m.cmd.Stderr = t.Output()
-	if m.in, err = m.cmd.StdinPipe(); err != nil {
+	cmd := exec.CommandContext(ctx, self)
+	cmd.Env = append(os.Environ(), role+"="+string(encoded))
+	cmd.Stderr = t.Output()
+	return cmd
+}
+
+// startMember starts a member whose deeds hear gets, in order, from one goroutine.
+func startMember(t testing.TB, plan memberPlan, hear func(member string, d deed)) *memberProcess {
+	t.Helper()
+	m := &memberProcess{plan: plan, cmd: processOf(context.WithoutCancel(t.Context()), t, memberRole, plan)}
+	in, err := m.cmd.StdinPipe()
+	if err != nil {
 		t.Fatal(err)
 	}
+	m.in = in
 	out, err := m.cmd.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
