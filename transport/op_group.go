@@ -125,21 +125,11 @@ func groupRequest(name, verb string, body []byte) (any, error) {
 	case protocol.GroupVerbHeartbeat:
 		return decodeGroup[protocol.GroupHeartbeat](body)
 	case protocol.GroupVerbLeave:
-		var r protocol.GroupLeave
-		err := protocol.DecodeRequest(body, &r)
-		if err == nil {
-			err = r.Check()
-		}
-		return r, err
+		return decodeChecked[protocol.GroupLeave](body)
 	case protocol.GroupVerbCommit:
 		return decodeGroup[protocol.GroupCommit](body)
 	case protocol.GroupVerbReset:
-		var r protocol.GroupReset
-		err := protocol.DecodeRequest(body, &r)
-		if err == nil {
-			err = r.Check()
-		}
-		return r, err
+		return decodeChecked[protocol.GroupReset](body)
 	case protocol.GroupVerbDelete:
 		return decodeGroup[protocol.GroupDelete](body)
 	case protocol.GroupVerbInfo:
@@ -149,6 +139,19 @@ func groupRequest(name, verb string, body []byte) (any, error) {
 	default:
 		return nil, protocol.ErrBadName.With("a group has no verb %.40q; use join, heartbeat, leave, commit, offsets, reset, info or delete", verb)
 	}
+}
+
+// decodeChecked is decodeGroup for a request that judges itself.
+func decodeChecked[T any, P interface {
+	*T
+	Check() error
+}](body []byte) (any, error) {
+	var r T
+	err := protocol.DecodeRequest(body, &r)
+	if err == nil {
+		err = P(&r).Check()
+	}
+	return r, err
 }
 
 func decodeGroup[T any](body []byte) (any, error) {
