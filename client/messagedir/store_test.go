@@ -316,17 +316,7 @@ func TestNothingKeptIsLost(t *testing.T) {
 		for _, percent := range []int{0, 50, 100} {
 			for _, failure := range []error{errors.New("input/output error"), faultfs.ErrCrashed} {
 				fsys := faultfs.New(uint64(at))
-				ops := 0
-				fsys.SetHook(func(op faultfs.Op) *faultfs.Fault {
-					if ops++; ops != at {
-						return nil
-					}
-					fired = true
-					if errors.Is(failure, faultfs.ErrCrashed) {
-						return fsys.Stopped(op.Len / 2)
-					}
-					return &faultfs.Fault{Err: failure, Keep: op.Len / 2}
-				})
+				fsys.FailAt(at, failure, func() { fired = true })
 				o := &oracle{sure: map[client.Offset]bool{}, maybe: map[client.Offset]bool{}}
 				if err := plot(fsys, o); err != nil && !errors.Is(err, faultfs.ErrCrashed) {
 					t.Fatalf("operation %d, %v: it did not heal: %v", at, failure, err)

@@ -1,7 +1,6 @@
 package vfs_test
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -51,17 +50,7 @@ func TestPublishIsAllOrNothing(t *testing.T) {
 				if err := vfs.Publish(fsys, "/d", "f", text("old")); err != nil {
 					t.Fatal(err)
 				}
-				ops := 0
-				fsys.SetHook(func(op faultfs.Op) *faultfs.Fault {
-					if ops++; ops != at {
-						return nil
-					}
-					fired = true
-					if errors.Is(failure, faultfs.ErrCrashed) {
-						return fsys.Stopped(op.Len / 2)
-					}
-					return &faultfs.Fault{Err: failure, Keep: op.Len / 2}
-				})
+				fsys.FailAt(at, failure, func() { fired = true })
 				err := vfs.Publish(fsys, "/d", "f", text("new"))
 				got := read(t, fsys.Crash(percent), "/d/f")
 				if got != "old" && got != "new" || err == nil && got != "new" {

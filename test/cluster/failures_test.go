@@ -326,12 +326,7 @@ func TestASessionExpires(t *testing.T) {
 	f.flows(100, patience)
 
 	proxy.Set(zktest.Cut)
-	w.eventually("its registration to go", patience, func(context.Context) error {
-		if _, there := w.tree()["/meta/nats/brokers/0"]; there {
-			return errors.New("it is still there")
-		}
-		return nil
-	})
+	w.unregistered(0, patience)
 	// Its own clients are still served by it.
 	if answer, err := w.nats(0).Request("metaq.put.t.0-0", []byte("x"), time.Second); err != nil || protocol.DecodeError(answer.Data) != nil {
 		t.Errorf("a put to the broker without a session: %v", err)

@@ -188,12 +188,7 @@ func TestATopicIsMadeAgainWhileABrokerIsAway(t *testing.T) {
 			kept.stop()
 
 			away.leave(w.brokers[1])
-			w.eventually("its registration to go", expiry, func(context.Context) error {
-				if _, there := w.tree()["/meta/nats/brokers/1"]; there {
-					return errors.New("it is still there")
-				}
-				return nil
-			})
+			w.unregistered(1, expiry)
 			admin := w.connect(0).Admin()
 			if err := admin.DeleteTopic(t.Context(), "t"); err != nil {
 				t.Fatal(err)
@@ -269,12 +264,7 @@ func TestATopicIsMadeAgainWhileTheCoordinatorIsAway(t *testing.T) {
 	})
 
 	w.brokers[first].Kill()
-	w.eventually("its registration to go", expiry, func(context.Context) error {
-		if _, there := w.tree()[fmt.Sprintf("/meta/nats/brokers/%d", first)]; there {
-			return errors.New("it is still there")
-		}
-		return nil
-	})
+	w.unregistered(first, expiry)
 	admin := w.connect(1 - first).Admin()
 	if err := admin.DeleteTopic(t.Context(), "t"); err != nil {
 		t.Fatal(err)
@@ -348,12 +338,7 @@ func TestADeletedGroupBeginsAnewAtAnotherCoordinator(t *testing.T) {
 		t.Fatal(err, w.tree()["/meta/nats/groups/workers"])
 	}
 	w.brokers[at].Kill()
-	w.eventually("its registration to go", expiry, func(context.Context) error {
-		if _, there := w.tree()[fmt.Sprintf("/meta/nats/brokers/%d", at)]; there {
-			return errors.New("it is still there")
-		}
-		return nil
-	})
+	w.unregistered(at, expiry)
 	admin := w.connect(1 - at).Admin()
 	w.eventually("the other broker to claim the group, and to have none", patience, func(ctx context.Context) error {
 		if _, err := admin.GroupInfo(ctx, "workers"); !errors.Is(err, client.ErrNoGroup) {

@@ -442,6 +442,17 @@ func (w *world) treeOf(conn *zk.Conn, root string) map[string]string {
 	return out
 }
 
+// unregistered waits until a broker's registration has gone.
+func (w *world) unregistered(broker int, within time.Duration) {
+	w.t.Helper()
+	w.eventually("its registration to go", within, func(context.Context) error {
+		if _, there := w.tree()[fmt.Sprintf("/meta/nats/brokers/%d", broker)]; there {
+			return errors.New("it is still there")
+		}
+		return nil
+	})
+}
+
 type quiet struct{}
 
 func (quiet) Printf(string, ...any) {}

@@ -124,6 +124,22 @@ func (y *FS) Stopped(keep int) *Fault {
 	return &Fault{Err: ErrCrashed, Keep: keep}
 }
 
+// FailAt installs a hook that calls fired and fails operation number at, from 1, with
+// failure: half of a write is done, and ErrCrashed stops the machine there.
+func (y *FS) FailAt(at int, failure error, fired func()) {
+	ops := 0
+	y.SetHook(func(op Op) *Fault {
+		if ops++; ops != at {
+			return nil
+		}
+		fired()
+		if errors.Is(failure, ErrCrashed) {
+			return y.Stopped(op.Len / 2)
+		}
+		return &Fault{Err: failure, Keep: op.Len / 2}
+	})
+}
+
 // Stop stops the machine between two operations.
 func (y *FS) Stop() {
 	y.mu.Lock()
