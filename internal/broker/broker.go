@@ -77,7 +77,8 @@ func Run(ctx context.Context, cfg *configs.Server, o Options) error {
 
 // Start starts a broker and returns when it is ready. When it returns an error,
 // nothing is left running or locked. A configured memory limit is that of the
-// whole process, until the broker has stopped.
+// whole process, until the broker has stopped; the first broker raises
+// GOMAXPROCS by one for good, unless the environment sets it.
 func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err error) {
 	o.complete()
 	b := &Broker{cfg: cfg, opts: o, log: o.Logger.With("broker", cfg.System.BrokerID)}
@@ -89,6 +90,7 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 	began := o.Now()
 	b.limitMemory()
 	raiseHeapFloor()
+	spareOnce()
 	for _, notice := range cfg.Notices() {
 		b.log.Warn("setting has no effect", "notice", notice)
 	}
