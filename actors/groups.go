@@ -25,8 +25,10 @@ const GroupsActor = "groups"
 type Groups struct {
 	pid    *actor.PID
 	shared *groupsShared
+	tried  chan struct{} // closed when the log has been opened, or could not be at the first attempt
 	idle   chan struct{} // closed when all groups have stopped, and their offsets are mirrored if that could be
 	over   chan struct{} // closed when the actor has stopped as well
+	known  sync.Once     // for tried
 	rested sync.Once     // for idle
 	once   sync.Once     // for over
 }
@@ -88,8 +90,8 @@ func newGroupsMetrics(r prometheus.Registerer) groupsMetrics {
 	}
 }
 
-// StartGroups starts the groups actor. It returns at once: until the log is open,
-// requests are refused as not available now. Stop it after the gateway has drained
+// StartGroups starts the groups actor. It returns at once: until the log is open, for
+// which see Opened, requests are refused as not available now. Stop it after the gateway has drained
 // and before the partitions' system stops.
 func StartGroups(d GroupsDeps) (*Groups, error) {
 	d = d.withDefaults()
@@ -101,12 +103,12 @@ func StartGroups(d GroupsDeps) (*Groups, error) {
 		deps: d, system: d.System, log: d.Logger, now: d.Now, workers: newWorkers(groupWorkers), metrics: newGroupsMetrics(d.Metrics),
 		bug: bug,
 	}
-	g := &Groups{shared: shared, idle: make(chan struct{}), over: make(chan struct{})}
+	g := &Groups{shared: shared, tried: make(chan struct{}), idle: make(chan struct{}), over: make(chan struct{})}
 	// A group that crashes is made anew from the log by its next request, not from
 	// what it was at its birth.
 	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 	pid, err := spawn(d.System.Root, GroupsActor, d.Logger, func() receiver {
-		return &groups{groupsShared: shared, rested: g.retired, ended: g.ended}
+		return &groups{groupsShared: shared, tried: g.opened, rested: g.retired, ended: g.ended}
 	}, actor.WithSupervisor(stop), actor.WithGuardian(actor.RestartingSupervisorStrategy()))
 	if err != nil {
 		return nil, err
@@ -115,15 +117,29 @@ func StartGroups(d GroupsDeps) (*Groups, error) {
 	return g, nil
 }
 
+func (g *Groups) opened() { g.known.Do(func() { close(g.tried) }) }
+
 func (g *Groups) retired() { g.rested.Do(func() { close(g.idle) }) }
 
 func (g *Groups) ended() {
+	g.opened()
 	g.retired()
 	g.once.Do(func() { close(g.over) })
 }
 
 // PID is where to send a *GroupRequest or ListGroups.
 func (g *Groups) PID() *actor.PID { return g.pid }
+
+// Opened returns when the log has been opened and read, or could not be: requests are
+// then told why, and whoever serves topics goes on to do so. It fails when ctx ends before.
+func (g *Groups) Opened(ctx context.Context) error {
+	select {
+	case <-g.tried:
+		return nil
+	case <-ctx.Done():
+		return fmt.Errorf("open the groups' log: %w", ctx.Err())
+	}
+}
 
 // Publish takes a new picture of the routes.
 func (g *Groups) Publish(r *Routes) {
@@ -177,7 +193,7 @@ func (g *Groups) Stop(ctx context.Context) error {
 // what is durable, and gives a group the image to begin with.
 type groups struct {
 	*groupsShared
-	rested, ended func()
+	tried, rested, ended func()
 
 	journal  groupLog
 	refusal  *protocol.Error // while the log is not open
@@ -311,6 +327,7 @@ func (g *groups) open(ctx actor.Context) {
 // opened takes the worker's result. Groups with members begin at once, so that
 // the sessions of members that are gone end.
 func (g *groups) opened(ctx actor.Context, m groupsOpened) {
+	defer g.tried()
 	g.opening = false
 	switch {
 	case g.stopping && m.err == nil:

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -491,6 +492,47 @@ func TestTheLagIsMeasured(t *testing.T) {
 	until("the lag", func() bool { v, _ := lag(); return v == 350 })
 	want[protocol.Done](w, w.ask("g", protocol.GroupLeave{Member: "x"}))
 	until("no lag of an empty group", func() bool { _, shown := lag(); return !shown })
+}
+
+// Who waits for the log is not told that it is being opened.
+func TestGroupsServeOnceTheirLogIsOpened(t *testing.T) {
+	opened := make(chan error)
+	w := newGroupsWorld(t, func(d *GroupsDeps) {
+		open := d.OpenLog
+		d.OpenLog = func() (Log, error) {
+			if err := <-opened; err != nil {
+				return nil, err
+			}
+			return open()
+		}
+	})
+	ended, end := context.WithCancel(t.Context())
+	end()
+	if err := w.groups.Opened(ended); !errors.Is(err, context.Canceled) {
+		t.Fatalf("a log that is being opened: %v", err)
+	}
+	if err, _ := w.once("g", protocol.GroupJoin{Member: "m", Topics: []string{"t"}}).(error); !errors.Is(err, protocol.ErrUnavailable) {
+		t.Fatalf("a join while the log is being opened: %v", err)
+	}
+	opened <- nil
+	if err := w.groups.Opened(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	want[protocol.GroupList](w, w.once("", ListOwnGroups{}))
+}
+
+func TestGroupsWhoseLogCannotBeOpenedSayWhy(t *testing.T) {
+	w := newGroupsWorld(t, func(d *GroupsDeps) {
+		d.OpenLog = func() (Log, error) { return nil, errors.New("no such disk") }
+		d.Retry, d.MaxRetry = 100*time.Millisecond, 100*time.Millisecond
+	})
+	if err := w.groups.Opened(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	err, _ := w.once("g", protocol.GroupJoin{Member: "m", Topics: []string{"t"}}).(error)
+	if !errors.Is(err, protocol.ErrUnavailable) || !strings.Contains(err.Error(), "no such disk") {
+		t.Fatalf("a join: %v", err)
+	}
 }
 
 func TestOnlyKnownBugsCanBePlanted(t *testing.T) {

@@ -54,11 +54,19 @@ func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics 
 	return groups, nil
 }
 
-// groupsGateway stops the groups between the end of requests and the end of
-// answers.
+// groupsGateway lets requests begin when the groups know themselves, and stops the
+// groups between the end of requests and the end of answers.
 type groupsGateway struct {
 	actors.Gateway
 	groups *actors.Groups
+}
+
+// Start implements actors.Gateway.
+func (g *groupsGateway) Start(ctx context.Context) error {
+	if err := g.groups.Opened(ctx); err != nil {
+		return err
+	}
+	return g.Gateway.Start(ctx)
 }
 
 // Drain implements actors.Gateway.

@@ -52,6 +52,31 @@ func TestARestartKeepsEverything(t *testing.T) {
 	}
 }
 
+// A broker that says that it is ready answers for its groups, however slow the disk is
+// with their log.
+func TestAReadyBrokerKnowsItsGroups(t *testing.T) {
+	disk := faultfs.New(1)
+	on := options{dir: "/data", with: func(o *broker.Options) { o.FS = disk }}
+	b := start(t, on)
+	b.create("t", 1)
+	var joined protocol.GroupView
+	b.askJSON("metaq.group.g.join", `{"topics":["t"]}`, &joined)
+	b.stop()
+
+	disk.SetHook(func(op faultfs.Op) *faultfs.Fault {
+		if strings.HasPrefix(op.Path, "/data/groups") {
+			<-time.After(10 * time.Millisecond) // the disk's own time
+		}
+		return nil
+	})
+	b = start(t, on)
+	var info protocol.GroupInfo
+	b.askJSON("metaq.group.g.info", "", &info)
+	if len(info.Members) != 1 || info.Members[0].Member != joined.Member {
+		t.Errorf("the group is %+v after a restart, want %s in it", info, joined.Member)
+	}
+}
+
 func TestAStartIsFast(t *testing.T) {
 	began := time.Now()
 	start(t, options{})
