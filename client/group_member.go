@@ -48,7 +48,7 @@ func (m *membership) enter(ctx context.Context) error {
 		var view protocol.GroupView
 		err := m.c.callGroup(ctx, m.group, protocol.GroupVerbJoin, r, &view)
 		if err == nil {
-			m.take(view, sent)
+			m.take(view, sent) // one that came too late is asked for again by the first beat
 			return nil
 		}
 		if !retriable(err) {
@@ -60,14 +60,20 @@ func (m *membership) enter(ctx context.Context) error {
 	}
 }
 
-// take remembers an answer to a request that was sent at that time.
-func (m *membership) take(view protocol.GroupView, sent time.Time) {
+// take remembers an answer to a request that was sent at that time. It says whether the
+// session still lasts: after a pause of the process, others may have what the answer gives.
+func (m *membership) take(view protocol.GroupView, sent time.Time) bool {
 	m.mu.Lock()
 	if view.Member == m.view.Member && view.Revision < m.view.Revision {
 		m.mu.Unlock()
-		return // it comes late
+		return true // it was overtaken
 	}
 	m.view, m.deadline = view, sent.Add(m.session())
+	if !time.Now().Before(m.deadline) {
+		m.view.Revision = afresh
+		m.mu.Unlock()
+		return false
+	}
 	for p := range m.released {
 		if !containsPartition(view.Release, p) {
 			delete(m.released, p)
@@ -77,7 +83,11 @@ func (m *membership) take(view protocol.GroupView, sent time.Time) {
 	m.news = make(chan struct{})
 	m.mu.Unlock()
 	m.changed(view)
+	return true
 }
+
+// afresh is the revision of a beat that is answered at once, with the view as it is.
+const afresh = 0
 
 func containsPartition(list []protocol.TopicPartition, p protocol.TopicPartition) bool {
 	for _, q := range list {
@@ -113,11 +123,13 @@ func (m *membership) beat(ctx context.Context) {
 	failures, stopped := 0, false
 	for ctx.Err() == nil {
 		sent := time.Now()
-		view, err := m.beatOnce(ctx, stopped)
+		view, err := m.beatOnce(ctx)
+		if err == nil && !m.take(view, sent) {
+			err = errOverslept
+		}
 		switch {
 		case err == nil:
 			failures, stopped = 0, false
-			m.take(view, sent)
 		case errors.Is(err, protocol.ErrNoMember):
 			m.c.log.Warn("group membership lost", "group", m.group, "err", err)
 			return
@@ -128,6 +140,7 @@ func (m *membership) beat(ctx context.Context) {
 				// Others may have the partitions by now.
 				m.c.log.Warn("group session is over, as far as is known", "group", m.group, "err", err)
 				m.lost(ctx)
+				m.forget()
 				stopped = true
 			}
 			_ = pause(ctx, min(backoff(failures-1), m.session()/4)) // its end is seen above
@@ -135,11 +148,20 @@ func (m *membership) beat(ctx context.Context) {
 	}
 }
 
-var errKicked = errors.New("there is something new to say")
+var (
+	errKicked    = errors.New("there is something new to say")
+	errOverslept = errors.New("an answer was read after the session's end: the process did not run")
+)
 
-// beatOnce makes one heartbeat, which waits at the coordinator for news. afresh
-// asks for the view whatever it is.
-func (m *membership) beatOnce(ctx context.Context, afresh bool) (view protocol.GroupView, err error) {
+// forget has the next beat ask for the view whatever it is.
+func (m *membership) forget() {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	m.view.Revision = afresh
+}
+
+// beatOnce makes one heartbeat, which waits at the coordinator for news.
+func (m *membership) beatOnce(ctx context.Context) (view protocol.GroupView, err error) {
 	select {
 	case <-m.kick:
 	default:
@@ -152,9 +174,6 @@ func (m *membership) beatOnce(ctx context.Context, afresh bool) (view protocol.G
 		r.Released = append(r.Released, p)
 	}
 	m.mu.Unlock()
-	if afresh {
-		r.Revision = 0
-	}
 	// An answer that does not come must not cost the session.
 	bounded, stop := context.WithTimeout(ctx, m.session()*2/3)
 	defer stop()
