@@ -283,6 +283,8 @@ func TestTheZooKeeperServerInUseFreezes(t *testing.T) {
 		if err := frozen.Pause(); err != nil {
 			t.Fatal(err)
 		}
+		// How long an election takes is ZooKeeper's matter.
+		w.zkLeader(frozen)
 		w.serves(what+"-frozen", time.Now(), f) // through another server
 		if now := w.inUse(0); now == frozen {
 			t.Error("the broker is still connected to the frozen server")
@@ -294,22 +296,32 @@ func TestTheZooKeeperServerInUseFreezes(t *testing.T) {
 		w.quorum()
 	}
 	freeze("in-use", w.inUse(0))
-	freeze("leader", w.zkLeader())
+	freeze("leader", w.zkLeader(nil))
 	f.stop()
 	w.judge("t", f.ledger)
 }
 
-// zkLeader is the server that leads the ensemble.
-func (w *world) zkLeader() (leader *zktest.Server) {
+// zkLeader is the server that leads the ensemble, once there is one, and it is another one.
+func (w *world) zkLeader(other *zktest.Server) (leader *zktest.Server) {
 	w.t.Helper()
 	w.eventually("a leader of ZooKeeper", patience, func(ctx context.Context) error {
+		var errs []error
 		for _, s := range w.zk.Servers {
-			if mode, err := s.Mode(ctx); err == nil && mode == "leader" {
+			if s == other {
+				continue
+			}
+			mode, err := s.Mode(ctx)
+			if err != nil {
+				errs = append(errs, err)
+				continue
+			}
+			if mode == "leader" {
 				leader = s
 				return nil
 			}
+			errs = append(errs, fmt.Errorf("%s is a %s", s.Address, mode))
 		}
-		return errors.New("none")
+		return errors.Join(errs...)
 	})
 	return leader
 }
