@@ -28,9 +28,6 @@ type Groups struct {
 	tried  chan struct{} // closed when the log has been opened, or could not be at the first attempt
 	idle   chan struct{} // closed when all groups have stopped, and their offsets are mirrored if that could be
 	over   chan struct{} // closed when the actor has stopped as well
-	known  sync.Once     // for tried
-	rested sync.Once     // for idle
-	once   sync.Once     // for over
 }
 
 // groupsShared is what the groups actor and its groups share. It does not change.
@@ -91,8 +88,8 @@ func newGroupsMetrics(r prometheus.Registerer) groupsMetrics {
 }
 
 // StartGroups starts the groups actor. It returns at once: until the log is open, for
-// which see Opened, requests are refused as not available now. Stop it after the gateway has drained
-// and before the partitions' system stops.
+// which see Opened, requests are refused as not available now. Stop it after the gateway
+// has drained and before the partitions' system stops.
 func StartGroups(d GroupsDeps) (*Groups, error) {
 	d = d.withDefaults()
 	bug, known := groupBugs[d.Plant]
@@ -104,27 +101,24 @@ func StartGroups(d GroupsDeps) (*Groups, error) {
 		bug: bug,
 	}
 	g := &Groups{shared: shared, tried: make(chan struct{}), idle: make(chan struct{}), over: make(chan struct{})}
+	tried := sync.OnceFunc(func() { close(g.tried) })
+	rested := sync.OnceFunc(func() { close(g.idle) })
+	ended := sync.OnceFunc(func() {
+		tried()
+		rested()
+		close(g.over)
+	})
 	// A group that crashes is made anew from the log by its next request, not from
 	// what it was at its birth.
 	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 	pid, err := spawn(d.System.Root, GroupsActor, d.Logger, func() receiver {
-		return &groups{groupsShared: shared, tried: g.opened, rested: g.retired, ended: g.ended}
+		return &groups{groupsShared: shared, tried: tried, rested: rested, ended: ended}
 	}, actor.WithSupervisor(stop), actor.WithGuardian(actor.RestartingSupervisorStrategy()))
 	if err != nil {
 		return nil, err
 	}
 	g.pid = pid
 	return g, nil
-}
-
-func (g *Groups) opened() { g.known.Do(func() { close(g.tried) }) }
-
-func (g *Groups) retired() { g.rested.Do(func() { close(g.idle) }) }
-
-func (g *Groups) ended() {
-	g.opened()
-	g.retired()
-	g.once.Do(func() { close(g.over) })
 }
 
 // PID is where to send a *GroupRequest or ListGroups.

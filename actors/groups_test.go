@@ -496,13 +496,11 @@ func TestTheLagIsMeasured(t *testing.T) {
 
 // Who waits for the log is not told that it is being opened.
 func TestGroupsServeOnceTheirLogIsOpened(t *testing.T) {
-	opened := make(chan error)
+	opened := make(chan struct{})
 	w := newGroupsWorld(t, func(d *GroupsDeps) {
 		open := d.OpenLog
 		d.OpenLog = func() (Log, error) {
-			if err := <-opened; err != nil {
-				return nil, err
-			}
+			<-opened
 			return open()
 		}
 	})
@@ -514,7 +512,7 @@ func TestGroupsServeOnceTheirLogIsOpened(t *testing.T) {
 	if err, _ := w.once("g", protocol.GroupJoin{Member: "m", Topics: []string{"t"}}).(error); !errors.Is(err, protocol.ErrUnavailable) {
 		t.Fatalf("a join while the log is being opened: %v", err)
 	}
-	opened <- nil
+	close(opened)
 	if err := w.groups.Opened(t.Context()); err != nil {
 		t.Fatal(err)
 	}

@@ -64,13 +64,12 @@ func (m *membership) enter(ctx context.Context) error {
 // session still lasts: after a pause of the process, others may have what the answer gives.
 func (m *membership) take(view protocol.GroupView, sent time.Time) bool {
 	m.mu.Lock()
-	if view.Member == m.view.Member && view.Revision < m.view.Revision {
+	if view.Member == m.view.Member && view.Revision < m.knownLocked() {
 		m.mu.Unlock()
 		return true // it was overtaken
 	}
 	m.view, m.deadline = view, sent.Add(m.session())
-	if !time.Now().Before(m.deadline) {
-		m.view.Revision = afresh
+	if !m.inSessionLocked() {
 		m.mu.Unlock()
 		return false
 	}
@@ -88,6 +87,15 @@ func (m *membership) take(view protocol.GroupView, sent time.Time) bool {
 
 // afresh is the revision of a beat that is answered at once, with the view as it is.
 const afresh = 0
+
+// knownLocked is the revision of the view that the member goes by: none once the session
+// is over.
+func (m *membership) knownLocked() int64 {
+	if !m.inSessionLocked() {
+		return afresh
+	}
+	return m.view.Revision
+}
 
 func containsPartition(list []protocol.TopicPartition, p protocol.TopicPartition) bool {
 	for _, q := range list {
@@ -140,7 +148,6 @@ func (m *membership) beat(ctx context.Context) {
 				// Others may have the partitions by now.
 				m.c.log.Warn("group session is over, as far as is known", "group", m.group, "err", err)
 				m.lost(ctx)
-				m.forget()
 				stopped = true
 			}
 			_ = pause(ctx, min(backoff(failures-1), m.session()/4)) // its end is seen above
@@ -153,13 +160,6 @@ var (
 	errOverslept = errors.New("an answer was read after the session's end: the process did not run")
 )
 
-// forget has the next beat ask for the view whatever it is.
-func (m *membership) forget() {
-	m.mu.Lock()
-	defer m.mu.Unlock()
-	m.view.Revision = afresh
-}
-
 // beatOnce makes one heartbeat, which waits at the coordinator for news.
 func (m *membership) beatOnce(ctx context.Context) (view protocol.GroupView, err error) {
 	select {
@@ -168,7 +168,7 @@ func (m *membership) beatOnce(ctx context.Context) (view protocol.GroupView, err
 	}
 	m.mu.Lock()
 	r := protocol.GroupHeartbeat{
-		Member: m.view.Member, Generation: m.view.Generation, Revision: m.view.Revision, WaitMs: m.join.SessionMs / 3,
+		Member: m.view.Member, Generation: m.view.Generation, Revision: m.knownLocked(), WaitMs: m.join.SessionMs / 3,
 	}
 	for p := range m.released {
 		r.Released = append(r.Released, p)
@@ -201,8 +201,10 @@ func (m *membership) beatOnce(ctx context.Context) (view protocol.GroupView, err
 func (m *membership) inSession() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	return time.Now().Before(m.deadline)
+	return m.inSessionLocked()
 }
+
+func (m *membership) inSessionLocked() bool { return time.Now().Before(m.deadline) }
 
 // release tells the group that all work on a partition has ended.
 func (m *membership) release(p protocol.TopicPartition) {
