@@ -39,7 +39,7 @@ func (l *Log) Append(batches []byte) error {
 	if _, err := w.file.file.WriteAt(batches, end); err != nil {
 		return l.undo(end+int64(len(batches)), err)
 	}
-	if err := l.grow(end + int64(len(batches))); err != nil {
+	if err := l.grow(end+int64(len(batches)), len(batches)); err != nil {
 		return err
 	}
 	// The entries must be known before the batches can be seen: a reader that
@@ -123,26 +123,28 @@ func (l *Log) openWriter() error {
 
 // growStep is the number of bytes by which a file of size bytes grows ahead of
 // what is written: a quarter of it, so that ten thousand small partitions
-// reserve little and a large one seldom grows.
-func (l *Log) growStep(size int64) int64 {
+// reserve little and a large one seldom grows. After a large append it is nothing:
+// zeros as many as its bytes cost more than that its sync writes the new size.
+func (l *Log) growStep(size int64, appended int) int64 {
 	const least, block = 16 << 10, 4 << 10
-	if l.opts.Preallocate < 0 {
+	if l.opts.Preallocate < 0 || int64(appended) >= l.opts.Preallocate/8 {
 		return 0
 	}
 	step := min(max(size/4, least), l.opts.Preallocate)
 	return min(step, max(0, l.opts.SegmentSize-size)) &^ (block - 1)
 }
 
-// grow makes room ahead when the file ends at end, so that the next syncs need
+// grow makes room ahead when the append of so many bytes ends at end, behind the file's
+// end, so that the next syncs need
 // not write the file's new size, too. It writes zeros: room that fallocate reserves
 // has to be marked as written by each sync, which costs what the new size would.
-func (l *Log) grow(end int64) error {
+func (l *Log) grow(end int64, appended int) error {
 	w := &l.w
 	if end <= w.size {
 		return nil
 	}
 	w.size = end
-	step := l.growStep(end)
+	step := l.growStep(end, appended)
 	if err := vfs.Zero(w.file.file, end, end+step); err != nil {
 		if vfs.IsDiskFull(err) {
 			return nil // the batches themselves had room

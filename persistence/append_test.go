@@ -50,6 +50,32 @@ func TestAppendRefusesWhatDoesNotContinueTheLog(t *testing.T) {
 	}
 }
 
+// Small appends find room that is there already, so that their syncs write no new size of
+// the file; large ones do not pay for it twice.
+func TestOnlySmallAppendsMakeRoomAhead(t *testing.T) {
+	fsys := vfs.NewMem()
+	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0", Now: newClock().now})
+	room := func() int64 { return l.w.size - l.active().end.Load() }
+	put(t, l, epochTime, "small")
+	if got := room(); got < 10_000 {
+		t.Errorf("a small append left room for %d bytes", got)
+	}
+	put(t, l, epochTime, strings.Repeat("l", 100_000))
+	if got := room(); got != 0 {
+		t.Errorf("a large append left room for %d bytes", got)
+	}
+	put(t, l, epochTime, "small")
+	before := room()
+	put(t, l, epochTime, "small")
+	if got := room(); got < 10_000 || got >= before {
+		t.Errorf("after small appends there is room for %d bytes, before the last one for %d", got, before)
+	}
+	info, err := fsys.Stat(l.active().path)
+	if err != nil || info.Size() != l.w.size {
+		t.Errorf("the file has %v bytes, the log thinks %d: %v", info.Size(), l.w.size, err)
+	}
+}
+
 func TestAppendGoesOnWhenThereIsRoomAgain(t *testing.T) {
 	fsys := faultfs.New(1)
 	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0", Now: newClock().now})

@@ -27,8 +27,8 @@ type Options struct {
 	IndexInterval int64
 	// Preallocate bounds the step in bytes by which a segment's file grows ahead
 	// of what is written, so that most syncs need not write metadata; 0 means
-	// 512 KiB. Small segments grow in small steps: see growStep. Below 0: no
-	// growth ahead.
+	// 512 KiB. Small segments grow in small steps, and an append of an eighth of
+	// it or more makes none: see growStep. Below 0: no growth ahead.
 	Preallocate int64
 	// Now is the clock, for the creation times of segments; nil means the
 	// system's.
