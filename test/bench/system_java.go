@@ -162,7 +162,7 @@ func (s *javaSystem) measure(ctx context.Context, r *row, at *place) (*sample, e
 		return nil, err
 	}
 	rss, err := peakRSS(server.pid())
-	res.How, res.Remarks = s.how, append(res.Remarks, javaRemark)
+	res.How = s.how + "; " + javaRemark
 	return &sample{loadResult: *res, Allocs: -1, Garbage: -1, CPU: -1, RSS: float64(rss) / (1 << 20)}, err
 }
 

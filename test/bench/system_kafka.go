@@ -91,7 +91,7 @@ func (s *kafkaSystem) measure(ctx context.Context, r *row, at *place) (*sample, 
 		return nil, fmt.Errorf("%w (last of the server's log: %s)", err, lastWords(server.log))
 	}
 	rss, err := peakRSS(server.pid())
-	res.Remarks = append(res.Remarks, javaRemark)
+	res.How = javaRemark
 	return &sample{loadResult: *res, Allocs: -1, Garbage: -1, CPU: -1, RSS: float64(rss) / (1 << 20)}, err
 }
 
