@@ -26,13 +26,6 @@ type gate struct {
 	ahead atomic.Int64 // about the bytes that were read and not looked at
 
 	clients atomic.Pointer[gatedConn] // the newest socket on which clients are answered
-
-	// The front's clients wait instead of being refused: who sends too fast is not
-	// read from.
-	fronts budget // what they have handed over and was not looked at
-	held   atomic.Int64
-	mu     sync.Mutex
-	room   sync.Cond
 }
 
 const (
@@ -46,46 +39,16 @@ const (
 	overhead = 24
 )
 
-// newGate returns the gate of a channel in which so many places are the front's.
-func newGate(incoming chan *nats.Msg, fronts int, refuse func(*nats.Msg)) *gate {
-	g := &gate{
-		incoming: incoming, refuse: refuse, bytes: readAhead, messages: cap(incoming) - fronts - inOneRead,
-		fronts: budget{limits: Limits{Requests: int64(fronts), Bytes: readAhead}},
-	}
-	g.room.L = &g.mu
-	return g
-}
-
-// enter waits until there is room for m, which comes from the front.
-func (g *gate) enter(m *nats.Msg) {
-	if g.fronts.take(int64(m.Size())) {
-		return
-	}
-	g.mu.Lock()
-	defer g.mu.Unlock()
-	g.held.Add(1)
-	for !g.fronts.take(int64(m.Size())) {
-		g.room.Wait()
-	}
-	g.held.Add(-1)
-}
-
-// leave makes room. Who waits is told when half of it is there, not for each
-// message.
-func (g *gate) leave(m *nats.Msg) {
-	g.fronts.release(int64(m.Size()))
-	if g.held.Load() > 0 && g.fronts.requests.Load() <= g.fronts.limits.Requests/2 && g.fronts.bytes.Load() <= g.fronts.limits.Bytes/2 {
-		g.mu.Lock()
-		g.room.Broadcast()
-		g.mu.Unlock()
-	}
+// newGate returns the gate of a channel.
+func newGate(incoming chan *nats.Msg, refuse func(*nats.Msg)) *gate {
+	return &gate{incoming: incoming, refuse: refuse, bytes: readAhead, messages: cap(incoming) - inOneRead}
 }
 
 // full says whether too much was read ahead. With the channel empty it is not,
 // whatever the count says: not all that is read goes to the dispatcher.
 func (g *gate) full() bool {
-	n := len(g.incoming) - int(g.fronts.requests.Load())
-	if n <= 0 {
+	n := len(g.incoming)
+	if n == 0 {
 		g.ahead.Store(0)
 		return false
 	}
@@ -105,13 +68,7 @@ func (g *gate) shed() {
 }
 
 // looked says that m is not in the channel any more.
-func (g *gate) looked(m *nats.Msg) {
-	if m.Sub == nil {
-		g.leave(m)
-		return
-	}
-	g.ahead.Add(-int64(m.Size() + overhead))
-}
+func (g *gate) looked(m *nats.Msg) { g.ahead.Add(-int64(m.Size() + overhead)) }
 
 // wrap puts the gate before a socket.
 func (g *gate) wrap(c net.Conn) net.Conn { return &gatedConn{Conn: c, gate: g} }

@@ -3,7 +3,6 @@ package transport
 import (
 	"net"
 	"testing"
-	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
@@ -28,16 +27,11 @@ func gated(t *testing.T, g *gate) (read func(n int)) {
 	}
 }
 
-// fromNATS is the subscription of what does not come from the front.
-var fromNATS = &nats.Subscription{}
-
-const fronts = 5 // places of the front
-
 // newTestGate returns a gate of 100 bytes and 3 messages, and the subjects that
 // it refuses.
 func newTestGate() (*gate, *[]string) {
 	refused := &[]string{}
-	g := newGate(make(chan *nats.Msg, inOneRead+3+fronts), fronts, func(m *nats.Msg) { *refused = append(*refused, m.Subject) })
+	g := newGate(make(chan *nats.Msg, inOneRead+3), func(m *nats.Msg) { *refused = append(*refused, m.Subject) })
 	g.bytes = 100
 	return g, refused
 }
@@ -48,7 +42,7 @@ func TestTheGateRefusesTheOldestBeyondItsBytes(t *testing.T) {
 	size := (&nats.Msg{Subject: "a", Data: make([]byte, 25)}).Size() + overhead // 50
 	for _, subject := range []string{"a", "b", "c"} {
 		read(size)
-		g.incoming <- &nats.Msg{Sub: fromNATS, Subject: subject, Data: make([]byte, 25)}
+		g.incoming <- &nats.Msg{Subject: subject, Data: make([]byte, 25)}
 	}
 	read(1)
 	if d := cmp.Diff([]string{"a"}, *refused); d != "" || len(g.incoming) != 2 {
@@ -65,7 +59,7 @@ func TestTheGateCountsMessages(t *testing.T) {
 	g, refused := newTestGate()
 	read := gated(t, g)
 	for _, subject := range []string{"a", "b", "c", "d", "e"} {
-		g.incoming <- &nats.Msg{Sub: fromNATS, Subject: subject}
+		g.incoming <- &nats.Msg{Subject: subject}
 	}
 	read(1)
 	if d := cmp.Diff([]string{"a", "b"}, *refused); d != "" {
@@ -79,42 +73,9 @@ func TestTheGateForgetsWhatIsForOthers(t *testing.T) {
 	for range 10 {
 		read(90) // other subscriptions' messages
 	}
-	g.incoming <- &nats.Msg{Sub: fromNATS, Subject: "a"}
+	g.incoming <- &nats.Msg{Subject: "a"}
 	read(1)
 	if len(*refused) != 0 {
 		t.Errorf("refused %v", *refused)
-	}
-}
-
-// What the front hands over neither counts against NATS's places nor takes them, and
-// who has handed over too much waits.
-func TestTheGateHasPlacesForTheFront(t *testing.T) {
-	g, refused := newTestGate()
-	read := gated(t, g)
-	hand := func() {
-		m := &nats.Msg{Subject: "front"}
-		g.enter(m)
-		g.incoming <- m
-	}
-	for range fronts {
-		hand()
-	}
-	for _, subject := range []string{"a", "b", "c"} {
-		g.incoming <- &nats.Msg{Sub: fromNATS, Subject: subject}
-	}
-	read(1)
-	if len(*refused) != 0 {
-		t.Errorf("refused %v", *refused)
-	}
-	done := make(chan struct{})
-	go func() { hand(); close(done) }()
-	eventually(t, "it waits", func() bool { return g.held.Load() == 1 })
-	for range fronts {
-		g.looked(<-g.incoming)
-	}
-	select {
-	case <-done:
-	case <-time.After(patience):
-		t.Error("it waits although there is room")
 	}
 }

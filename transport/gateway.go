@@ -34,6 +34,7 @@ type Gateway struct {
 	log     *slog.Logger
 	system  *actor.ActorSystem
 	prefix  string // with its final dot
+	heardAs string // the same of what goes to topics' own subjects, with its final dot
 	node    string // in a cluster: of what other brokers send to this one, with its final dot
 	answers string // of the reply subjects of other brokers, with its final dot
 	metrics *metrics
@@ -55,6 +56,7 @@ type Gateway struct {
 	listeners listeners
 	service   stopper
 	payload   atomic.Int64 // largest NATS message; 0 before Start
+	counter   *counter     // what the front's clients sent
 	incoming  chan *nats.Msg
 	gate      *gate
 	peersIn   chan *nats.Msg // what other brokers sent on: it does not queue behind a flood of our own clients
@@ -77,6 +79,10 @@ type Gateway struct {
 
 // dispatcher is the state that only the dispatcher goroutine touches.
 type dispatcher struct {
+	last struct { // what targetOf said of a request that names its topic
+		subject string
+		target  target
+	}
 	seen    *actors.Routes // the routes that topics was made from
 	topics  map[string]*topicState
 	waiting map[string]*waitingTopic
@@ -101,18 +107,19 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 		opts: o, log: o.Logger, system: system, prefix: prefixOf(o.Subjects),
 		loud: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 		puts: newBudget(o.Total), reads: newBudget(o.Reads),
-		incoming: make(chan *nats.Msg, o.Backlog+o.Backlog/2),
-		created:  make(chan creation, o.Waiting), // never blocks the actor that answers
-		drained:  make(chan struct{}), gaveUp: make(chan struct{}), done: make(chan struct{}),
+		counter: newCounter(o.Backlog / 16), incoming: make(chan *nats.Msg, o.Backlog),
+		created: make(chan creation, o.Waiting), // never blocks the actor that answers
+		drained: make(chan struct{}), gaveUp: make(chan struct{}), done: make(chan struct{}),
 		dispatcher: dispatcher{
 			topics:  make(map[string]*topicState),
 			waiting: make(map[string]*waitingTopic),
 		},
 	}
-	g.gate = newGate(g.incoming, o.Backlog/2, g.shed)
+	g.heardAs = g.prefix + opHeard + "."
+	g.gate = newGate(g.incoming, g.shed)
 	if o.Cluster != nil {
 		g.peersIn = make(chan *nats.Msg, o.Backlog)
-		g.peersGate = newGate(g.peersIn, 0, g.shed)
+		g.peersGate = newGate(g.peersIn, g.shed)
 	}
 	if o.Cluster != nil {
 		g.relay = newRelay(g, windowOf(&o))
@@ -185,7 +192,7 @@ func (g *Gateway) Start(context.Context) error {
 		err = g.serveAdmin()
 	}
 	if err == nil && g.opts.Front != nil {
-		g.opts.Front.Take(g.fromFront)
+		g.opts.Front.Take(g.counter.hand)
 	}
 	if err == nil && g.opts.Cluster != nil {
 		err = g.servePeers()
@@ -250,10 +257,11 @@ func (g *Gateway) dispatch() {
 	for {
 		g.sendRuns()
 		select {
+		case r := <-g.counter.requests:
+			g.receiveMore(g.fromFront(r))
 		case m := <-g.incoming:
-			g.gate.looked(m)
-			g.receive(m)
-			g.receiveMore()
+			g.fromNATS(m)
+			g.receiveMore(1)
 		case m := <-g.peersIn:
 			g.peersGate.looked(m)
 			g.receive(m)
@@ -266,27 +274,54 @@ func (g *Gateway) dispatch() {
 	}
 }
 
-// receiveMore handles some of what has come meanwhile: asking one channel alone costs
-// less.
-func (g *Gateway) receiveMore() {
+// receiveMore handles some of what has come meanwhile, of which so many were handled:
+// asking one channel at a time costs less.
+func (g *Gateway) receiveMore(n int) {
 	const some = 256 // other brokers' requests wait for it
-	for range min(len(g.incoming), some) {
+	for n < some {
+		select {
+		case r := <-g.counter.requests:
+			n += g.fromFront(r)
+			continue
+		default:
+		}
 		select {
 		case m := <-g.incoming:
-			g.gate.looked(m)
-			g.receive(m)
-		default: // it was refused, see gate.shed
+			g.fromNATS(m)
+			n++
+		default:
 			return
 		}
 	}
 }
 
+// fromFront handles what a client of the front sent, and returns how many they were.
+func (g *Gateway) fromFront(r front.Requests) (n int) {
+	g.counter.looked(r.Bytes)
+	for m := range r.All() {
+		g.receive(m)
+		n++
+	}
+	return n
+}
+
+// fromNATS handles what came by the server. What its client had handed over before it
+// took this way comes first.
+func (g *Gateway) fromNATS(m *nats.Msg) {
+	for range len(g.counter.requests) {
+		g.fromFront(<-g.counter.requests)
+	}
+	g.gate.looked(m)
+	g.receive(m)
+}
+
 // finish handles what is left when no more messages come.
 func (g *Gateway) finish() {
+	for range len(g.counter.requests) {
+		g.fromFront(<-g.counter.requests)
+	}
 	for len(g.incoming) > 0 {
-		m := <-g.incoming
-		g.gate.looked(m)
-		g.receive(m)
+		g.fromNATS(<-g.incoming)
 	}
 	for len(g.peersIn) > 0 {
 		m := <-g.peersIn
@@ -305,13 +340,6 @@ func (g *Gateway) finish() {
 		}
 		g.sendRuns()
 	}
-}
-
-// fromFront takes a request of a client of the front. It holds the client while
-// too many wait for the dispatcher.
-func (g *Gateway) fromFront(m *nats.Msg) {
-	g.gate.enter(m)
-	g.incoming <- m
 }
 
 // receive is the first hop in the broker.

@@ -16,9 +16,9 @@ import (
 // Topics that listen: publishers that know nothing of the broker publish as ever,
 // and what goes to a topic's subjects is stored in the topic as if it had been put
 // to <prefix>.put.<topic>, with the subject in a header. The front brings what the
-// broker's own clients publish there as <prefix>.heard.<subject>, so that each message
-// comes to one broker, which can hold who sends too fast. With an existing NATS
-// deployment the brokers listen as one queue group.
+// broker's own clients publish there as <prefix>.heard.<subject>, straight or by the
+// server, so that each message comes to one broker, which can hold who sends too fast.
+// With an existing NATS deployment the brokers listen as one queue group.
 
 // opHeard is the operation of what the front brings.
 const opHeard = "heard"
@@ -95,14 +95,17 @@ func (g *Gateway) listenLocked(r *actors.Routes) error {
 	return nil
 }
 
-// targetOf says what a message asks for.
-func (g *Gateway) targetOf(m *nats.Msg) (target, error) {
+// targetOf says what a message asks for. Most ask for the same as the one before.
+func (g *Gateway) targetOf(m *nats.Msg) (t target, err error) {
+	if m.Subject == g.last.subject {
+		return g.last.target, nil
+	}
 	if g.sentOn(m) {
-		t, err := parseTarget(g.node, m.Subject)
+		t, err = parseTarget(g.node, m.Subject)
 		t.sentOn = true
 		return t, err
 	}
-	if subject, is := strings.CutPrefix(m.Subject, g.prefix+opHeard+"."); is {
+	if subject, is := strings.CutPrefix(m.Subject, g.heardAs); is {
 		switch { // before the subject changes: its length tells of headers that were not read
 		case malformed(m):
 			m.Header = nats.Header{front.Malformed: nil}
@@ -113,7 +116,10 @@ func (g *Gateway) targetOf(m *nats.Msg) (target, error) {
 		return g.heard(m)
 	}
 	if strings.HasPrefix(m.Subject, g.prefix) {
-		return parseTarget(g.prefix, m.Subject)
+		if t, err = parseTarget(g.prefix, m.Subject); err == nil {
+			g.last.subject, g.last.target = m.Subject, t
+		}
+		return t, err
 	}
 	return g.heard(m)
 }

@@ -61,12 +61,12 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		gauge("metaq_inflight_bytes", "Bytes of the requests that were admitted and not yet answered.", labels,
 			func() int64 { _, bytes := now(); return bytes })
 	}
-	gauge("metaq_gateway_backlog", "Messages that NATS has delivered and the gateway has not looked at. A rise means that it has no processor time.", nil,
-		func() int64 { return int64(len(g.incoming) + len(g.peersIn)) })
+	gauge("metaq_gateway_backlog", "Messages that the gateway has not looked at; what a client sent together counts once. A rise means that it has no processor time.", nil,
+		func() int64 { return int64(len(g.counter.requests) + len(g.incoming) + len(g.peersIn)) })
 	if f := g.opts.Front; f != nil {
 		gauge("metaq_clients", "Clients that are connected to the broker.", nil, func() int64 { return int64(f.Clients()) })
 		gauge("metaq_clients_held", "Clients whose sockets are not read from now, because too many requests wait for the gateway. They go on by themselves.", nil,
-			g.gate.held.Load)
+			g.counter.held.Load)
 		auto.NewCounterFunc(prometheus.CounterOpts{
 			Name: "metaq_clients_cut_off_total",
 			Help: "Clients that were cut off because they did not take what they had asked for.",

@@ -79,6 +79,42 @@ func TestOneConnectionsMessagesKeepTheirOrder(t *testing.T) {
 	}
 }
 
+// A connection that has to take the way by the server overtakes nothing of what it handed
+// over before, however much waits.
+func TestTheWayByTheServerOvertakesNothing(t *testing.T) {
+	const direct, around = 3000, 100
+	look := make(chan struct{})
+	r := newRig(t, func(o *Options) {
+		o.MaxMessage = func(string) int { <-look; return 1000 } // the dispatcher stands still
+	})
+	r.opts.Front = r.server.Front()
+	r.opts.Front.Take(r.counter.hand)
+	nc := r.asker.nc
+	if err := nc.Flush(); err != nil { // accepted
+		t.Fatal(err)
+	}
+	var want []string
+	for i := range direct + around {
+		want = append(want, fmt.Sprint(i))
+		reply := ""
+		if i == direct {
+			reply = "somebody.else" // no subscription of this connection
+		}
+		if err := nc.PublishMsg(&nats.Msg{Subject: "metaq.put.t.0-1", Reply: reply, Data: []byte(want[i])}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	eventually(t, "both ways are full", func() bool { return len(r.incoming) == around })
+	if len(r.counter.requests) == 0 {
+		t.Error("nothing was handed over")
+	}
+	close(look)
+	eventually(t, "all are stored", func() bool { return len(r.parts[1].stored()) == len(want) })
+	if d := cmp.Diff(want, r.parts[1].values()); d != "" {
+		t.Error(d)
+	}
+}
+
 func TestRoutesThatChangeKeepWhatIsInFlight(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Partition.Requests = 1 })
 	r.parts[0].holdBack()

@@ -49,6 +49,12 @@ const (
 	maxPendingCluster = 256 << 20
 )
 
+// noDeadline is how long a client may take for what the server writes to it at once,
+// which is up to 64 MiB. Its clients are in this process: the front's, which cuts off
+// who takes nothing, and the gateway, for which a slow machine is no reason to lose
+// what waits.
+const noDeadline = 24 * time.Hour
+
 // dialTimeout bounds a connection to one server.
 const dialTimeout = 5 * time.Second
 
@@ -94,8 +100,8 @@ func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 	options := &server.Options{
 		ServerName: o.Name, Host: o.Host, Port: listener.Addr().(*net.TCPAddr).Port, DontListen: true,
 		MaxPayload: int32(min(o.MaxPayload, 64<<20)), MaxConn: o.MaxConnections,
-		MaxPending: pending,
-		NoSigs:     true, NoLog: true, DisableJetStreamBanner: true,
+		MaxPending: pending, WriteDeadline: noDeadline,
+		NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
 	}
 	s := &Server{brake: brake}
 	if o.Cluster != nil {

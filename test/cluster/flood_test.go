@@ -267,6 +267,7 @@ func TestAFloodOfATopicsOwnSubjectIsAnswered(t *testing.T) {
 	}
 	w.whole("t", 4)
 	w.survives("orders.new")
+	w.bounded()
 }
 
 // Both brokers at once, with small and large messages, to each other's partition and to

@@ -12,8 +12,6 @@ import (
 	"sync"
 	"sync/atomic"
 	"time"
-
-	"github.com/nats-io/nats.go"
 )
 
 // Malformed is the name of the only header of a message whose header block could
@@ -40,7 +38,7 @@ type Options struct {
 
 // Receiver takes requests. It may hold its caller, and with it the one client that
 // sends; it is called from many goroutines.
-type Receiver func(*nats.Msg)
+type Receiver func(Requests)
 
 // Front listens for clients. It is safe for concurrent use.
 type Front struct {
@@ -151,6 +149,7 @@ func (f *Front) welcome(socket net.Conn) {
 		return
 	}
 	c := &conn{front: f, socket: socket, server: server, out: newOutbox(f.opts.MaxPending)}
+	c.out.socket = newPusher(socket)
 	f.mu.Lock()
 	f.last++
 	c.id = f.last
@@ -189,16 +188,19 @@ func (f *Front) watches(filter string) bool {
 	return false
 }
 
-// deliver hands a request over; false means that it is too late.
-func (f *Front) deliver(m *nats.Msg) bool {
+// deliver hands requests over. When the broker stops, nobody answers them any more.
+func (f *Front) deliver(all Requests) {
 	f.handing.RLock()
 	defer f.handing.RUnlock()
-	r := f.desk.Load()
-	if r == nil {
-		return false
+	if r := f.desk.Load(); r != nil {
+		(*r)(all)
+		return
 	}
-	(*r)(m)
-	return true
+	for m := range all.All() {
+		if Mine(m.Reply) {
+			f.Nobody(m.Reply)
+		}
+	}
 }
 
 // Mine says whether reply is the Reply of a message that was handed over here and

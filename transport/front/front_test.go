@@ -13,6 +13,7 @@ import (
 	"os"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -52,10 +53,10 @@ func newStand(t *testing.T, maxPending int) *stand {
 	}
 	s.front = front.Listen(l, front.Options{
 		Server: s.nats.InProcessConn, MaxPayload: maxPayload, MaxPending: maxPending,
-		Prefix: "q", Ops: []string{"put"}, Logger: slog.New(slog.DiscardHandler),
+		Prefix: "q", Ops: []string{"put", "puts"}, Logger: slog.New(slog.DiscardHandler),
 		Heard: "heard", Wanted: func(subject string) bool { return s.nats.GlobalAccount().Interest(subject) > 0 },
 	})
-	s.front.Take(func(m *nats.Msg) {
+	s.take(func(m *nats.Msg) {
 		s.note(&s.straight, m)
 		if front.Mine(m.Reply) {
 			s.front.Answer(m.Reply, m.Data, nil)
@@ -98,6 +99,15 @@ func newServed(t *testing.T, o *server.Options) *stand {
 		t.Fatal(err)
 	}
 	return s
+}
+
+// take makes f the gateway.
+func (s *stand) take(f func(*nats.Msg)) {
+	s.front.Take(func(r front.Requests) {
+		for m := range r.All() {
+			f(m)
+		}
+	})
 }
 
 func (s *stand) note(where *[]string, m *nats.Msg) {
@@ -420,7 +430,7 @@ func TestHeadersThatCannotBeRead(t *testing.T) {
 	s := newStand(t, 64<<20)
 	got := make(chan nats.Header, 2)
 	s.front.Leave()
-	s.front.Take(func(m *nats.Msg) { got <- m.Header })
+	s.take(func(m *nats.Msg) { got <- m.Header })
 	l := dial(t, s)
 	l.say("CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":true}\r\nPING\r\n")
 	l.expect("PONG")
@@ -533,7 +543,7 @@ func TestAnswersForMany(t *testing.T) {
 	s := newStand(t, 64<<20)
 	s.front.Leave()
 	taken := make(chan *nats.Msg, 100)
-	s.front.Take(func(m *nats.Msg) { taken <- m })
+	s.take(func(m *nats.Msg) { taken <- m })
 	clients := []*line{dial(t, s), dial(t, s), dial(t, s)}
 	var replies []string
 	for i, l := range clients {
@@ -555,30 +565,86 @@ func TestAnswersForMany(t *testing.T) {
 	clients[1].expect("MSG i.1 2 8", "answer 2", "MSG i.2 2 8", "answer 3")
 }
 
-// What goes to a subject that the gateway listens to comes under the broker's own
-// name, once, and to whoever else wants it under the name that it was given.
+// Answers that are lent come whole and in their order, between copied ones and what other
+// clients say, whether the client takes them at once or byte by byte; each is given back
+// once, also when the client goes in the middle.
+func TestLentAnswers(t *testing.T) {
+	for name, goes := range map[string]bool{"the client stays": false, "it goes in the middle": true} {
+		t.Run(name, func(t *testing.T) {
+			const each = 300
+			s := newStand(t, 64<<20)
+			s.front.Leave()
+			taken := make(chan *nats.Msg, 1)
+			s.take(func(m *nats.Msg) { taken <- m })
+			l, other := dial(t, s), s.client(t)
+			l.say("CONNECT {\"verbose\":false,\"pedantic\":false}\r\nPING\r\n")
+			l.expect("PONG")
+			l.say("SUB i.* 1\r\nSUB chat 2\r\nPUB q.put.t i.1 0\r\n\r\nPING\r\n")
+			l.expect("PONG")
+			reply := (<-taken).Reply
+			var back atomic.Int64
+			var all sync.WaitGroup
+			all.Go(func() {
+				for i := range each {
+					size := 10
+					if i%3 > 0 {
+						size = (i * 977) % (300 << 10)
+					}
+					s.front.Answer(reply, bytes.Repeat([]byte{byte(i)}, size), func() { back.Add(1) })
+				}
+			})
+			all.Go(func() {
+				for range each {
+					if err := other.Publish("chat", make([]byte, 1000)); err != nil {
+						t.Error(err)
+					}
+				}
+				_ = other.Flush()
+			})
+			for answers, chats := 0, 0; answers < each || chats < each; {
+				var subject string
+				var sid, size int
+				if _, err := fmt.Sscanf(l.next(), "MSG %s %d %d", &subject, &sid, &size); err != nil {
+					t.Fatal(err)
+				}
+				body := make([]byte, size+2)
+				if _, err := io.ReadFull(l.r, body); err != nil {
+					t.Fatal(err)
+				}
+				if subject == "chat" {
+					chats++
+					continue
+				}
+				if n := bytes.Count(body[:size], []byte{byte(answers)}); n != size {
+					t.Fatalf("answer %d: %d bytes of %d are its own", answers, n, size)
+				}
+				if answers++; goes && answers == each/2 {
+					_ = l.Close()
+					break
+				}
+			}
+			all.Wait()
+			eventually(t, "all are given back", func() bool { return back.Load() == each })
+		})
+	}
+}
+
+// What goes to a subject that the gateway listens to comes straight to it under the
+// broker's own name, once, and to whoever else wants it under the name that it was given.
 func TestWhatTheGatewayHears(t *testing.T) {
 	s := newStand(t, 64<<20)
-	s.front.Hear([]string{"orders.>", "B"})
-	heard := make(chan string, 10)
-	if _, err := s.own.Subscribe("q.heard.>", func(m *nats.Msg) {
-		heard <- m.Subject + " " + string(m.Data) + " " + m.Header.Get("A")
+	s.front.Hear([]string{"orders.>"})
+	heard := make(chan *nats.Msg, 10)
+	s.front.Leave()
+	s.take(func(m *nats.Msg) {
+		heard <- m
 		if m.Reply != "" {
-			_ = s.own.Publish(m.Reply, []byte("ack"))
+			s.front.Answer(m.Reply, []byte("ack"), nil)
 		}
-	}); err != nil {
-		t.Fatal(err)
-	}
-	if err := s.own.Flush(); err != nil {
-		t.Fatal(err)
-	}
-	short := dial(t, s) // the subject stands within the operation, and blanks may be tabs
-	short.say("SUB i.* 1\r\nPUB\tB  i.1\t1\r\nx\r\n")
-	short.expect("+OK", "+OK")
-	if got := <-heard; got != "q.heard.B x " {
-		t.Errorf("heard %q", got)
-	}
+	})
+	s.hearAround(t, func(m *nats.Msg) { t.Errorf("%s came by the server", m.Subject) })
 	nc := s.client(t)
+	body := strings.Repeat("x", 100_000)
 	for _, others := range []bool{false, true} {
 		var sub *nats.Subscription
 		if others {
@@ -587,13 +653,12 @@ func TestWhatTheGatewayHears(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		body := strings.Repeat("x", 100_000)
 		m, err := nc.RequestMsg(&nats.Msg{Subject: "orders.new", Data: []byte(body), Header: nats.Header{"A": {"b"}}}, patience)
 		if err != nil || string(m.Data) != "ack" {
 			t.Fatalf("others %v: %v, %v", others, m, err)
 		}
-		if got := <-heard; got != "q.heard.orders.new "+body+" b" {
-			t.Errorf("others %v: heard %.50q", others, got)
+		if m := <-heard; m.Subject != "q.heard.orders.new" || string(m.Data) != body || m.Header.Get("A") != "b" {
+			t.Errorf("others %v: heard %s %.50q", others, m.Subject, m.Data)
 		}
 		if others {
 			if m, err := sub.NextMsg(patience); err != nil || m.Subject != "orders.new" || string(m.Data) != body || m.Header.Get("A") != "b" {
@@ -601,11 +666,104 @@ func TestWhatTheGatewayHears(t *testing.T) {
 			}
 		}
 	}
-	l := dial(t, s)
-	l.say("SUB i.* 1\r\nPUB orders.a i.1 1\r\nx\r\nPUB else i.1 1\r\ny\r\n") // verbose; it was said nothing else
-	l.expect("+OK", "+OK", "+OK")                                            // one for each, although there is somebody else
+	if len(heard) > 0 {
+		t.Error("it came twice")
+	}
+}
+
+// hearAround is told what goes to a subject that the gateway listens to the long way.
+func (s *stand) hearAround(t *testing.T, take func(*nats.Msg)) {
+	t.Helper()
+	_, err := s.own.Subscribe("q.heard.>", take)
+	if err == nil {
+		err = s.own.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The same the long way: a client that speaks before it is accepted, and wants each
+// line confirmed.
+func TestWhatTheGatewayHearsTheLongWay(t *testing.T) {
+	s := newStand(t, 64<<20)
+	s.front.Hear([]string{"orders.>", "B"})
+	heard := make(chan *nats.Msg, 10)
+	s.hearAround(t, func(m *nats.Msg) {
+		heard <- m
+		_ = s.own.Publish(m.Reply, []byte("ack"))
+	})
+	l := dial(t, s) // the subject stands within the operation, and blanks may be tabs
+	l.say("SUB i.* 1\r\nPUB\tB  i.1\t1\r\nx\r\n")
+	l.expect("+OK", "+OK")
+	if m := <-heard; m.Subject != "q.heard.B" || string(m.Data) != "x" {
+		t.Errorf("heard %s %q", m.Subject, m.Data)
+	}
+	l.expect("MSG i.1 1 3", "ack")
+	other := s.client(t)
+	sub, err := other.SubscribeSync("orders.*")
+	if err == nil {
+		err = other.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	l.say("PUB orders.a i.2 1\r\nx\r\nPUB else i.3 1\r\ny\r\n")
+	l.expect("+OK", "+OK") // one for each, although there is somebody else
+	if m, err := sub.NextMsg(patience); err != nil || m.Subject != "orders.a" || string(m.Data) != "x" {
+		t.Errorf("the other one got %v, %v", m, err)
+	}
 	if straight, _ := s.seen(); straight != 1 || len(heard) > 0 {
 		t.Errorf("%d came straight, %d by the server", straight, len(heard))
+	}
+}
+
+// Requests of a client, and what it publishes to a subject that the gateway listens to,
+// come in the order in which they were sent, whichever way they go.
+func TestWhatIsHeardKeepsItsPlaceAmongRequests(t *testing.T) {
+	for name, hello := range map[string]string{
+		"accepted": "PING\r\n", "hasty": "",
+	} {
+		t.Run(name, func(t *testing.T) {
+			s := newStand(t, 64<<20)
+			s.front.Hear([]string{"orders.>"})
+			came := make(chan *nats.Msg, 1000)
+			s.front.Leave()
+			s.take(func(m *nats.Msg) { came <- m })
+			for _, subject := range []string{"q.heard.>", "q.puts.>"} {
+				if _, err := s.own.ChanSubscribe(subject, came); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if err := s.own.Flush(); err != nil {
+				t.Fatal(err)
+			}
+			l := dial(t, s)
+			l.say("CONNECT {\"verbose\":false,\"pedantic\":false}\r\n" + hello)
+			if hello != "" {
+				l.expect("PONG")
+			}
+			var want []string
+			var text strings.Builder
+			for i := range 500 {
+				want = append(want, fmt.Sprintf("%03d", i))
+				subject := "q.puts.t"
+				if i%3 > 0 {
+					subject = "orders.new"
+				}
+				fmt.Fprintf(&text, "PUB %s 3\r\n%03d\r\n", subject, i)
+				if i == 250 {
+					text.WriteString("PING\r\n") // the hasty one is accepted meanwhile
+				}
+			}
+			l.say(text.String())
+			l.expect("PONG")
+			for i, w := range want {
+				if m := <-came; string(m.Data) != w {
+					t.Fatalf("place %d: %s of %s", i, m.Data, m.Subject)
+				}
+			}
+		})
 	}
 }
 
@@ -613,7 +771,7 @@ func TestWhatTheGatewayHears(t *testing.T) {
 func TestNobody(t *testing.T) {
 	s := newStand(t, 64<<20)
 	s.front.Leave()
-	s.front.Take(func(m *nats.Msg) { s.front.Nobody(m.Reply) })
+	s.take(func(m *nats.Msg) { s.front.Nobody(m.Reply) })
 	if _, err := s.client(t).Request("q.put.t", nil, patience); !errors.Is(err, nats.ErrNoResponders) {
 		t.Errorf("a library that wants to know: %v", err)
 	}

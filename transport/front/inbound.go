@@ -29,30 +29,33 @@ type inbound struct {
 	to   int
 
 	subs    subs
-	direct  bool   // requests go straight to the gateway
+	direct  bool   // what is for the gateway goes straight to it
 	known   bool   // CONNECT has come
 	verbose bool   // every line is answered
 	headers bool   // it said that there may be headers
 	tail    bool   // the end of a payload that is for the server comes next
-	subject string // the last one, since most come again
+	subject string // the last one that was taken, since most come again
+	name    string // under which the gateway gets it
 	places  places
-	chunk   []byte     // what is left of it
-	slab    []nats.Msg // what is left of it
+	chunk   []byte    // what is left of it
+	slab    []Request // what is left of it
+	taken   Requests  // that were not handed over
 }
 
 // read hands everything on until the client or the server goes.
 func (in *inbound) read() error {
 	in.buf, in.verbose = make([]byte, firstBuffer), true
 	for {
-		if in.to == len(in.buf) && len(in.buf) < fullBuffer {
-			in.buf = append(in.buf, make([]byte, fullBuffer-len(in.buf))...)
-		}
 		n, err := in.c.socket.Read(in.buf[in.to:])
 		if err != nil {
 			return err
 		}
-		in.to += n
-		if err := in.look(); err != nil {
+		if in.to += n; in.to == len(in.buf) && len(in.buf) < fullBuffer { // more has come
+			in.buf = append(in.buf, make([]byte, len(in.buf))...)
+		}
+		err = in.look()
+		in.hand()
+		if err != nil {
 			return err
 		}
 		if !in.c.out.room() {
@@ -65,6 +68,7 @@ func (in *inbound) read() error {
 // writes as possible.
 func (in *inbound) look() error {
 	pass := in.from // buf[pass:from] is for the server
+lines:
 	for in.from < in.to {
 		if in.tail {
 			if in.to-in.from < len(lineEnd) {
@@ -94,18 +98,9 @@ func (in *inbound) look() error {
 			if !ok || o == opHeaderPub && !in.headers {
 				return in.raw(pass)
 			}
-			taken, sid := in.takes(p)
-			if !taken && in.c.front.hears(p.subject) {
-				if err := in.forward(pass, in.from); err != nil {
-					return err
-				}
-				if err := in.hear(o, p, line); err != nil {
-					return err
-				}
-				pass = in.from
-				continue
-			}
-			if !taken {
+			heard := in.c.front.hears(p.subject)
+			taken, sid := in.takes(p, heard)
+			if !taken && !heard {
 				in.from += len(line)
 				in.tail = true
 				if in.to-in.from >= p.size {
@@ -118,10 +113,19 @@ func (in *inbound) look() error {
 				pass = in.from
 				continue
 			}
+			if whole := len(line) + p.size + len(lineEnd); whole > in.to-in.from && whole <= len(in.buf)/4 {
+				break lines // its rest comes with what follows it
+			}
 			if err := in.forward(pass, in.from); err != nil {
 				return err
 			}
-			if err := in.take(p, sid, line); err != nil {
+			var err error
+			if taken {
+				err = in.take(p, sid, line)
+			} else {
+				err = in.hear(o, p, line)
+			}
+			if err != nil {
 				return err
 			}
 			pass = in.from
@@ -152,11 +156,12 @@ func (in *inbound) look() error {
 	return nil
 }
 
-// forward hands buf[a:b] to the server.
+// forward hands buf[a:b] to the server, behind all that was taken.
 func (in *inbound) forward(a, b int) error {
 	if a == b {
 		return nil
 	}
+	in.hand()
 	_, err := in.c.server.Write(in.buf[a:b])
 	return err
 }
@@ -188,6 +193,7 @@ func (in *inbound) raw(pass int) error {
 	if err := in.forward(pass, in.to); err != nil {
 		return err
 	}
+	in.hand()
 	_, err := io.Copy(in.c.server, in.c.socket)
 	return errors.Join(err, io.EOF)
 }
@@ -210,18 +216,19 @@ func (in *inbound) connect(line []byte) {
 	in.c.statuses.Store(options.Headers && options.NoResponders)
 }
 
-// takes says whether the request goes straight to the gateway, and which
-// subscription its answer goes to. After one request that does not, none does.
-func (in *inbound) takes(p publication) (taken bool, sid string) {
+// takes says whether a message goes straight to the gateway, and which subscription
+// its answer goes to. After one that could and does not, none does. What others
+// subscribe to is passed on beside when it is heard, and else it goes by the server.
+func (in *inbound) takes(p publication, heard bool) (taken bool, sid string) {
 	if !in.direct {
 		return false, ""
 	}
 	f := in.c.front
-	if !f.isRequest(p.subject) || f.desk.Load() == nil {
+	if !heard && !f.isRequest(p.subject) || f.desk.Load() == nil {
 		return false, ""
 	}
 	switch {
-	case !in.c.out.from.accepted.Load(), f.watchers.Load() > 0, bytes.HasPrefix(p.reply, f.prefix):
+	case !in.c.out.from.accepted.Load(), !heard && f.watchers.Load() > 0, bytes.HasPrefix(p.reply, f.prefix):
 		in.direct = false
 	case len(p.reply) > 0:
 		sid, in.direct = in.subs.wants(p.reply)
@@ -229,13 +236,17 @@ func (in *inbound) takes(p publication) (taken bool, sid string) {
 	return in.direct, sid
 }
 
-// take hands a request to the gateway. It begins at buf[from].
+// take takes a request for the gateway, or what goes to a subject that it listens to.
 func (in *inbound) take(p publication, sid string, line []byte) error {
-	m := in.message(p.size)
+	m, f := in.message(p.size), in.c.front
+	heard := !bytes.HasPrefix(p.subject, f.prefix)
 	if string(p.subject) != in.subject {
 		in.subject = string(p.subject)
+		if in.name = in.subject; heard {
+			in.name = f.heard + in.subject
+		}
 	}
-	m.Subject = in.subject
+	m.Subject = in.name
 	if sid != "" {
 		m.Reply = in.places.place(in.c.id, sid, p.reply)
 	}
@@ -243,21 +254,35 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 	if err != nil {
 		return err
 	}
-	if !bytes.HasSuffix(whole, []byte(lineEnd)) {
+	if !isWhole(whole) {
 		return in.broken(whole)
 	}
-	fill(m, data, p.header)
-	if !in.c.front.deliver(m) { // the broker stops: the server says so
+	m.fill(data, p.header)
+	full := in.taken.add(m)
+	if heard && f.opts.Wanted(in.subject) { // others hear it, too
+		in.hand()
 		_, err = in.c.server.Write(whole)
+	} else if full {
+		in.hand()
 	}
 	return err
 }
 
-// hear brings the gateway what goes to a subject that it listens to, by the server
-// but under a name of the broker's own, which stays in this server; and under the
-// name that the client gave whoever else wants it.
+// hand hands over what was taken. It comes before everything that may wait, and before
+// what goes to the server.
+func (in *inbound) hand() {
+	if in.taken.n > 0 {
+		in.c.front.deliver(in.taken)
+		in.taken = Requests{}
+	}
+}
+
+// hear brings the gateway what goes to a subject that it listens to the long way: by
+// the server but under a name of the broker's own, which stays in this server; and
+// under the name that the client gave whoever else wants it.
 func (in *inbound) hear(o op, p publication, line []byte) error {
-	f, subject, reply := in.c.front, string(p.subject), string(p.reply)
+	in.hand()
+	f, subject := in.c.front, string(p.subject)
 	own := p.appendLine(nil, o, f.heard)
 	whole, data, err := in.payload(len(line), p.size)
 	if err != nil {
@@ -265,10 +290,14 @@ func (in *inbound) hear(o op, p publication, line []byte) error {
 	}
 	wanted := f.opts.Wanted(subject)
 	switch {
-	case !bytes.HasSuffix(whole, []byte(lineEnd)):
+	case !isWhole(whole):
 		return in.broken(whole)
 	case wanted && in.verbose: // one +OK for it
-		f.deliver(message(f.heard+subject, reply, data, p.header))
+		m := in.message(p.size)
+		m.Subject, m.Reply = f.heard+subject, string(p.reply)
+		m.fill(data, p.header)
+		in.taken.add(m)
+		in.hand()
 	default:
 		if _, err := in.c.server.Write(own); err != nil {
 			return err
@@ -289,14 +318,8 @@ func (in *inbound) broken(whole []byte) error {
 	return in.raw(in.from)
 }
 
-// message makes a message of a header block and a payload.
-func message(subject, reply string, data []byte, header int) *nats.Msg {
-	m := &nats.Msg{Subject: subject, Reply: reply}
-	fill(m, data, header)
-	return m
-}
-
-func fill(m *nats.Msg, data []byte, header int) {
+// fill makes m a message of a header block and a payload.
+func (m *Request) fill(data []byte, header int) {
 	m.Data = data[header:]
 	if header > 0 {
 		var err error
@@ -317,6 +340,7 @@ func (in *inbound) payload(line, size int) (whole, data []byte, err error) {
 	}
 	// The rest of a large payload goes from the socket to where it stays. Memory is
 	// taken as it comes, in few steps: who announces much may not send it.
+	in.hand()
 	have := in.buf[in.from:in.to]
 	whole = append(make([]byte, 0, min(full, max(8*len(have), fullBuffer))), have...)
 	in.from, in.to = 0, 0
@@ -347,14 +371,14 @@ func (in *inbound) keep(b []byte) []byte {
 	return kept
 }
 
-// message returns an empty message for so many bytes. Small ones are made together:
+// message returns an empty request of so many bytes. Small ones are made together:
 // each keeps its neighbours' bytes in memory.
-func (in *inbound) message(size int) *nats.Msg {
+func (in *inbound) message(size int) *Request {
 	if size > small {
-		return new(nats.Msg)
+		return new(Request)
 	}
 	if len(in.slab) == 0 {
-		in.slab = make([]nats.Msg, messageSlab)
+		in.slab = make([]Request, messageSlab)
 	}
 	m := &in.slab[0]
 	in.slab = in.slab[1:]

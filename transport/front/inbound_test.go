@@ -2,8 +2,13 @@ package front
 
 import (
 	"bytes"
+	"errors"
+	"fmt"
+	"io"
 	"net"
 	"runtime"
+	"strconv"
+	"strings"
 	"testing"
 )
 
@@ -39,4 +44,90 @@ func TestMemoryGrowsWithWhatComes(t *testing.T) {
 	if r := <-got; r.err != nil || !bytes.Equal(r.data, body) || string(r.whole) != line+string(body)+lineEnd {
 		t.Errorf("%d bytes came, %d of them payload: %v", len(r.whole), len(r.data), r.err)
 	}
+}
+
+// flood is a socket with as much to read as anybody takes.
+type flood struct {
+	net.Conn
+	left  io.Reader
+	reads int
+}
+
+func (f *flood) Read(p []byte) (int, error) {
+	f.reads++
+	return f.left.Read(p)
+}
+
+// served is one who has been accepted and sends what is in the socket. It returns the
+// number of requests that were handed over.
+func served(tb testing.TB, socket net.Conn) (requests int) {
+	tb.Helper()
+	f := &Front{
+		opts:   Options{MaxPayload: 1 << 20, Wanted: func(string) bool { return false }},
+		prefix: []byte("q."), requests: [][]byte{[]byte("q.put.")},
+	}
+	f.Take(func(r Requests) {
+		for range r.All() {
+			requests++
+		}
+	})
+	server, other := net.Pipe()
+	go func() { _, _ = io.Copy(io.Discard, other) }()
+	defer func() { _ = server.Close() }()
+	c := &conn{front: f, socket: socket, server: server, out: newOutbox(1 << 20)}
+	c.out.from.accepted.Store(true)
+	in := inbound{c: c, direct: true, known: true}
+	if err := in.read(); !errors.Is(err, io.EOF) {
+		tb.Fatal(err)
+	}
+	return requests
+}
+
+// Who sends much is read from in large pieces: a put of 128 B cost a third more while
+// 4 KiB were read at a time, and one of 1 KiB twice as much.
+func TestAFloodIsReadInLargePieces(t *testing.T) {
+	const messages = 5000
+	message := "PUB q.put.t 1000\r\n" + strings.Repeat("x", 1000) + "\r\n"
+	socket := &flood{left: strings.NewReader(strings.Repeat(message, messages))}
+	if n := served(t, socket); n != messages {
+		t.Fatalf("%d requests of %d came", n, messages)
+	}
+	if most := messages*len(message)/(fullBuffer-len(message)) + 10; socket.reads > most {
+		t.Errorf("%d reads, want at most %d", socket.reads, most)
+	}
+}
+
+// BenchmarkInbound is what a request costs until it is handed over; its bytes come from
+// memory.
+func BenchmarkInbound(b *testing.B) {
+	for _, size := range []int{128, 1024} {
+		b.Run(strconv.Itoa(size), func(b *testing.B) {
+			const round = 1000
+			message := fmt.Sprintf("PUB q.put.t %d\r\n%s\r\n", size, strings.Repeat("x", size))
+			many := strings.Repeat(message, round)
+			b.SetBytes(int64(len(message)))
+			b.ReportAllocs()
+			left := &again{text: many, times: (b.N + round - 1) / round}
+			b.ResetTimer()
+			served(b, &flood{left: left})
+		})
+	}
+}
+
+// again gives a text some times.
+type again struct {
+	text  string
+	at    int
+	times int
+}
+
+func (a *again) Read(p []byte) (int, error) {
+	if a.times == 0 {
+		return 0, io.EOF
+	}
+	n := copy(p, a.text[a.at:])
+	if a.at += n; a.at == len(a.text) {
+		a.at, a.times = 0, a.times-1
+	}
+	return n, nil
 }

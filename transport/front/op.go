@@ -61,10 +61,22 @@ func unambiguous(line []byte) bool {
 	return len(line) <= maxLine && bytes.IndexByte(withoutEnd(line), '\r') < 0
 }
 
-// withoutEnd is a line without its LF or CR LF.
+// withoutEnd is a line without its LF or CR LF. Each line is asked several times, so no
+// function is called for it.
 func withoutEnd(line []byte) []byte {
-	line = bytes.TrimSuffix(line, []byte{'\n'})
-	return bytes.TrimSuffix(line, []byte{'\r'})
+	if n := len(line); n > 0 && line[n-1] == '\n' {
+		line = line[:n-1]
+	}
+	if n := len(line); n > 0 && line[n-1] == '\r' {
+		line = line[:n-1]
+	}
+	return line
+}
+
+// isWhole says whether a publication ends as it should.
+func isWhole(publication []byte) bool {
+	n := len(publication)
+	return n >= len(lineEnd) && publication[n-2] == lineEnd[0] && publication[n-1] == lineEnd[1]
 }
 
 // is says whether word is the name in either case.

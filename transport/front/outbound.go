@@ -26,14 +26,23 @@ type outbox struct {
 	changed sync.Cond // room was made, all was written, or it was closed
 	next    queue     // in the order of the socket
 	held    queue     // answers that came in the middle of a message from the server
-	writing int       // bytes that the writer has taken
+	writing int       // bytes that who writes has taken
+	busy    bool      // the writer writes, or push
+	hand    queue     // what push writes; it is its own while busy
 	closed  bool
 	ending  bool        // close when all is written
 	limit   int         // more waiting bytes than this cut the client off
 	over    atomic.Bool // it was closed because of the limit
 
-	wake chan struct{} // the writer has something to do
-	from relayed       // where the server's bytes stand
+	wake   chan struct{} // the writer has something to do
+	from   relayed       // where the server's bytes stand
+	socket pusher        // or nil
+}
+
+// pusher writes what a socket takes at once.
+type pusher interface {
+	// push returns the number of bytes that were taken. It does not wait.
+	push(parts []part) int
 }
 
 func newOutbox(limit int) *outbox {
@@ -56,9 +65,40 @@ func (o *outbox) signal() {
 // done is there, data is lent until done is called, which it is in any case.
 func (o *outbox) answer(sid, subject string, data []byte, done func()) bool {
 	o.mu.Lock()
-	defer o.mu.Unlock()
 	o.addLocked(sid, subject, data, done)
+	open := !o.closed
+	o.mu.Unlock()
+	if done != nil && len(data) >= lendFrom {
+		return o.push()
+	}
 	o.signal()
+	return open
+}
+
+// push writes what waits as far as the client takes it at once, in the goroutine of its
+// caller: what was just read is in this processor's cache, and the way to the writer is
+// spared. The writer does the rest. False means that the client has gone.
+func (o *outbox) push() bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.socket != nil && !o.busy && !o.closed {
+		o.hand, o.next = o.next, o.hand
+		o.writing, o.busy = o.hand.size, true
+		o.mu.Unlock()
+		n := o.socket.push(o.hand.parts)
+		o.mu.Lock()
+		o.writing, o.busy = 0, false
+		o.hand.cut(n)
+		o.hand.take(&o.next) // what came meanwhile comes after it
+		o.hand, o.next = o.next, o.hand
+		if o.closed {
+			o.next.drop()
+		}
+		o.changed.Broadcast()
+	}
+	if o.next.size > 0 || o.closed || o.ending {
+		o.signal()
+	}
 	return !o.closed
 }
 
@@ -201,15 +241,18 @@ func (o *outbox) take(now *queue) (open bool) {
 	if o.closed {
 		return false
 	}
+	if o.busy {
+		return true // push wakes the writer when something is left
+	}
 	*now, o.next = o.next, *now
-	o.writing = now.size
+	o.writing, o.busy = now.size, now.size > 0
 	return !o.ending
 }
 
 func (o *outbox) written() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.writing = 0
+	o.writing, o.busy = 0, false
 	o.changed.Broadcast()
 }
 

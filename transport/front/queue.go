@@ -103,6 +103,21 @@ func (q *queue) take(other *queue) {
 	other.parts, other.size = other.parts[:0], 0
 }
 
+// cut drops the first n bytes.
+func (q *queue) cut(n int) {
+	q.size -= n
+	gone := 0
+	for ; gone < len(q.parts) && n >= len(q.parts[gone].b); gone++ {
+		n -= len(q.parts[gone].b)
+		q.parts[gone].free()
+	}
+	left := q.parts[:copy(q.parts, q.parts[gone:])]
+	clear(q.parts[len(left):])
+	if q.parts = left; n > 0 {
+		q.parts[0].b = q.parts[0].b[n:]
+	}
+}
+
 // drop gives everything back.
 func (q *queue) drop() {
 	for i := range q.parts {
