@@ -28,6 +28,7 @@ type guardedConn struct {
 	agreed bool       // the handshake is over
 	wanted time.Time  // the library's deadline for reads
 	asked  time.Time  // the first write that nothing has come after; zero: none
+	resume resumption // what is written first
 }
 
 // minSilence is the least time that a server has for an answer: a busy one may need it.
@@ -47,8 +48,14 @@ func (c *guardedConn) Write(b []byte) (int, error) {
 			return 0, err
 		}
 	}
+	now := c.resume.order(b)
 	c.mu.Unlock()
-	return c.Conn.Write(b)
+	if len(now) > 0 {
+		if _, err := c.Conn.Write(now); err != nil {
+			return 0, err
+		}
+	}
+	return len(b), nil
 }
 
 // seenIn reads the newest transaction from our part of the handshake:
@@ -68,6 +75,7 @@ func (c *guardedConn) Read(b []byte) (int, error) {
 	greeting, bad := c.guard.feed(b[:n])
 	if bad == nil && greeting != nil {
 		bad = c.session.greeted(*greeting)
+		c.resumed()
 	}
 	if n > 0 {
 		bad = errors.Join(bad, c.heard())
@@ -87,6 +95,17 @@ func (c *guardedConn) Read(b []byte) (int, error) {
 		}
 	}
 	return 0, err // io.ReadFull forgets an error that comes with enough bytes
+}
+
+// resumed looks whether the library will set watches again. It has at least those that
+// are armed, and loses none of them while nothing comes in.
+func (c *guardedConn) resumed() {
+	c.session.mu.Lock()
+	watches := len(c.session.armed) > 0
+	c.session.mu.Unlock()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.resume.pending = watches
 }
 
 // heard notes that the server lives.
