@@ -22,6 +22,7 @@ import (
 
 	"metaq/configs"
 	"metaq/internal/broker"
+	"metaq/test/freeze"
 )
 
 // role is the environment variable that makes the test binary a broker. It holds
@@ -195,12 +196,23 @@ func (b *Broker) Kill() {
 	_ = b.cmd.Wait() // says that it was killed
 }
 
+// Pause freezes the process until Resume.
+func (b *Broker) Pause() { b.t.Helper(); b.tell(freeze.Freeze) }
+
+// Resume lets a frozen process go on.
+func (b *Broker) Resume() { b.t.Helper(); b.tell(freeze.Thaw) }
+
+func (b *Broker) tell(do func(*os.Process) error) {
+	b.t.Helper()
+	if err := do(b.cmd.Process); err != nil {
+		b.t.Error(err)
+	}
+}
+
 // Signal sends s.
 func (b *Broker) Signal(s os.Signal) {
 	b.t.Helper()
-	if err := b.cmd.Process.Signal(s); err != nil {
-		b.t.Error(err)
-	}
+	b.tell(func(p *os.Process) error { return p.Signal(s) })
 }
 
 // Wait waits for the process, which must end well.

@@ -14,6 +14,8 @@ import (
 	"strings"
 	"sync"
 	"syscall"
+
+	"metaq/test/freeze"
 )
 
 // Server is one ZooKeeper process, or the place of one.
@@ -158,16 +160,16 @@ func (s *Server) Writes(ctx context.Context) (int64, error) {
 }
 
 // Pause freezes the process: its connections stay open and nothing answers.
-func (s *Server) Pause() error { return s.signal(pause) }
+func (s *Server) Pause() error { return s.tell(freeze.Freeze) }
 
 // Resume lets a frozen process go on.
-func (s *Server) Resume() error { return s.signal(resume) }
+func (s *Server) Resume() error { return s.tell(freeze.Thaw) }
 
-func (s *Server) signal(signal os.Signal) error {
+func (s *Server) tell(do func(*os.Process) error) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if s.process == nil {
 		return errors.New("not started")
 	}
-	return s.process.Signal(signal)
+	return do(s.process)
 }

@@ -1,0 +1,7 @@
+//go:build unix && !linux
+
+package freeze
+
+import "os"
+
+func awaitStop(*os.Process) error { return nil }
