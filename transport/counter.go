@@ -11,8 +11,7 @@ import (
 // sends faster than that looks is not refused but waits, and is not read from meanwhile.
 type counter struct {
 	requests chan front.Requests
-	limit    int64        // most bytes that wait to be looked at
-	bytes    atomic.Int64 // that do
+	waiting  budget       // what was handed over and not looked at
 	held     atomic.Int64 // clients that wait
 
 	mu   sync.Mutex
@@ -21,55 +20,44 @@ type counter struct {
 
 // newCounter returns one with places for so many that were handed over together.
 func newCounter(places int) *counter {
-	c := &counter{requests: make(chan front.Requests, places), limit: readAhead}
+	c := &counter{
+		requests: make(chan front.Requests, places),
+		waiting:  budget{limits: Limits{Requests: int64(places), Bytes: readAhead}},
+	}
 	c.room.L = &c.mu
 	return c
 }
 
 // hand returns when the dispatcher will look at them.
 func (c *counter) hand(r front.Requests) {
-	if n := int64(r.Bytes); !c.take(n) {
+	if n := int64(r.Bytes); !c.waiting.take(n) {
 		c.wait(n)
 	}
-	select {
-	case c.requests <- r:
-	default:
-		c.held.Add(1)
-		c.requests <- r
-		c.held.Add(-1)
-	}
+	c.requests <- r // there is a place
 }
 
-// take makes n bytes wait, or says that there is no room. What is larger than all the
-// room gets it when nothing else waits.
-func (c *counter) take(n int64) bool {
-	if all := c.bytes.Add(n); all > c.limit && all != n {
-		c.bytes.Add(-n)
-		return false
-	}
-	return true
-}
-
+// wait takes n bytes when there is room. Its caller counts as held before it tries, so the
+// next that is looked at finds it, or leaves it room.
 func (c *counter) wait(n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.held.Add(1)
-	for !c.take(n) {
+	for !c.waiting.take(n) {
 		c.room.Wait()
 	}
 	c.held.Add(-1)
 }
 
-// looked says that n bytes do not wait any more. Who waits is told when half of the room
-// is there, not each time.
+// looked says that requests of n bytes do not wait any more. Who waits is told when half of
+// the room is there, not each time.
 func (c *counter) looked(n int) {
-	c.bytes.Add(-int64(n))
+	c.waiting.release(int64(n))
 	if c.held.Load() == 0 {
 		return
 	}
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if c.bytes.Load() <= c.limit/2 {
+	if requests, bytes := c.waiting.inflight(); requests <= c.waiting.limits.Requests/2 && bytes <= c.waiting.limits.Bytes/2 {
 		c.room.Broadcast()
 	}
 }

@@ -19,7 +19,7 @@ func TestWhoHandsOverTooMuchWaits(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			const each = 200
 			c := newCounter(tc.places)
-			c.limit = int64(tc.limit)
+			c.waiting.limits.Bytes = int64(tc.limit)
 			done := make(chan struct{})
 			for range 3 {
 				go func() {
@@ -30,7 +30,10 @@ func TestWhoHandsOverTooMuchWaits(t *testing.T) {
 				}()
 			}
 			eventually(t, "all wait", func() bool { return c.held.Load() == 3 })
-			eventually(t, "no more wait than may", func() bool { return c.bytes.Load() <= int64(max(tc.limit, tc.each)) })
+			eventually(t, "no more wait than may", func() bool {
+				_, bytes := c.waiting.inflight()
+				return bytes <= int64(max(tc.limit, tc.each))
+			})
 			for range 3 * each {
 				select {
 				case r := <-c.requests:
@@ -46,8 +49,8 @@ func TestWhoHandsOverTooMuchWaits(t *testing.T) {
 					t.Fatal("one waits although there is room")
 				}
 			}
-			if n, held := c.bytes.Load(), c.held.Load(); n != 0 || held != 0 {
-				t.Errorf("at the end %d bytes and %d clients wait", n, held)
+			if requests, bytes := c.waiting.inflight(); requests != 0 || bytes != 0 || c.held.Load() != 0 {
+				t.Errorf("at the end %d requests with %d bytes and %d clients wait", requests, bytes, c.held.Load())
 			}
 		})
 	}

@@ -86,8 +86,9 @@ type dispatcher struct {
 	seen    *actors.Routes // the routes that topics was made from
 	topics  map[string]*topicState
 	waiting map[string]*waitingTopic
-	slab    []outgoing // what is left of it
-	runs    []*run     // that are not empty
+	came    []*nats.Msg // some that came by the server
+	slab    []outgoing  // what is left of it
+	runs    []*run      // that are not empty
 }
 
 type stopper interface{ Stop() error }
@@ -107,7 +108,7 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 		opts: o, log: o.Logger, system: system, prefix: prefixOf(o.Subjects),
 		loud: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 		puts: newBudget(o.Total), reads: newBudget(o.Reads),
-		counter: newCounter(o.Backlog / 16), incoming: make(chan *nats.Msg, o.Backlog),
+		counter: newCounter(o.Backlog / front.ManyRequests), incoming: make(chan *nats.Msg, o.Backlog),
 		created: make(chan creation, o.Waiting), // never blocks the actor that answers
 		drained: make(chan struct{}), gaveUp: make(chan struct{}), done: make(chan struct{}),
 		dispatcher: dispatcher{
@@ -258,13 +259,12 @@ func (g *Gateway) dispatch() {
 		g.sendRuns()
 		select {
 		case r := <-g.counter.requests:
-			g.receiveMore(g.fromFront(r))
+			g.together(r)
+			g.handed(len(g.counter.requests))
 		case m := <-g.incoming:
 			g.fromNATS(m)
-			g.receiveMore(1)
 		case m := <-g.peersIn:
-			g.peersGate.looked(m)
-			g.receive(m)
+			g.fromPeers(m)
 		case c := <-g.created:
 			g.topicCreated(c)
 		case <-g.drained:
@@ -274,29 +274,12 @@ func (g *Gateway) dispatch() {
 	}
 }
 
-// receiveMore handles some of what has come meanwhile, of which so many were handled:
-// asking one channel at a time costs less.
-func (g *Gateway) receiveMore(n int) {
-	const some = 256 // other brokers' requests wait for it
-	for n < some {
-		select {
-		case r := <-g.counter.requests:
-			n += g.fromFront(r)
-			continue
-		default:
-		}
-		select {
-		case m := <-g.incoming:
-			g.fromNATS(m)
-			n++
-		default:
-			return
-		}
-	}
-}
+// some is how many messages that came one way are handled before the other ways are
+// looked at: asking one channel at a time costs less.
+const some = 256
 
-// fromFront handles what a client of the front sent, and returns how many they were.
-func (g *Gateway) fromFront(r front.Requests) (n int) {
+// together handles what a client handed over together, and returns how many they were.
+func (g *Gateway) together(r front.Requests) (n int) {
 	g.counter.looked(r.Bytes)
 	for m := range r.All() {
 		g.receive(m)
@@ -305,28 +288,72 @@ func (g *Gateway) fromFront(r front.Requests) (n int) {
 	return n
 }
 
-// fromNATS handles what came by the server. What its client had handed over before it
-// took this way comes first.
-func (g *Gateway) fromNATS(m *nats.Msg) {
-	for range len(g.counter.requests) {
-		g.fromFront(<-g.counter.requests)
+// handed handles about some messages of what clients have handed over so many times, and
+// returns how many times are left.
+func (g *Gateway) handed(times int) (left int) {
+	for n := 0; n < some && times > 0; times-- {
+		n += g.together(<-g.counter.requests)
 	}
-	g.gate.looked(m)
+	return times
+}
+
+// allHanded handles what was handed over until now. Other brokers do not wait for all of
+// it.
+func (g *Gateway) allHanded() {
+	for left := len(g.counter.requests); left > 0; {
+		left = g.handed(left)
+		g.sendRuns()
+		select {
+		case m := <-g.peersIn:
+			g.fromPeers(m)
+		default:
+		}
+	}
+}
+
+// fromNATS handles some of what came by the server. What their clients had handed over
+// before they took this way comes first, once for all of them: a flood goes on meanwhile.
+func (g *Gateway) fromNATS(first *nats.Msg) {
+	g.gate.looked(first)
+	g.came = append(g.came, first)
+	for range min(len(g.incoming), some-1) {
+		select {
+		case m := <-g.incoming:
+			g.gate.looked(m)
+			g.came = append(g.came, m)
+		default: // it was refused, see gate.shed
+		}
+	}
+	g.allHanded()
+	for _, m := range g.came {
+		g.receive(m)
+	}
+	clear(g.came)
+	g.came = g.came[:0]
+}
+
+// fromPeers handles some of what other brokers sent on.
+func (g *Gateway) fromPeers(m *nats.Msg) {
+	g.peersGate.looked(m)
 	g.receive(m)
+	for range min(len(g.peersIn), some-1) {
+		select {
+		case m := <-g.peersIn:
+			g.peersGate.looked(m)
+			g.receive(m)
+		default: // it was refused, see gate.shed
+		}
+	}
 }
 
 // finish handles what is left when no more messages come.
 func (g *Gateway) finish() {
-	for range len(g.counter.requests) {
-		g.fromFront(<-g.counter.requests)
-	}
+	g.allHanded()
 	for len(g.incoming) > 0 {
 		g.fromNATS(<-g.incoming)
 	}
 	for len(g.peersIn) > 0 {
-		m := <-g.peersIn
-		g.peersGate.looked(m)
-		g.receive(m)
+		g.fromPeers(<-g.peersIn)
 	}
 	g.sendRuns()
 	for len(g.waiting) > 0 {

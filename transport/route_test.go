@@ -2,12 +2,15 @@ package transport
 
 import (
 	"fmt"
+	"slices"
+	"sync"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
 	"metaq/protocol"
+	"metaq/transport/front"
 )
 
 func TestAKeyChoosesThePartition(t *testing.T) {
@@ -112,6 +115,55 @@ func TestTheWayByTheServerOvertakesNothing(t *testing.T) {
 	eventually(t, "all are stored", func() bool { return len(r.parts[1].stored()) == len(want) })
 	if d := cmp.Diff(want, r.parts[1].values()); d != "" {
 		t.Error(d)
+	}
+}
+
+// What came by the server waits once for what was handed over before it, not each message
+// for all that a flood has handed over meanwhile.
+func TestAFloodDoesNotComeBetweenWhatCameByTheServer(t *testing.T) {
+	const flood, around = 5000, 100
+	flooding := make(chan front.Requests, flood)
+	look := make(chan struct{})
+	var r *rig
+	r = newRig(t, func(o *Options) {
+		o.MaxMessage = func(string) int { // the dispatcher asks it for each message
+			<-look
+			if len(r.counter.requests) == 0 && len(flooding) > 0 { // the flood goes on
+				r.counter.hand(<-flooding)
+			}
+			return 1000
+		}
+	})
+	goOn := sync.OnceFunc(func() { close(look) })
+	t.Cleanup(goOn)
+	r.opts.Front = r.server.Front()
+	r.opts.Front.Take(func(all front.Requests) { flooding <- all })
+	nc := r.asker.nc
+	if err := nc.Flush(); err != nil { // accepted
+		t.Fatal(err)
+	}
+	put := func(n int, reply, value string) {
+		t.Helper()
+		for range n {
+			if err := nc.PublishMsg(&nats.Msg{Subject: "metaq.put.t.0-1", Reply: reply, Data: []byte(value)}); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	put(flood, "", "flood")
+	r.counter.hand(<-flooding)
+	eventually(t, "the dispatcher stands still", func() bool { return len(r.counter.requests) == 0 })
+	put(around, "somebody.else", "around") // no subscription of this connection
+	eventually(t, "all have come", func() bool { return len(r.incoming) == around })
+	if len(flooding) < around {
+		t.Fatalf("the flood came in %d pieces only", len(flooding))
+	}
+	goOn()
+	eventually(t, "all are stored", func() bool { return len(r.parts[1].stored()) == flood+around })
+	all := r.parts[1].values()
+	first := slices.Index(all, "around")
+	if between := slices.Index(all[first:min(first+around, len(all))], "flood"); between >= 0 {
+		t.Errorf("a message of the flood comes after %d that came by the server together", between)
 	}
 }
 

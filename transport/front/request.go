@@ -20,12 +20,12 @@ type Requests struct {
 	first, last *Request
 }
 
-// Together at most so many are handed over: the gateway is to begin while the client is
-// still read from.
-const (
-	manyRequests = 16
-	manyBytes    = 64 << 10
-)
+// ManyRequests is the most that are handed over together: the gateway is to begin while the
+// client is still read from.
+const ManyRequests = 16
+
+// manyBytes is when they are handed over, however few they are.
+const manyBytes = 64 << 10
 
 // add appends a request; full says that it is time to hand all over.
 func (r *Requests) add(next *Request) (full bool) {
@@ -36,7 +36,7 @@ func (r *Requests) add(next *Request) (full bool) {
 	}
 	r.last = next
 	r.Bytes += next.Size()
-	return r.n >= manyRequests || r.Bytes >= manyBytes
+	return r.n >= ManyRequests || r.Bytes >= manyBytes
 }
 
 // All gives their messages, once.
