@@ -192,9 +192,6 @@ func (g *Gateway) Start(context.Context) error {
 	if err == nil {
 		err = g.serveAdmin()
 	}
-	if err == nil && g.opts.Front != nil {
-		g.opts.Front.Take(g.counter.hand)
-	}
 	if err == nil && g.opts.Cluster != nil {
 		err = g.servePeers()
 	}

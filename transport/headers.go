@@ -69,6 +69,15 @@ func headerSize(m *nats.Msg) int {
 	return m.Size() - len(m.Subject) - len(m.Reply) - len(m.Data)
 }
 
+// heldBy is the memory in bytes that a record of m may hold: names and values from the NATS
+// library share the whole header block, whatever it says. Those from the front do not.
+func heldBy(m *nats.Msg) int {
+	if len(m.Header) == 0 || m.Sub == nil {
+		return 0
+	}
+	return headerSize(m) + len(m.Data)
+}
+
 // recordSize is what counts against the largest message: payload, key and
 // headers.
 func recordSize(r *protocol.Record) int {

@@ -37,6 +37,25 @@ func TestAFullPartitionIsBusyAndTheOthersAreNot(t *testing.T) {
 	}
 }
 
+// A header block stays in memory as long as its message: it counts as it came.
+func TestAHeaderBlockThatSaysLittleCountsAll(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Partition = Limits{Requests: 100, Bytes: 10_000} })
+	r.parts[0].holdBack()
+	blanks := nats.Header{}
+	for range 900 {
+		blanks.Add("A", "")
+	}
+	held := r.request("metaq.put.t.0-0", blanks, "x") // 4,500 bytes that say 901
+	again := r.request("metaq.put.t.0-0", blanks, "x")
+	if answer := r.ask("metaq.put.t.0-0", blanks, "x"); codeOf(t, answer) != 429 {
+		t.Errorf("the third: %s", answer)
+	}
+	r.parts[0].release()
+	for _, token := range []string{held, again} {
+		r.wait(token)
+	}
+}
+
 func TestAFullBrokerIsBusy(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Total = Limits{Requests: 100, Bytes: 10} })
 	r.parts[0].holdBack()

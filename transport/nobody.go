@@ -24,7 +24,7 @@ const (
 	statusNobody = "503"
 )
 
-// noResponders is what the server writes. Clients in other languages than Go read the
+// noResponders is what the server writes, without the subject that newer ones add. Clients in other languages than Go read the
 // status from the first line alone, where the library does not let us write it.
 const noResponders = "NATS/1.0 503\r\n\r\n"
 

@@ -66,6 +66,7 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 		return g.putElsewhere(topic, i, m)
 	}
 	account := topic.accounts[i]
+	size = max(size, heldBy(m))
 	if err := account.admit(size); err != nil {
 		return err
 	}

@@ -102,7 +102,11 @@ func (r *relay) send(m *nats.Msg, op, place string, broker int, o onward) error 
 		Header: m.Header, Data: m.Data,
 	})
 	if err != nil {
-		if _, waits := r.take(id); waits {
+		_, waits := r.take(id)
+		switch {
+		case errors.Is(err, nats.ErrBadHeaderMsg):
+			return protocol.ErrBadRequest.With("the name of a header has characters that NATS does not allow: use letters, digits and dashes")
+		case waits:
 			return protocol.ErrUnavailable.With("send on to broker %d: %v: try again", broker, err)
 		}
 	}

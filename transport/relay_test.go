@@ -1,7 +1,10 @@
 package transport
 
 import (
+	"bufio"
 	"context"
+	"fmt"
+	"net"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -160,4 +163,34 @@ func TestWhatWaitsForAnotherBrokerIsBounded(t *testing.T) {
 		t.Fatal(err)
 	}
 	ackOf(t, string(f.wait(held)))
+}
+
+// A server takes header names that no library sends: the message is refused, not to be tried
+// again for ever.
+func TestAHeaderThatCannotBeSentOn(t *testing.T) {
+	f := newFarRig(t, 100)
+	f.serve(func(m *nats.Msg) { t.Errorf("broker 1 got %v", m.Header) })
+	c, err := net.Dial("tcp", f.server.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = c.Close() }()
+	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
+		t.Fatal(err)
+	}
+	header := "NATS/1.0\r\nA name: b\r\n\r\n"
+	if _, err := fmt.Fprintf(c, "CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB i.1 1\r\nHPUB metaq.put.far i.1 %d %d\r\n%sx\r\n",
+		len(header), len(header)+1, header); err != nil {
+		t.Fatal(err)
+	}
+	for lines := bufio.NewScanner(c); lines.Scan(); {
+		if strings.HasPrefix(lines.Text(), "MSG i.1 ") {
+			lines.Scan()
+			if codeOf(t, lines.Text()) != 400 {
+				t.Errorf("answered with %s", lines.Text())
+			}
+			return
+		}
+	}
+	t.Error("no answer")
 }

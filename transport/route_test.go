@@ -1,13 +1,20 @@
 package transport
 
 import (
+	"bytes"
+	"context"
+	"errors"
 	"fmt"
+	"log/slog"
+	"net"
 	"slices"
 	"sync"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
+	"github.com/prometheus/client_golang/prometheus"
 
 	"metaq/protocol"
 	"metaq/transport/front"
@@ -116,6 +123,61 @@ func TestTheWayByTheServerOvertakesNothing(t *testing.T) {
 	if d := cmp.Diff(want, r.parts[1].values()); d != "" {
 		t.Error(d)
 	}
+}
+
+// A broker that starts takes requests from its clients before it takes any from the server:
+// what a client sent first cannot be overtaken by what it sends then.
+func TestABrokerThatStartsTakesFromItsClientsFirst(t *testing.T) {
+	s, err := StartServer(ServerOptions{Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Stop()
+	client := newAsker(t, s.nats.ClientURL()).nc
+	defer client.Close()
+	answer := make(chan error, 10)
+	o := defaultOptions()
+	o.Front, o.Metrics = s.Front(), prometheus.NewRegistry()
+	o.Connect = func(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
+		return s.Connect(func(c net.Conn) net.Conn {
+			return &watchedConn{wrap(c), []byte("SUB metaq.put.>"), func() {
+				_, err := client.Request("metaq.put.nothing", nil, patience)
+				answer <- err
+			}}
+		}, opts...)
+	}
+	system := quietSystem()
+	defer system.Shutdown()
+	g, err := NewGateway(system, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := g.Start(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = errors.Join(g.Drain(context.WithoutCancel(t.Context())), g.Close()) }()
+	select {
+	case err := <-answer:
+		if err != nil {
+			t.Errorf("before the server knows of the broker, a request ends with %v", err)
+		}
+	case <-time.After(patience):
+		t.Error("the broker did not subscribe")
+	}
+}
+
+// watchedConn tells before something is written.
+type watchedConn struct {
+	net.Conn
+	what []byte
+	tell func()
+}
+
+func (c *watchedConn) Write(p []byte) (int, error) {
+	if bytes.Contains(p, c.what) {
+		c.tell()
+	}
+	return c.Conn.Write(p)
 }
 
 // What came by the server waits once for what was handed over before it, not each message

@@ -52,7 +52,7 @@ const (
 // noDeadline is how long a client may take for what the server writes to it at once,
 // which is up to 64 MiB. Its clients are in this process: the front's, which cuts off
 // who takes nothing, and the gateway, for which a slow machine is no reason to lose
-// what waits.
+// what waits. What waits for one is bounded in any case.
 const noDeadline = 24 * time.Hour
 
 // dialTimeout bounds a connection to one server.

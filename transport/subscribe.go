@@ -44,15 +44,20 @@ func (g *Gateway) subscribe() error {
 			return err
 		}
 	} else {
-		for _, op := range dataOps {
+		ops := dataOps
+		if g.opts.Front != nil {
+			// What a client sent before goes to the server, which knows nobody yet. Were the
+			// server the first, it might still have that when the front hands more over.
+			g.opts.Front.Take(g.counter.hand)
+			if err := g.nc.FlushTimeout(flushTimeout); err != nil {
+				return fmt.Errorf("reach the NATS server: %w", err)
+			}
+			ops = append(slices.Clone(ops), opHeard)
+		}
+		for _, op := range ops {
 			if err := g.takeAll(g.nc, g.prefix+op+".>", g.incoming); err != nil {
 				return err
 			}
-		}
-	}
-	if g.opts.Front != nil {
-		if err := g.takeAll(g.nc, g.prefix+opHeard+".>", g.incoming); err != nil {
-			return err
 		}
 	}
 	g.subsMu.Lock()

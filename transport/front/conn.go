@@ -17,6 +17,7 @@ type conn struct {
 	id     uint64
 	socket net.Conn
 	server net.Conn
+	subs   subs
 	out    *outbox
 	once   sync.Once
 	// statuses says that the client wants to know when nobody listens.
@@ -53,7 +54,7 @@ func (c *conn) serve() {
 	default:
 		c.front.log.Debug("client lost", "client", c.socket.RemoteAddr(), "err", err)
 	}
-	in.subs.end(c.front)
+	c.subs.end()
 	_ = c.server.Close() // the server notices, as if the socket had gone
 	if errors.Is(err, io.ErrClosedPipe) {
 		// The server has closed first; its last words are on their way to the client.

@@ -1,8 +1,9 @@
 // Package front is where clients' sockets end: it speaks the NATS protocol and
 // stands before the embedded NATS server.
 //
-// Requests of the data path (put, batch, get, offsets) go from the socket
-// straight to the gateway, and their answers straight back. All else - and there
+// Requests of the data path (put, batch, get, offsets), and what is published to
+// topics' own subjects, go from the socket straight to the gateway, and answers
+// straight back. All else - and there
 // is much: connecting, subscriptions, groups, administration, what clients say to
 // each other - is handed on to the server unread, and so is what the server
 // sends. The server would parse, route, queue and copy every request and every
@@ -13,8 +14,11 @@
 //	front.go   the listener and the table of connections
 //	conn.go    one connection: two sockets and three goroutines
 //	inbound.go what the client says
+//	request.go what of that is for the gateway, some of it at a time
 //	outbound.go what is said to the client
+//	answers.go many answers at a time
 //	queue.go   the bytes of that
+//	push_linux.go how large ones are written at once
 //	subs.go    the client's subscriptions, by which an answer finds its way
 //	op.go      the protocol's lines
 //

@@ -149,7 +149,7 @@ func (f *Front) welcome(socket net.Conn) {
 		return
 	}
 	c := &conn{front: f, socket: socket, server: server, out: newOutbox(f.opts.MaxPending)}
-	c.out.socket = newPusher(socket)
+	c.subs.front, c.out.from.subs, c.out.socket = f, &c.subs, newPusher(socket)
 	f.mu.Lock()
 	f.last++
 	c.id = f.last

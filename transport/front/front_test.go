@@ -11,6 +11,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"os"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -709,13 +710,93 @@ func TestWhatTheGatewayHearsTheLongWay(t *testing.T) {
 		t.Fatal(err)
 	}
 	l.say("PUB orders.a i.2 1\r\nx\r\nPUB else i.3 1\r\ny\r\n")
-	l.expect("+OK", "+OK") // one for each, although there is somebody else
+	confirmed := 0
+	for answered := false; confirmed < 2 || !answered; { // in either order
+		switch text := l.next(); text {
+		case "+OK":
+			confirmed++
+		case "MSG i.2 1 3":
+			l.expect("ack")
+			answered = true
+		default:
+			t.Fatalf("got %q", text)
+		}
+	}
+	l.say("PING\r\n")
+	l.expect("PONG") // one +OK for each, although there is somebody else
 	if m, err := sub.NextMsg(patience); err != nil || m.Subject != "orders.a" || string(m.Data) != "x" {
 		t.Errorf("the other one got %v, %v", m, err)
 	}
-	if straight, _ := s.seen(); straight != 1 || len(heard) > 0 {
-		t.Errorf("%d came straight, %d by the server", straight, len(heard))
+	if m := <-heard; m.Subject != "q.heard.orders.a" || string(m.Data) != "x" {
+		t.Errorf("heard %s %q", m.Subject, m.Data)
 	}
+	if straight, _ := s.seen(); straight != 0 || len(heard) > 0 {
+		t.Errorf("%d came straight, %d more by the server", straight, len(heard))
+	}
+}
+
+// A subscription that ends after some messages is forgotten with the last of them: others
+// are not sent around for one who has heard enough.
+func TestWhoHasHeardEnough(t *testing.T) {
+	s := newStand(t, 64<<20)
+	curious, nc := s.client(t), s.client(t)
+	sub, err := curious.SubscribeSync("q.put.>")
+	if err == nil {
+		err = sub.AutoUnsubscribe(3)
+	}
+	if err == nil {
+		err = curious.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := range 3 {
+		if _, err := s.client(t).Request("q.put.t", nil, patience); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := sub.NextMsg(patience); err != nil {
+			t.Fatal(err)
+		}
+		if straight, around := s.seen(); straight != 0 || around != i+1 {
+			t.Fatalf("%d went straight, %d around", straight, around)
+		}
+	}
+	if _, err := nc.Request("q.put.t", nil, patience); err != nil {
+		t.Fatal(err)
+	}
+	if straight, around := s.seen(); straight != 1 || around != 3 {
+		t.Errorf("%d went straight, %d around", straight, around)
+	}
+}
+
+// A library that subscribes for each request anew leaves nothing behind.
+func TestManyRequestsOfTheOldKind(t *testing.T) {
+	s := newStand(t, 64<<20)
+	nc := s.client(t, nats.UseOldRequestStyle())
+	answers, err := nc.SubscribeSync("answers.*")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var before, after runtime.MemStats
+	const requests = 2000
+	for i := range 2 * requests {
+		if i == requests {
+			runtime.GC()
+			runtime.ReadMemStats(&before)
+		}
+		if _, err := nc.Request("q.put.t", nil, patience); err != nil {
+			t.Fatal(err)
+		}
+	}
+	runtime.GC()
+	runtime.ReadMemStats(&after)
+	s.mu.Lock()
+	s.around, s.straight = nil, nil
+	s.mu.Unlock()
+	if grown := int64(after.HeapAlloc - before.HeapAlloc); grown > requests*100 {
+		t.Errorf("%d requests left %d bytes", requests, grown)
+	}
+	_ = answers.Unsubscribe()
 }
 
 // Requests of a client, and what it publishes to a subject that the gateway listens to,

@@ -5,8 +5,6 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
-
-	"github.com/nats-io/nats.go"
 )
 
 const (
@@ -28,7 +26,6 @@ type inbound struct {
 	from int // buf[from:to] was read and not looked at
 	to   int
 
-	subs    subs
 	direct  bool   // what is for the gateway goes straight to it
 	known   bool   // CONNECT has come
 	verbose bool   // every line is answered
@@ -98,9 +95,9 @@ lines:
 			if !ok || o == opHeaderPub && !in.headers {
 				return in.raw(pass)
 			}
-			heard := in.c.front.hears(p.subject)
-			taken, sid := in.takes(p, heard)
-			if !taken && !heard {
+			p.heard = in.c.front.hears(p.subject)
+			taken, sid := in.takes(p)
+			if !taken && !p.heard {
 				in.from += len(line)
 				in.tail = true
 				if in.to-in.from >= p.size {
@@ -131,13 +128,13 @@ lines:
 			pass = in.from
 			continue
 		case opSub:
-			fresh, ok := in.subs.add(in.c.front, line)
+			fresh, ok := in.c.subs.add(line)
 			if !ok {
 				return in.raw(pass)
 			}
 			in.direct = in.direct && fresh
 		case opUnsub:
-			if !in.subs.remove(in.c.front, line) {
+			if !in.c.subs.remove(line) {
 				return in.raw(pass)
 			}
 		case opConnect:
@@ -219,19 +216,19 @@ func (in *inbound) connect(line []byte) {
 // takes says whether a message goes straight to the gateway, and which subscription
 // its answer goes to. After one that could and does not, none does. What others
 // subscribe to is passed on beside when it is heard, and else it goes by the server.
-func (in *inbound) takes(p publication, heard bool) (taken bool, sid string) {
+func (in *inbound) takes(p publication) (taken bool, sid string) {
 	if !in.direct {
 		return false, ""
 	}
 	f := in.c.front
-	if !heard && !f.isRequest(p.subject) || f.desk.Load() == nil {
+	if !p.heard && !f.isRequest(p.subject) || f.desk.Load() == nil {
 		return false, ""
 	}
 	switch {
-	case !in.c.out.from.accepted.Load(), !heard && f.watchers.Load() > 0, bytes.HasPrefix(p.reply, f.prefix):
+	case !in.c.out.from.accepted.Load(), !p.heard && f.watchers.Load() > 0, bytes.HasPrefix(p.reply, f.prefix):
 		in.direct = false
 	case len(p.reply) > 0:
-		sid, in.direct = in.subs.wants(p.reply)
+		sid, in.direct = in.c.subs.wants(p.reply)
 	}
 	return in.direct, sid
 }
@@ -239,10 +236,9 @@ func (in *inbound) takes(p publication, heard bool) (taken bool, sid string) {
 // take takes a request for the gateway, or what goes to a subject that it listens to.
 func (in *inbound) take(p publication, sid string, line []byte) error {
 	m, f := in.message(p.size), in.c.front
-	heard := !bytes.HasPrefix(p.subject, f.prefix)
 	if string(p.subject) != in.subject {
 		in.subject = string(p.subject)
-		if in.name = in.subject; heard {
+		if in.name = in.subject; p.heard {
 			in.name = f.heard + in.subject
 		}
 	}
@@ -250,19 +246,24 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 	if sid != "" {
 		m.Reply = in.places.place(in.c.id, sid, p.reply)
 	}
-	whole, data, err := in.payload(len(line), p.size)
+	full := len(line) + p.size + len(lineEnd)
+	whole, shared, err := in.whole(full)
 	if err != nil {
 		return err
 	}
 	if !isWhole(whole) {
 		return in.broken(whole)
 	}
-	m.fill(data, p.header)
-	full := in.taken.add(m)
-	if heard && f.opts.Wanted(in.subject) { // others hear it, too
+	data := whole[full-len(lineEnd)-p.size : full-len(lineEnd)]
+	m.head(data[:p.header])
+	if m.Data = data[p.header:len(data):len(data)]; shared || p.header > small {
+		m.Data = in.keep(m.Data) // alone: the header block does not stay with it
+	}
+	many := in.taken.add(m, full)
+	if p.heard && f.opts.Wanted(in.subject) { // others hear it, too
 		in.hand()
 		_, err = in.c.server.Write(whole)
-	} else if full {
+	} else if many {
 		in.hand()
 	}
 	return err
@@ -283,30 +284,24 @@ func (in *inbound) hand() {
 func (in *inbound) hear(o op, p publication, line []byte) error {
 	in.hand()
 	f, subject := in.c.front, string(p.subject)
-	own := p.appendLine(nil, o, f.heard)
-	whole, data, err := in.payload(len(line), p.size)
+	own, head := p.appendLine(nil, o, f.heard), len(line)
+	whole, _, err := in.whole(head + p.size + len(lineEnd))
 	if err != nil {
 		return err
 	}
-	wanted := f.opts.Wanted(subject)
-	switch {
-	case !isWhole(whole):
+	if !isWhole(whole) {
 		return in.broken(whole)
-	case wanted && in.verbose: // one +OK for it
-		m := in.message(p.size)
-		m.Subject, m.Reply = f.heard+subject, string(p.reply)
-		m.fill(data, p.header)
-		in.taken.add(m)
-		in.hand()
-	default:
-		if _, err := in.c.server.Write(own); err != nil {
-			return err
-		}
-		if _, err := in.c.server.Write(whole[len(line):]); err != nil || !wanted {
-			return err
-		}
 	}
-	_, err = in.c.server.Write(whole)
+	wanted := f.opts.Wanted(subject)
+	if wanted && in.verbose {
+		in.c.out.from.spares.Add(1) // one +OK for both
+	}
+	if _, err = in.c.server.Write(own); err == nil {
+		_, err = in.c.server.Write(whole[head:])
+	}
+	if err == nil && wanted {
+		_, err = in.c.server.Write(whole)
+	}
 	return err
 }
 
@@ -318,44 +313,32 @@ func (in *inbound) broken(whole []byte) error {
 	return in.raw(in.from)
 }
 
-// fill makes m a message of a header block and a payload.
-func (m *Request) fill(data []byte, header int) {
-	m.Data = data[header:]
-	if header > 0 {
-		var err error
-		if m.Header, err = nats.DecodeHeadersMsg(data[:header]); err != nil {
-			m.Header = nats.Header{Malformed: nil}
-		}
-	}
-}
-
-// payload returns the request that begins at buf[from] as it was sent, and of it
-// header block and payload, which stay.
-func (in *inbound) payload(line, size int) (whole, data []byte, err error) {
-	full := line + size + len(lineEnd)
+// whole returns the request of full bytes that begins at buf[from], as it was sent. It is
+// shared when its bytes are the buffer's.
+func (in *inbound) whole(full int) (b []byte, shared bool, err error) {
 	if in.to-in.from >= full {
-		whole = in.buf[in.from : in.from+full]
+		b = in.buf[in.from : in.from+full]
 		in.from += full
-		return whole, in.keep(whole[line : line+size]), nil
+		return b, true, nil
 	}
 	// The rest of a large payload goes from the socket to where it stays. Memory is
 	// taken as it comes, in few steps: who announces much may not send it.
 	in.hand()
 	have := in.buf[in.from:in.to]
-	whole = append(make([]byte, 0, min(full, max(8*len(have), fullBuffer))), have...)
+	b = append(make([]byte, 0, min(full, max(8*len(have), fullBuffer))), have...)
 	in.from, in.to = 0, 0
-	for len(whole) < full {
-		if len(whole) == cap(whole) {
-			room := min(full, max(8*len(whole), fullBuffer))
-			whole = append(make([]byte, 0, room), whole...)
+	for len(b) < full {
+		if len(b) == cap(b) {
+			room := min(full, max(8*len(b), fullBuffer))
+			b = append(make([]byte, 0, room), b...)
 		}
-		n, err := in.c.socket.Read(whole[len(whole):min(full, cap(whole))])
+		n, err := in.c.socket.Read(b[len(b):min(full, cap(b))])
 		if err != nil {
-			return nil, nil, err
+			return nil, false, err
 		}
-		whole = whole[:len(whole)+n]
+		b = b[:len(b)+n]
 	}
-	return whole, whole[line : line+size : line+size], nil
+	return b, false, nil
 }
 
 // keep copies a payload.

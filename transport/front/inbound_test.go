@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/nats-io/nats.go"
 )
 
 // Who announces much and sends little costs little, and what does come is whole.
@@ -22,13 +25,13 @@ func TestMemoryGrowsWithWhatComes(t *testing.T) {
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	type result struct {
-		whole, data []byte
-		err         error
+		whole []byte
+		err   error
 	}
 	got := make(chan result)
 	go func() {
-		whole, data, err := in.payload(len(line), size)
-		got <- result{whole, data, err}
+		whole, _, err := in.whole(len(line) + size + len(lineEnd))
+		got <- result{whole, err}
 	}()
 	body := bytes.Repeat([]byte("abcdefgh"), size/8)
 	if _, err := client.Write(body[:1]); err != nil { // returns when it was read
@@ -41,8 +44,54 @@ func TestMemoryGrowsWithWhatComes(t *testing.T) {
 	if _, err := client.Write(append(body[1:], lineEnd...)); err != nil {
 		t.Fatal(err)
 	}
-	if r := <-got; r.err != nil || !bytes.Equal(r.data, body) || string(r.whole) != line+string(body)+lineEnd {
-		t.Errorf("%d bytes came, %d of them payload: %v", len(r.whole), len(r.data), r.err)
+	if r := <-got; r.err != nil || string(r.whole) != line+string(body)+lineEnd {
+		t.Errorf("%d bytes came: %v", len(r.whole), r.err)
+	}
+}
+
+// What a header block says is kept, not what it is wrapped in.
+func TestHeadersThatSayNothingTakeNoMemory(t *testing.T) {
+	const requests, size = 40, 1 << 20
+	for name, tc := range map[string]struct {
+		block string
+		want  nats.Header
+	}{
+		"blanks":      {"NATS/1.0\r\nA:" + strings.Repeat(" ", size-100) + "b\r\n\r\n", nats.Header{"A": {"b"}}},
+		"empty names": {"NATS/1.0\r\n" + strings.Repeat(":x\r\n", size/4-100) + "A:b\r\n\r\n", nats.Header{"A": {"b"}}},
+		"malformed":   {strings.Repeat("x", size-100), nats.Header{Malformed: nil}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			message := fmt.Sprintf("HPUB q.put.t %d %d\r\n%spayload\r\n", len(tc.block), len(tc.block)+len("payload"), tc.block)
+			heap := func() uint64 {
+				var m runtime.MemStats
+				runtime.GC()
+				runtime.ReadMemStats(&m)
+				return m.HeapAlloc
+			}
+			before := heap()
+			var kept []*nats.Msg
+			announced := 0
+			handed(t, &flood{left: &again{text: message, times: requests}}, func(r Requests) {
+				announced += r.Bytes
+				for m := range r.All() {
+					kept = append(kept, m)
+				}
+			})
+			if grown := int64(heap() - before); grown > requests*size/10 {
+				t.Errorf("%d requests take %d KiB", len(kept), grown>>10)
+			}
+			if announced != requests*len(message) {
+				t.Errorf("they count %d bytes, %d were sent", announced, requests*len(message))
+			}
+			for _, m := range kept {
+				if d := cmp.Diff(tc.want, m.Header); d != "" || string(m.Data) != "payload" {
+					t.Fatal(d, string(m.Data))
+				}
+			}
+			if len(kept) != requests {
+				t.Errorf("%d requests came", len(kept))
+			}
+		})
 	}
 }
 
@@ -62,25 +111,31 @@ func (f *flood) Read(p []byte) (int, error) {
 // number of requests that were handed over.
 func served(tb testing.TB, socket net.Conn) (requests int) {
 	tb.Helper()
-	f := &Front{
-		opts:   Options{MaxPayload: 1 << 20, Wanted: func(string) bool { return false }},
-		prefix: []byte("q."), requests: [][]byte{[]byte("q.put.")},
-	}
-	f.Take(func(r Requests) {
+	handed(tb, socket, func(r Requests) {
 		for range r.All() {
 			requests++
 		}
 	})
+	return requests
+}
+
+// handed hands what is in the socket over to r.
+func handed(tb testing.TB, socket net.Conn, r Receiver) {
+	tb.Helper()
+	f := &Front{
+		opts:   Options{MaxPayload: 1 << 20, Wanted: func(string) bool { return false }},
+		prefix: []byte("q."), requests: [][]byte{[]byte("q.put.")},
+	}
+	f.Take(r)
 	server, other := net.Pipe()
 	go func() { _, _ = io.Copy(io.Discard, other) }()
 	defer func() { _ = server.Close() }()
 	c := &conn{front: f, socket: socket, server: server, out: newOutbox(1 << 20)}
 	c.out.from.accepted.Store(true)
-	in := inbound{c: c, direct: true, known: true}
+	in := inbound{c: c, direct: true, known: true, headers: true}
 	if err := in.read(); !errors.Is(err, io.EOF) {
 		tb.Fatal(err)
 	}
-	return requests
 }
 
 // Who sends much is read from in large pieces: a put of 128 B cost a third more while

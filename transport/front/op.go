@@ -158,6 +158,7 @@ type publication struct {
 	subject, reply []byte // reply is empty when nobody waits for an answer
 	header         int    // bytes of the header block
 	size           int    // bytes of header block and payload
+	heard          bool   // the gateway listens to the subject, which is not its own
 }
 
 // parsePublication reads a PUB or HPUB line; ok is false for what the server has

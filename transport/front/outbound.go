@@ -139,20 +139,24 @@ func (o *outbox) answersLocked() *queue {
 	return &o.next
 }
 
-// relay adds what the server sent. It waits while much waits for the client;
-// false means that the client has gone.
+// relay adds what the server sent. It waits while much waits for the client, but not for
+// the answers that wait for the rest of its own message; false means that the client has
+// gone.
 func (o *outbox) relay(b []byte) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for !o.closed && o.waitingLocked() > backlog {
+	for !o.closed && o.next.size+o.writing > backlog {
 		o.changed.Wait()
 	}
 	if o.closed {
 		return false
 	}
 	for len(b) > 0 {
+		whole := !o.from.inside()
 		n := o.from.upTo(b)
-		o.next.bytes(b[:n])
+		if !whole || !o.from.spare(b[:n]) {
+			o.next.bytes(b[:n])
+		}
 		b = b[n:]
 		if !o.from.inside() {
 			o.next.take(&o.held)
@@ -261,6 +265,18 @@ type relayed struct {
 	line     []byte      // the beginning of a line whose end has not come
 	payload  int         // bytes of the message that are still to come
 	accepted atomic.Bool // the server has answered the client's first PING
+	spares   atomic.Int64
+	subs     *subs // that hear of messages; may be nil
+}
+
+// spare says whether a line is one of the confirmations that the client does not expect:
+// spares are so many.
+func (r *relayed) spare(line []byte) bool {
+	if r.spares.Load() == 0 || string(line) != "+OK"+lineEnd {
+		return false
+	}
+	r.spares.Add(-1)
+	return true
 }
 
 // inside says whether the bytes so far end within a message.
@@ -290,6 +306,7 @@ func (r *relayed) upTo(b []byte) int {
 	switch opOf(line) {
 	case opMsg, opHeaderMsg:
 		r.payload = delivered(line)
+		r.subs.delivered(line)
 	case opPong:
 		r.accepted.Store(true)
 	}

@@ -19,10 +19,11 @@ type queue struct {
 	size  int // bytes of all parts
 }
 
-// part is a buffer of the pool, or bytes that are lent until done is called.
+// part is a piece of a buffer, or bytes that are lent until done is called.
 type part struct {
 	b    []byte
 	done func()
+	last *[bufferSize]byte // the pool's buffer of which this is the last piece
 }
 
 var partBuffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
@@ -31,10 +32,18 @@ var partBuffers = sync.Pool{New: func() any { return new([bufferSize]byte) }}
 func (p *part) free() {
 	if p.done != nil {
 		p.done()
-	} else if cap(p.b) == bufferSize {
-		partBuffers.Put((*[bufferSize]byte)(p.b[:bufferSize]))
+	}
+	if p.last != nil {
+		partBuffers.Put(p.last)
 	}
 	*p = part{}
+}
+
+// rest cuts off what has no bytes yet, as a piece of its own.
+func (p *part) rest() part {
+	rest := part{b: p.b[len(p.b):], last: p.last}
+	p.b, p.last = p.b[:len(p.b):len(p.b)], nil
+	return rest
 }
 
 // buffer returns the last part with room for n bytes.
@@ -45,8 +54,9 @@ func (q *queue) buffer(n int) *part {
 		}
 	}
 	p := part{}
-	if b, ok := partBuffers.Get().(*[bufferSize]byte); ok && n <= bufferSize {
-		p.b = b[:0]
+	if n <= bufferSize {
+		p.last = partBuffers.Get().(*[bufferSize]byte)
+		p.b = p.last[:0]
 	} else {
 		p.b = make([]byte, 0, n)
 	}
@@ -87,7 +97,8 @@ func (q *queue) message(sid, subject string, data []byte, done func()) {
 	q.size += len(b) - before
 	switch {
 	case lend:
-		q.parts = append(q.parts, part{data, done})
+		rest := p.rest() // the next message's line has room there
+		q.parts = append(q.parts, part{b: data, done: done}, rest)
 		q.size += len(data)
 		q.bytes([]byte(lineEnd))
 	case done != nil:

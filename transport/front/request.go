@@ -2,6 +2,7 @@ package front
 
 import (
 	"iter"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 )
@@ -15,7 +16,7 @@ type Request struct {
 // Requests are some of one client, in the order in which it sent them. They are handed
 // over together, so that the gateway is woken up once for them.
 type Requests struct {
-	Bytes       int // of the messages
+	Bytes       int // of the messages, as they were sent
 	n           int
 	first, last *Request
 }
@@ -27,16 +28,49 @@ const ManyRequests = 16
 // manyBytes is when they are handed over, however few they are.
 const manyBytes = 64 << 10
 
-// add appends a request; full says that it is time to hand all over.
-func (r *Requests) add(next *Request) (full bool) {
+// add appends a request that was sent in so many bytes; many says that it is time to hand
+// all over.
+func (r *Requests) add(next *Request, bytes int) (many bool) {
 	if r.n++; r.n == 1 {
 		r.first = next
 	} else {
 		r.last.next = next
 	}
 	r.last = next
-	r.Bytes += next.Size()
+	r.Bytes += bytes
 	return r.n >= ManyRequests || r.Bytes >= manyBytes
+}
+
+// head gives m the headers of a block, which may be empty. Names and values share a copy of
+// all of it; where most of it says nothing, they get memory of their own.
+func (m *Request) head(block []byte) {
+	if len(block) == 0 {
+		return
+	}
+	headers, err := nats.DecodeHeadersMsg(block)
+	if err != nil {
+		m.Header = nats.Header{Malformed: nil}
+		return
+	}
+	m.Header = headers
+	if said := m.Header; len(block) > small && sizeOf(said) < len(block)/2 {
+		m.Header = make(nats.Header, len(said))
+		for name, values := range said {
+			name = strings.Clone(name)
+			for _, value := range values {
+				m.Header[name] = append(m.Header[name], strings.Clone(value))
+			}
+		}
+	}
+}
+
+func sizeOf(h nats.Header) (n int) {
+	for name, values := range h {
+		for _, value := range values {
+			n += len(name) + len(value)
+		}
+	}
+	return n
 }
 
 // All gives their messages, once.

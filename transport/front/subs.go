@@ -3,6 +3,8 @@ package front
 import (
 	"bytes"
 	"strings"
+	"sync"
+	"sync/atomic"
 )
 
 // subscription is what a client wants to hear.
@@ -10,10 +12,16 @@ type subscription struct {
 	subject string
 	plain   bool // no queue group, no end after some messages
 	watches bool // it is counted in front.watchers
+	left    int  // messages until it ends; 0: it does not end by itself
 }
 
-// subs are a connection's subscriptions. Only its inbound goroutine uses them.
+// subs are a connection's subscriptions. Its inbound goroutine uses them; what the server
+// sends is counted by another one.
 type subs struct {
+	front   *Front
+	limited atomic.Int64 // subscriptions that end by themselves
+
+	mu    sync.Mutex // guards bySid
 	bySid map[string]subscription
 	// The last inbox whose answers were found to go to one subscription, since
 	// libraries have one for all their requests.
@@ -27,55 +35,101 @@ const manySubs = 64
 
 // add notes the subscription of a SUB line; ok is false when it is none. It is not
 // fresh when its sid was taken: which of the two is there then, the server knows.
-func (s *subs) add(to *Front, line []byte) (fresh, ok bool) {
+func (s *subs) add(line []byte) (fresh, ok bool) {
 	f, ok := split(line)
 	if !ok || f.n < 2 || f.n > 3 {
 		return false, false
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if s.bySid == nil {
 		s.bySid = make(map[string]subscription)
 	}
 	sid, is := string(f.all[f.n-1]), subscription{subject: string(f.all[0]), plain: f.n == 2}
 	before, taken := s.bySid[sid]
-	is.watches = before.watches || to.watches(is.subject)
+	is.watches = before.watches || s.front.watches(is.subject)
 	if is.watches && !before.watches {
-		to.watchers.Add(1)
+		s.front.watchers.Add(1)
 	}
+	s.limitLocked(&is, before.left)
 	s.bySid[sid] = is
 	s.inbox = s.inbox[:0]
 	return !taken, true
 }
 
-// drop forgets a subscription.
-func (s *subs) drop(from *Front, sid string) {
-	if s.bySid[sid].watches {
-		from.watchers.Add(-1)
+// limitLocked sets when a subscription ends, which is in no map then.
+func (s *subs) limitLocked(is *subscription, left int) {
+	switch {
+	case is.left == 0 && left > 0:
+		s.limited.Add(1)
+	case is.left > 0 && left == 0:
+		s.limited.Add(-1)
 	}
+	is.left = left
+}
+
+// dropLocked forgets a subscription.
+func (s *subs) dropLocked(sid string) {
+	is := s.bySid[sid]
+	if is.watches {
+		s.front.watchers.Add(-1)
+	}
+	s.limitLocked(&is, 0)
 	delete(s.bySid, sid)
 }
 
 // end forgets all, when the client has gone.
-func (s *subs) end(from *Front) {
+func (s *subs) end() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	for sid := range s.bySid {
-		s.drop(from, sid)
+		s.dropLocked(sid)
 	}
 }
 
-// remove forgets the subscription of an UNSUB line; ok is false when it is none.
-func (s *subs) remove(from *Front, line []byte) (ok bool) {
+// remove forgets the subscription of an UNSUB line, or notes after how many messages it
+// ends; ok is false when the line is none.
+func (s *subs) remove(line []byte) (ok bool) {
 	f, ok := split(line)
 	if !ok || f.n < 1 || f.n > 2 {
 		return false
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.inbox = s.inbox[:0]
 	sid := string(f.all[0])
-	if is, found := s.bySid[sid]; found && f.n > 1 {
-		is.plain = false // it ends after some messages, which the server counts
+	is, found := s.bySid[sid]
+	if left := number(f.all[1], maxCount); found && f.n > 1 && left > 0 {
+		is.plain = false
+		s.limitLocked(&is, left)
 		s.bySid[sid] = is
 	} else {
-		s.drop(from, sid)
+		s.dropLocked(sid)
 	}
-	s.inbox = s.inbox[:0]
 	return true
+}
+
+// maxCount is above each number of messages that is understood.
+const maxCount = 1 << 30
+
+// delivered takes the line of a message from the server. Of those before UNSUB the server
+// alone knows; it may end a subscription earlier than is known here, never later.
+func (s *subs) delivered(line []byte) {
+	if s == nil || s.limited.Load() == 0 {
+		return
+	}
+	f, _ := split(line)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	is, found := s.bySid[string(f.all[1])]
+	switch {
+	case !found || is.left == 0:
+	case is.left == 1:
+		s.dropLocked(string(f.all[1]))
+	default:
+		is.left--
+		s.bySid[string(f.all[1])] = is
+	}
 }
 
 // wants returns the one plain subscription that a message to reply goes to; ok is
@@ -85,6 +139,8 @@ func (s *subs) wants(reply []byte) (sid string, ok bool) {
 	if inbox := reply[:dot+1]; len(s.inbox) > 0 && bytes.Equal(s.inbox, inbox) {
 		return s.sid, true
 	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if len(s.bySid) > manySubs {
 		return "", false
 	}
