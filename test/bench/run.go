@@ -159,7 +159,11 @@ func (res *results) round(ctx context.Context, round int, o *options, systems []
 	for _, rr := range res.Rows {
 		for i := range rr.Lines {
 			ln := rr.Lines[(i+round-1)%len(rr.Lines)]
-			quiet, err := settle(ctx, base, time.Duration(res.Machine.SyncP50*float64(time.Millisecond)))
+			look := settleLook
+			if rr.Kind == kindFlow || rr.Kind == kindSync {
+				look = settleLong
+			}
+			quiet, err := settle(ctx, base, time.Duration(res.Machine.SyncP50*float64(time.Millisecond)), look)
 			if err != nil {
 				return err
 			}

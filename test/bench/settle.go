@@ -12,17 +12,19 @@ import (
 const (
 	settleMost  = 15 * time.Second       // the longest wait
 	settleLook  = 300 * time.Millisecond // how long the disk has to be at rest
+	settleLong  = 3 * time.Second        // the same before latencies are measured
 	settleTimes = 20                     // a sync may take so many times its usual time
 )
 
 // settle waits until the disk below dir is at rest: else a measurement pays for what
 // the one before it left behind, pages that are still to be written and blocks of
-// removed files that are still to be discarded. usual is the time of a small sync.
-// It returns false when the disk was still busy after settleMost.
-func settle(ctx context.Context, dir string, usual time.Duration) (bool, error) {
+// removed files that are still to be discarded, which comes in waves. usual is the time of
+// a small sync, look how long the disk has to be at rest. It returns false when the disk
+// was still busy after settleMost.
+func settle(ctx context.Context, dir string, usual, look time.Duration) (bool, error) {
 	for began := time.Now(); time.Since(began) < settleMost && ctx.Err() == nil; {
 		syncAll()
-		slowest, err := slowestSync(dir)
+		slowest, err := slowestSync(dir, look)
 		if err != nil || slowest <= max(settleTimes*usual, 10*time.Millisecond) {
 			return true, err
 		}
@@ -30,14 +32,14 @@ func settle(ctx context.Context, dir string, usual time.Duration) (bool, error) 
 	return false, ctx.Err()
 }
 
-// slowestSync is the longest of the small syncs within settleLook.
-func slowestSync(dir string) (slowest time.Duration, err error) {
+// slowestSync is the longest of the small syncs within some time.
+func slowestSync(dir string, within time.Duration) (slowest time.Duration, err error) {
 	f, err := os.Create(filepath.Join(dir, "settle"))
 	if err != nil {
 		return 0, err
 	}
 	block := make([]byte, 4096)
-	for start := time.Now(); time.Since(start) < settleLook && err == nil; {
+	for start := time.Now(); time.Since(start) < within && err == nil; {
 		at := time.Now()
 		err = writeSync(f, block)
 		slowest = max(slowest, time.Since(at))
