@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"strconv"
-	"strings"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -23,13 +22,19 @@ func connect(url string) (*nats.Conn, error) {
 
 // putSender publishes single messages with a reply subject each and a window of
 // messages in flight: what every asynchronous NATS publisher does, with one
-// subscription for all replies. It is the same code for our broker and JetStream.
+// subscription for all replies. It is the same code for our broker and JetStream, and
+// lean, since it shares the server's cores: the library's reading goroutine gives the
+// acknowledgements to the one that publishes, and the reply subject of what was
+// acknowledged is the next message's.
 type putSender struct {
 	nc      *nats.Conn
 	subject func(n uint64) string
-	slots   chan int // reply subjects that are free
-	replies []string
-	failed  chan error // the first refusal
+	acked   func(int)
+	acks    chan *nats.Msg
+	late    *time.Timer // stopped, unless it is waited for
+	inbox   string
+	window  int
+	used    int // reply subjects of the window that were used so far
 	n       uint64
 }
 
@@ -38,30 +43,12 @@ func newPutSender(url string, window int, subject func(n uint64) string, acked f
 	if err != nil {
 		return nil, err
 	}
-	s := &putSender{nc: nc, subject: subject, slots: make(chan int, window), failed: make(chan error, 1)}
-	inbox := nats.NewInbox()
-	for i := range window {
-		s.slots <- i
-		s.replies = append(s.replies, inbox+"."+strconv.Itoa(i))
+	s := &putSender{
+		nc: nc, subject: subject, acked: acked, inbox: nats.NewInbox() + ".",
+		window: window, acks: make(chan *nats.Msg, window), late: time.NewTimer(ackPatience),
 	}
-	sub, err := nc.Subscribe(inbox+".*", func(m *nats.Msg) {
-		if !bytes.HasPrefix(m.Data, acknowledgement) {
-			err := cmp.Or(refusal(m), fmt.Errorf("not an acknowledgement: %s", m.Data))
-			select {
-			case s.failed <- err:
-			default:
-			}
-			return // its slot stays taken: a refused message is never counted
-		}
-		slot, err := strconv.Atoi(m.Subject[strings.LastIndexByte(m.Subject, '.')+1:])
-		if err == nil {
-			acked(1)
-			s.slots <- slot
-		}
-	})
-	if err == nil {
-		err = sub.SetPendingLimits(-1, -1)
-	}
+	s.late.Stop()
+	_, err = nc.ChanSubscribe(s.inbox+"*", s.acks)
 	if err == nil {
 		err = nc.Flush()
 	}
@@ -88,36 +75,55 @@ func refusal(m *nats.Msg) error {
 }
 
 func (s *putSender) send(payload []byte) error {
-	slot, err := s.slot()
-	if err != nil {
-		return err
+	reply := ""
+	if s.used < s.window {
+		reply = s.inbox + strconv.Itoa(s.used)
+		s.used++
+	} else {
+		m, err := s.ack()
+		if err != nil {
+			return err
+		}
+		reply = m.Subject
 	}
 	s.n++
-	return s.nc.PublishRequest(s.subject(s.n), s.replies[slot], payload)
+	return s.nc.PublishRequest(s.subject(s.n), reply, payload)
 }
 
-func (s *putSender) slot() (int, error) {
+// ack returns the next acknowledgement; a refused message is never counted.
+func (s *putSender) ack() (*nats.Msg, error) {
+	m, err := s.answer()
+	switch {
+	case err != nil:
+		return nil, err
+	case !bytes.HasPrefix(m.Data, acknowledgement):
+		s.used-- // nothing more comes for it
+		return nil, cmp.Or(refusal(m), fmt.Errorf("not an acknowledgement: %s", m.Data))
+	}
+	s.acked(1)
+	return m, nil
+}
+
+func (s *putSender) answer() (*nats.Msg, error) {
 	select {
-	case slot := <-s.slots:
-		return slot, nil
+	case m := <-s.acks:
+		return m, nil
 	default:
 	}
-	late := time.NewTimer(ackPatience)
-	defer late.Stop()
+	s.late.Reset(ackPatience)
+	defer s.late.Stop()
 	select {
-	case slot := <-s.slots:
-		return slot, nil
-	case err := <-s.failed:
-		return 0, err
-	case <-late.C:
-		return 0, fmt.Errorf("no acknowledgement for %v", ackPatience)
+	case m := <-s.acks:
+		return m, nil
+	case <-s.late.C:
+		return nil, fmt.Errorf("no acknowledgement for %v", ackPatience)
 	}
 }
 
 func (s *putSender) close() error {
 	defer s.nc.Close()
-	for range s.replies {
-		if _, err := s.slot(); err != nil {
+	for range s.used {
+		if _, err := s.ack(); err != nil {
 			return err
 		}
 	}

@@ -57,6 +57,12 @@ func run(ctx context.Context, o options, say io.Writer) error {
 	if err != nil {
 		return err
 	}
+	if !o.quick {
+		if o.ballast, err = newBallast(base); err != nil {
+			return err
+		}
+		defer func() { _ = o.ballast.close() }()
+	}
 	res := planned(&o, systems)
 	res.Machine = m
 	if len(res.Rows) == 0 {
@@ -159,6 +165,9 @@ func (res *results) round(ctx context.Context, round int, o *options, systems []
 	for _, rr := range res.Rows {
 		for i := range rr.Lines {
 			ln := rr.Lines[(i+round-1)%len(rr.Lines)]
+			if err := o.ballast.fill(ctx); err != nil {
+				return err
+			}
 			look := settleLook
 			if rr.Kind == kindFlow || rr.Kind == kindSync {
 				look = settleLong
