@@ -135,9 +135,9 @@ func (l *Log) growStep(size int64, appended int) int64 {
 }
 
 // grow makes room ahead when the append of so many bytes ends at end, behind the file's
-// end, so that the next syncs need
-// not write the file's new size, too. It writes zeros: room that fallocate reserves
-// has to be marked as written by each sync, which costs what the new size would.
+// end, so that the next syncs need not write the file's new size, too. It writes zeros:
+// room that fallocate reserves has to be marked as written by each sync, which costs what
+// the new size would.
 func (l *Log) grow(end int64, appended int) error {
 	w := &l.w
 	if end <= w.size {

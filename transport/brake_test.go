@@ -32,11 +32,7 @@ func (c stuckConn) Read(p []byte) (int, error) {
 // what the brake listens for.
 func TestTheBrakeHoldsPublishers(t *testing.T) {
 	const publishers, each, size = 3, 1024, 64 << 10 // each of them more than the server keeps
-	s, err := StartServer(ServerOptions{Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Stop()
+	s := startServer(t)
 	var stuck atomic.Bool
 	released := make(chan struct{})
 	gateway, err := s.Connect(func(c net.Conn) net.Conn { return stuckConn{c, &stuck, released} })
@@ -106,11 +102,7 @@ func TestTheBrakeLetsGoAtTheEnd(t *testing.T) {
 
 // Neither our own connections nor other lines of the server are held.
 func TestTheBrakeHoldsNobodyElse(t *testing.T) {
-	s, err := StartServer(ServerOptions{Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Stop()
+	s := startServer(t)
 	gateway, err := s.Connect(func(c net.Conn) net.Conn { return c })
 	if err != nil {
 		t.Fatal(err)

@@ -58,12 +58,23 @@ func (g *gate) full() bool {
 // shed refuses the oldest until there is room.
 func (g *gate) shed() {
 	for g.full() {
-		select {
-		case m := <-g.incoming:
-			g.looked(m)
+		if m, there := g.next(); there { // else the dispatcher was faster
 			g.refuse(m)
-		default: // the dispatcher was faster
 		}
+	}
+}
+
+// next takes the oldest out when there is one; without a gate there is none.
+func (g *gate) next() (m *nats.Msg, there bool) {
+	if g == nil {
+		return nil, false
+	}
+	select {
+	case m = <-g.incoming:
+		g.looked(m)
+		return m, true
+	default:
+		return nil, false
 	}
 }
 

@@ -121,8 +121,6 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 	if o.Cluster != nil {
 		g.peersIn = make(chan *nats.Msg, o.Backlog)
 		g.peersGate = newGate(g.peersIn, g.shed)
-	}
-	if o.Cluster != nil {
 		g.relay = newRelay(g, windowOf(&o))
 		g.node, g.answers = g.nodeSubject(o.Cluster.BrokerID, ""), o.Subjects.Node(nodeAnswers, "")
 	}
@@ -259,9 +257,12 @@ func (g *Gateway) dispatch() {
 			g.together(r)
 			g.handed(len(g.counter.requests))
 		case m := <-g.incoming:
+			g.gate.looked(m)
 			g.fromNATS(m)
 		case m := <-g.peersIn:
-			g.fromPeers(m)
+			g.peersGate.looked(m)
+			g.receive(m)
+			g.fromPeers()
 		case c := <-g.created:
 			g.topicCreated(c)
 		case <-g.drained:
@@ -300,25 +301,17 @@ func (g *Gateway) allHanded() {
 	for left := len(g.counter.requests); left > 0; {
 		left = g.handed(left)
 		g.sendRuns()
-		select {
-		case m := <-g.peersIn:
-			g.fromPeers(m)
-		default:
-		}
+		g.fromPeers()
 	}
 }
 
-// fromNATS handles some of what came by the server. What their clients had handed over
-// before they took this way comes first, once for all of them: a flood goes on meanwhile.
+// fromNATS handles some of what came by the server, where first was the oldest. What their
+// clients had handed over before they took this way comes first, once for all of them: a
+// flood goes on meanwhile.
 func (g *Gateway) fromNATS(first *nats.Msg) {
-	g.gate.looked(first)
-	g.came = append(g.came, first)
-	for range min(len(g.incoming), some-1) {
-		select {
-		case m := <-g.incoming:
-			g.gate.looked(m)
-			g.came = append(g.came, m)
-		default: // it was refused, see gate.shed
+	for m, there := first, true; there; m, there = g.gate.next() {
+		if g.came = append(g.came, m); len(g.came) == some {
+			break
 		}
 	}
 	g.allHanded()
@@ -330,27 +323,24 @@ func (g *Gateway) fromNATS(first *nats.Msg) {
 }
 
 // fromPeers handles some of what other brokers sent on.
-func (g *Gateway) fromPeers(m *nats.Msg) {
-	g.peersGate.looked(m)
-	g.receive(m)
-	for range min(len(g.peersIn), some-1) {
-		select {
-		case m := <-g.peersIn:
-			g.peersGate.looked(m)
-			g.receive(m)
-		default: // it was refused, see gate.shed
+func (g *Gateway) fromPeers() {
+	for range some {
+		m, there := g.peersGate.next()
+		if !there {
+			return
 		}
+		g.receive(m)
 	}
 }
 
 // finish handles what is left when no more messages come.
 func (g *Gateway) finish() {
 	g.allHanded()
-	for len(g.incoming) > 0 {
-		g.fromNATS(<-g.incoming)
+	for m, there := g.gate.next(); there; m, there = g.gate.next() {
+		g.fromNATS(m)
 	}
 	for len(g.peersIn) > 0 {
-		g.fromPeers(<-g.peersIn)
+		g.fromPeers()
 	}
 	g.sendRuns()
 	for len(g.waiting) > 0 {

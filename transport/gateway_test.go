@@ -140,6 +140,17 @@ func quietSystem() *actor.ActorSystem {
 		})
 }
 
+// startServer starts a server on a free port until the test's end.
+func startServer(t *testing.T) *Server {
+	t.Helper()
+	s, err := StartServer(ServerOptions{Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	return s
+}
+
 // newRig starts a gateway with topic t of four partitions, the last of which has
 // no leader, topic closed, which takes no messages and no readers, and topic
 // small, whose messages have at most 10 bytes.

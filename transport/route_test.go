@@ -5,7 +5,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"log/slog"
 	"net"
 	"slices"
 	"sync"
@@ -128,11 +127,7 @@ func TestTheWayByTheServerOvertakesNothing(t *testing.T) {
 // A broker that starts takes requests from its clients before it takes any from the server:
 // what a client sent first cannot be overtaken by what it sends then.
 func TestABrokerThatStartsTakesFromItsClientsFirst(t *testing.T) {
-	s, err := StartServer(ServerOptions{Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Stop()
+	s := startServer(t)
 	client := newAsker(t, s.nats.ClientURL()).nc
 	defer client.Close()
 	answer := make(chan error, 10)

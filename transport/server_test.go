@@ -47,10 +47,7 @@ func TestAnExternalServerThatIsNotThere(t *testing.T) {
 }
 
 func TestTheServerMayBeStoppedTwice(t *testing.T) {
-	s, err := StartServer(ServerOptions{Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
+	s := startServer(t)
 	s.Stop()
 	s.Stop()
 }
@@ -112,11 +109,7 @@ func TestHTTP(t *testing.T) {
 // No limit of time cuts the gateway off: a slow machine is no reason to lose what waits
 // for it. It lost 20,817 requests of a flood to the server's usual 10 s.
 func TestTheServerWaitsForTheGateway(t *testing.T) {
-	s, err := StartServer(ServerOptions{Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)})
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer s.Stop()
+	s := startServer(t)
 	v, err := s.nats.Varz(nil)
 	if err != nil {
 		t.Fatal(err)

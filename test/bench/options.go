@@ -11,7 +11,6 @@ import (
 // options are what the user chooses for a run.
 type options struct {
 	quick    bool
-	ballast  *ballast // may be nil
 	rounds   int
 	duration time.Duration // of the timed part of a measurement
 	warmup   time.Duration // of load before it

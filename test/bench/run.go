@@ -57,11 +57,12 @@ func run(ctx context.Context, o options, say io.Writer) error {
 	if err != nil {
 		return err
 	}
+	calm := rest{dir: base, usual: time.Duration(m.SyncP50 * float64(time.Millisecond))}
 	if !o.quick {
-		if o.ballast, err = newBallast(base); err != nil {
+		if calm.ballast, err = newBallast(base); err != nil {
 			return err
 		}
-		defer func() { _ = o.ballast.close() }()
+		defer func() { _ = calm.ballast.close() }()
 	}
 	res := planned(&o, systems)
 	res.Machine = m
@@ -73,7 +74,7 @@ func run(ctx context.Context, o options, say io.Writer) error {
 		return err
 	}
 	for round := 1; round <= o.rounds; round++ {
-		if err := res.round(ctx, round, &o, systems, base, say); err != nil {
+		if err := res.round(ctx, round, &o, systems, &calm, say); err != nil {
 			return err
 		}
 		res.Rounds, res.Duration = round, time.Since(began).Seconds()
@@ -161,18 +162,11 @@ func (o *options) prepare(systems []system) error {
 
 // round measures every row once. The systems of a row follow each other directly,
 // each round beginning with another one.
-func (res *results) round(ctx context.Context, round int, o *options, systems []system, base string, say io.Writer) error {
+func (res *results) round(ctx context.Context, round int, o *options, systems []system, calm *rest, say io.Writer) error {
 	for _, rr := range res.Rows {
 		for i := range rr.Lines {
 			ln := rr.Lines[(i+round-1)%len(rr.Lines)]
-			if err := o.ballast.fill(ctx); err != nil {
-				return err
-			}
-			look := settleLook
-			if rr.Kind == kindFlow || rr.Kind == kindSync {
-				look = settleLong
-			}
-			quiet, err := settle(ctx, base, time.Duration(res.Machine.SyncP50*float64(time.Millisecond)), look)
+			quiet, err := calm.before(ctx, &rr.row)
 			if err != nil {
 				return err
 			}
@@ -182,7 +176,7 @@ func (res *results) round(ctx context.Context, round int, o *options, systems []
 				}
 			}
 			s := systems[slices.IndexFunc(systems, func(s system) bool { return s.name() == ln.System })]
-			got, err := measure(ctx, s, &rr.row, round, o, base)
+			got, err := measure(ctx, s, &rr.row, round, o, calm.dir)
 			if ctx.Err() != nil {
 				return fmt.Errorf("stopped: %w", ctx.Err())
 			}

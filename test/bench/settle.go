@@ -16,6 +16,25 @@ const (
 	settleTimes = 20                     // a sync may take so many times its usual time
 )
 
+// rest brings the machine to rest before each measurement.
+type rest struct {
+	dir     string        // on the disk that is measured
+	usual   time.Duration // of a small sync
+	ballast *ballast      // may be nil
+}
+
+// before returns false when the disk was still busy in the end.
+func (r *rest) before(ctx context.Context, row *row) (bool, error) {
+	if err := r.ballast.fill(ctx); err != nil {
+		return false, err
+	}
+	look := settleLook
+	if row.Kind == kindFlow || row.Kind == kindSync {
+		look = settleLong
+	}
+	return settle(ctx, r.dir, r.usual, look)
+}
+
 // settle waits until the disk below dir is at rest: else a measurement pays for what
 // the one before it left behind, pages that are still to be written and blocks of
 // removed files that are still to be discarded, which comes in waves. usual is the time of

@@ -3,10 +3,9 @@
 //
 // Requests of the data path (put, batch, get, offsets), and what is published to
 // topics' own subjects, go from the socket straight to the gateway, and answers
-// straight back. All else - and there
-// is much: connecting, subscriptions, groups, administration, what clients say to
-// each other - is handed on to the server unread, and so is what the server
-// sends. The server would parse, route, queue and copy every request and every
+// straight back. All else - and there is much: connecting, subscriptions, groups,
+// administration, what clients say to each other - is handed on to the server
+// unread, and so is what the server sends. The server would parse, route, queue and copy every request and every
 // answer once more on each side; that was two thirds of a put's cost. It also
 // gives what the server cannot: who sends faster than the gateway looks is not
 // read from until it has caught up.

@@ -136,6 +136,19 @@ func (s *stand) client(t *testing.T, o ...nats.Option) *nats.Conn {
 	return nc
 }
 
+// listen subscribes; when it returns the server knows.
+func listen(t *testing.T, nc *nats.Conn, subject string) *nats.Subscription {
+	t.Helper()
+	sub, err := nc.SubscribeSync(subject)
+	if err == nil {
+		err = nc.Flush()
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	return sub
+}
+
 func eventually(t *testing.T, what string, is func() bool) {
 	t.Helper()
 	late, tick := time.After(patience), time.NewTicker(time.Millisecond)
@@ -251,14 +264,7 @@ func TestTheLongWay(t *testing.T) {
 		}},
 		{"somebody else listens", func(t *testing.T, s *stand, nc *nats.Conn) {
 			t.Helper()
-			monitor := s.client(t)
-			sub, err := monitor.SubscribeSync(">")
-			if err == nil {
-				err = monitor.Flush()
-			}
-			if err != nil {
-				t.Fatal(err)
-			}
+			sub := listen(t, s.client(t), ">")
 			if _, err := nc.Request("q.put.t", []byte("x"), patience); err != nil {
 				t.Fatal(err)
 			}
@@ -701,14 +707,7 @@ func TestWhatTheGatewayHearsTheLongWay(t *testing.T) {
 		t.Errorf("heard %s %q", m.Subject, m.Data)
 	}
 	l.expect("MSG i.1 1 3", "ack")
-	other := s.client(t)
-	sub, err := other.SubscribeSync("orders.*")
-	if err == nil {
-		err = other.Flush()
-	}
-	if err != nil {
-		t.Fatal(err)
-	}
+	sub := listen(t, s.client(t), "orders.*")
 	l.say("PUB orders.a i.2 1\r\nx\r\nPUB else i.3 1\r\ny\r\n")
 	confirmed := 0
 	for answered := false; confirmed < 2 || !answered; { // in either order
@@ -740,14 +739,8 @@ func TestWhatTheGatewayHearsTheLongWay(t *testing.T) {
 func TestWhoHasHeardEnough(t *testing.T) {
 	s := newStand(t, 64<<20)
 	curious, nc := s.client(t), s.client(t)
-	sub, err := curious.SubscribeSync("q.put.>")
-	if err == nil {
-		err = sub.AutoUnsubscribe(3)
-	}
-	if err == nil {
-		err = curious.Flush()
-	}
-	if err != nil {
+	sub := listen(t, curious, "q.put.>")
+	if err := errors.Join(sub.AutoUnsubscribe(3), curious.Flush()); err != nil {
 		t.Fatal(err)
 	}
 	for i := range 3 {
@@ -773,10 +766,6 @@ func TestWhoHasHeardEnough(t *testing.T) {
 func TestManyRequestsOfTheOldKind(t *testing.T) {
 	s := newStand(t, 64<<20)
 	nc := s.client(t, nats.UseOldRequestStyle())
-	answers, err := nc.SubscribeSync("answers.*")
-	if err != nil {
-		t.Fatal(err)
-	}
 	var before, after runtime.MemStats
 	const requests = 2000
 	for i := range 2 * requests {
@@ -796,7 +785,6 @@ func TestManyRequestsOfTheOldKind(t *testing.T) {
 	if grown := int64(after.HeapAlloc - before.HeapAlloc); grown > requests*100 {
 		t.Errorf("%d requests left %d bytes", requests, grown)
 	}
-	_ = answers.Unsubscribe()
 }
 
 // Requests of a client, and what it publishes to a subject that the gateway listens to,

@@ -246,20 +246,20 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 	if sid != "" {
 		m.Reply = in.places.place(in.c.id, sid, p.reply)
 	}
-	full := len(line) + p.size + len(lineEnd)
-	whole, shared, err := in.whole(full)
+	head := len(line)
+	whole, shared, err := in.whole(head + p.size + len(lineEnd))
 	if err != nil {
 		return err
 	}
 	if !isWhole(whole) {
 		return in.broken(whole)
 	}
-	data := whole[full-len(lineEnd)-p.size : full-len(lineEnd)]
+	data := whole[head : head+p.size : head+p.size]
 	m.head(data[:p.header])
-	if m.Data = data[p.header:len(data):len(data)]; shared || p.header > small {
+	if m.Data = data[p.header:]; shared || p.header > small {
 		m.Data = in.keep(m.Data) // alone: the header block does not stay with it
 	}
-	many := in.taken.add(m, full)
+	many := in.taken.add(m, len(whole))
 	if p.heard && f.opts.Wanted(in.subject) { // others hear it, too
 		in.hand()
 		_, err = in.c.server.Write(whole)

@@ -52,16 +52,20 @@ func (m *Request) head(block []byte) {
 		m.Header = nats.Header{Malformed: nil}
 		return
 	}
-	m.Header = headers
-	if said := m.Header; len(block) > small && sizeOf(said) < len(block)/2 {
-		m.Header = make(nats.Header, len(said))
-		for name, values := range said {
-			name = strings.Clone(name)
-			for _, value := range values {
-				m.Header[name] = append(m.Header[name], strings.Clone(value))
-			}
+	if m.Header = headers; len(block) > small && sizeOf(headers) < len(block)/2 {
+		m.Header = ownMemory(headers)
+	}
+}
+
+func ownMemory(h nats.Header) nats.Header {
+	own := make(nats.Header, len(h))
+	for name, values := range h {
+		name = strings.Clone(name)
+		for _, value := range values {
+			own[name] = append(own[name], strings.Clone(value))
 		}
 	}
+	return own
 }
 
 func sizeOf(h nats.Header) (n int) {

@@ -47,35 +47,30 @@ func (s *subs) add(line []byte) (fresh, ok bool) {
 	}
 	sid, is := string(f.all[f.n-1]), subscription{subject: string(f.all[0]), plain: f.n == 2}
 	before, taken := s.bySid[sid]
-	is.watches = before.watches || s.front.watches(is.subject)
-	if is.watches && !before.watches {
-		s.front.watchers.Add(1)
-	}
-	s.limitLocked(&is, before.left)
-	s.bySid[sid] = is
+	is.watches, is.left = before.watches || s.front.watches(is.subject), before.left
+	s.setLocked(sid, is)
 	s.inbox = s.inbox[:0]
 	return !taken, true
 }
 
-// limitLocked sets when a subscription ends, which is in no map then.
-func (s *subs) limitLocked(is *subscription, left int) {
-	switch {
-	case is.left == 0 && left > 0:
-		s.limited.Add(1)
-	case is.left > 0 && left == 0:
-		s.limited.Add(-1)
+// setLocked replaces what is known of a sid; the empty subscription forgets it.
+func (s *subs) setLocked(sid string, is subscription) {
+	was := s.bySid[sid]
+	s.front.watchers.Add(one(is.watches) - one(was.watches))
+	s.limited.Add(one(is.left > 0) - one(was.left > 0))
+	if is == (subscription{}) {
+		delete(s.bySid, sid)
+	} else {
+		s.bySid[sid] = is
 	}
-	is.left = left
 }
 
-// dropLocked forgets a subscription.
-func (s *subs) dropLocked(sid string) {
-	is := s.bySid[sid]
-	if is.watches {
-		s.front.watchers.Add(-1)
+// one counts what is.
+func one(is bool) int64 {
+	if is {
+		return 1
 	}
-	s.limitLocked(&is, 0)
-	delete(s.bySid, sid)
+	return 0
 }
 
 // end forgets all, when the client has gone.
@@ -83,7 +78,7 @@ func (s *subs) end() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for sid := range s.bySid {
-		s.dropLocked(sid)
+		s.setLocked(sid, subscription{})
 	}
 }
 
@@ -100,11 +95,10 @@ func (s *subs) remove(line []byte) (ok bool) {
 	sid := string(f.all[0])
 	is, found := s.bySid[sid]
 	if left := number(f.all[1], maxCount); found && f.n > 1 && left > 0 {
-		is.plain = false
-		s.limitLocked(&is, left)
-		s.bySid[sid] = is
+		is.plain, is.left = false, left
+		s.setLocked(sid, is)
 	} else {
-		s.dropLocked(sid)
+		s.setLocked(sid, subscription{})
 	}
 	return true
 }
@@ -113,7 +107,7 @@ func (s *subs) remove(line []byte) (ok bool) {
 const maxCount = 1 << 30
 
 // delivered takes the line of a message from the server. Of those before UNSUB the server
-// alone knows; it may end a subscription earlier than is known here, never later.
+// alone knows: it may end a subscription earlier than is known here.
 func (s *subs) delivered(line []byte) {
 	if s == nil || s.limited.Load() == 0 {
 		return
@@ -121,14 +115,14 @@ func (s *subs) delivered(line []byte) {
 	f, _ := split(line)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	is, found := s.bySid[string(f.all[1])]
-	switch {
-	case !found || is.left == 0:
-	case is.left == 1:
-		s.dropLocked(string(f.all[1]))
+	sid := string(f.all[1])
+	switch is := s.bySid[sid]; is.left {
+	case 0: // no end is known
+	case 1:
+		s.setLocked(sid, subscription{})
 	default:
 		is.left--
-		s.bySid[string(f.all[1])] = is
+		s.setLocked(sid, is)
 	}
 }
 
