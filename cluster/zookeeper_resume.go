@@ -7,7 +7,8 @@ import "encoding/binary"
 // seen, but sends requests that wait meanwhile first. It takes over the transaction of
 // each answer without a lock (go-zookeeper/zk issue 35), and a change between the old
 // connection's end and that transaction would be told to no watch. So requests wait here
-// until the watches have gone.
+// until the watches have gone, or the first of them; the library may also have some that
+// are not known here, or left from a connection that ended at once.
 type resumption struct {
 	pending bool   // the library will set watches
 	held    []byte // the requests that wait

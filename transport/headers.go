@@ -69,8 +69,9 @@ func headerSize(m *nats.Msg) int {
 	return m.Size() - len(m.Subject) - len(m.Reply) - len(m.Data)
 }
 
-// heldBy is the memory in bytes that a record of m may hold: names and values from the NATS
-// library share the whole header block, whatever it says. Those from the front do not.
+// heldBy is about the memory in bytes that a record of m with headers may hold: names and
+// values from the NATS library share the whole header block, whatever it says. Those from
+// the front do not.
 func heldBy(m *nats.Msg) int {
 	if len(m.Header) == 0 || m.Sub == nil {
 		return 0

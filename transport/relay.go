@@ -104,9 +104,10 @@ func (r *relay) send(m *nats.Msg, op, place string, broker int, o onward) error 
 	if err != nil {
 		_, waits := r.take(id)
 		switch {
+		case !waits: // it was refused when its time was over
 		case errors.Is(err, nats.ErrBadHeaderMsg):
 			return protocol.ErrBadRequest.With("the name of a header has characters that NATS does not allow: use letters, digits and dashes")
-		case waits:
+		default:
 			return protocol.ErrUnavailable.With("send on to broker %d: %v: try again", broker, err)
 		}
 	}

@@ -47,7 +47,8 @@ func (g *Gateway) subscribe() error {
 		ops := dataOps
 		if g.opts.Front != nil {
 			// What a client sent before goes to the server, which knows nobody yet. Were the
-			// server the first, it might still have that when the front hands more over.
+			// server the first, it might still have that when the front hands more over. It
+			// may even so, when it is slow with a client; the flush makes that unlikely.
 			g.opts.Front.Take(g.counter.hand)
 			if err := g.nc.FlushTimeout(flushTimeout); err != nil {
 				return fmt.Errorf("reach the NATS server: %w", err)

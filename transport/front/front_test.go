@@ -762,6 +762,27 @@ func TestWhoHasHeardEnough(t *testing.T) {
 	}
 }
 
+// A sid that comes again is another subscription: what ended the one before does not end it.
+func TestASidThatComesAgainHearsOn(t *testing.T) {
+	s := newStand(t, 64<<20)
+	l := dial(t, s)
+	l.say("CONNECT {\"verbose\":false,\"pedantic\":false}\r\nSUB q.put.> 1\r\nPING\r\n")
+	l.expect("PONG")
+	request := func(times int) {
+		t.Helper()
+		for range times {
+			if _, err := s.client(t).Request("q.put.t", []byte("x"), patience); err != nil {
+				t.Fatal(err)
+			}
+			l.expect("MSG q.put.t 1 ", "x")
+		}
+	}
+	request(2)
+	l.say("UNSUB 1 2\r\nSUB q.put.> 1\r\nPING\r\n") // it has had its two
+	l.expect("PONG")
+	request(4)
+}
+
 // A library that subscribes for each request anew leaves nothing behind.
 func TestManyRequestsOfTheOldKind(t *testing.T) {
 	s := newStand(t, 64<<20)

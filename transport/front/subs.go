@@ -34,7 +34,8 @@ type subs struct {
 const manySubs = 64
 
 // add notes the subscription of a SUB line; ok is false when it is none. It is not
-// fresh when its sid was taken: which of the two is there then, the server knows.
+// fresh when its sid was taken: which of the two is there then, the server knows, and so
+// when that ends.
 func (s *subs) add(line []byte) (fresh, ok bool) {
 	f, ok := split(line)
 	if !ok || f.n < 2 || f.n > 3 {
@@ -47,7 +48,7 @@ func (s *subs) add(line []byte) (fresh, ok bool) {
 	}
 	sid, is := string(f.all[f.n-1]), subscription{subject: string(f.all[0]), plain: f.n == 2}
 	before, taken := s.bySid[sid]
-	is.watches, is.left = before.watches || s.front.watches(is.subject), before.left
+	is.watches = before.watches || s.front.watches(is.subject)
 	s.setLocked(sid, is)
 	s.inbox = s.inbox[:0]
 	return !taken, true
