@@ -57,6 +57,10 @@ func uvarintLen(v uint64) int {
 	return n
 }
 
+// plainHead is what comes before the payload of most records: a small time delta, no key
+// and no headers.
+const plainHead = 3
+
 // cursor reads the fields of a body. After a fault ok is false and all reads
 // return zero values.
 type cursor struct {
@@ -97,6 +101,10 @@ func walkRecords(h *BatchHeader, body []byte) (metaqLen int64, refused []byte, e
 	c := cursor{b: body, ok: true}
 	for i := range h.Count {
 		rec := cursor{b: c.bytes(c.uvarint()), ok: true}
+		if b := rec.b; len(b) >= plainHead && b[0] < 0x80 && b[1] == 0 && b[2] == 0 && uint64(b[0]) <= span {
+			metaqLen += int64(metaqRecordHeader + len(b) - plainHead)
+			continue
+		}
 		delta := rec.uvarint()
 		if key := rec.uvarint(); key > 0 {
 			rec.bytes(key - 1)

@@ -11,7 +11,7 @@ const (
 	firstBuffer = 4 << 10  // of a connection that says little
 	fullBuffer  = 64 << 10 // of one that says much
 	maxLine     = 4 << 10  // the server judges longer lines
-	chunkSize   = 16 << 10 // what payloads are cut from, so that each costs no allocation
+	chunkSize   = 16 << 10 // what is copied together, so that each payload costs no allocation
 	small       = 1 << 10  // what is called a small payload
 	messageSlab = 64       // messages that are allocated together
 )
@@ -34,7 +34,8 @@ type inbound struct {
 	subject string // the last one that was taken, since most come again
 	name    string // under which the gateway gets it
 	places  places
-	chunk   []byte    // what is left of it
+	chunk   []byte // a copy of buf[chunkAt:chunkAt+len(chunk)]
+	chunkAt int
 	slab    []Request // what is left of it
 	taken   Requests  // that were not handed over
 }
@@ -150,6 +151,7 @@ lines:
 	}
 	in.to = copy(in.buf, in.buf[in.from:in.to])
 	in.from = 0
+	in.chunk = nil
 	return nil
 }
 
@@ -256,8 +258,10 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 	}
 	data := whole[head : head+p.size : head+p.size]
 	m.head(data[:p.header])
-	if m.Data = data[p.header:]; shared || p.header > small {
-		m.Data = in.keep(m.Data) // alone: the header block does not stay with it
+	if m.Data = data[p.header:]; shared && len(m.Data) <= small {
+		m.Data = in.keep(in.from-len(lineEnd)-len(m.Data), len(m.Data))
+	} else if shared || p.header > small {
+		m.Data = bytes.Clone(m.Data) // alone: the header block does not stay with it
 	}
 	many := in.taken.add(m, len(whole))
 	if p.heard && f.opts.Wanted(in.subject) { // others hear it, too
@@ -326,11 +330,10 @@ func (in *inbound) whole(full int) (b []byte, shared bool, err error) {
 	in.hand()
 	have := in.buf[in.from:in.to]
 	b = append(make([]byte, 0, min(full, max(8*len(have), fullBuffer))), have...)
-	in.from, in.to = 0, 0
+	in.from, in.to, in.chunk = 0, 0, nil
 	for len(b) < full {
 		if len(b) == cap(b) {
-			room := min(full, max(8*len(b), fullBuffer))
-			b = append(make([]byte, 0, room), b...)
+			b = append(make([]byte, 0, min(full, max(8*len(b), fullBuffer))), b...)
 		}
 		n, err := in.c.socket.Read(b[len(b):min(full, cap(b))])
 		if err != nil {
@@ -341,17 +344,14 @@ func (in *inbound) whole(full int) (b []byte, shared bool, err error) {
 	return b, false, nil
 }
 
-// keep copies a payload.
-func (in *inbound) keep(b []byte) []byte {
-	if len(b) > small {
-		return bytes.Clone(b)
+// keep returns a copy of buf[at:at+n], a small payload. What follows it is copied with it,
+// since that is most often others.
+func (in *inbound) keep(at, n int) []byte {
+	if at < in.chunkAt || at+n > in.chunkAt+len(in.chunk) {
+		in.chunkAt, in.chunk = at, bytes.Clone(in.buf[at:min(at+chunkSize, in.to)])
 	}
-	if len(in.chunk) < len(b) {
-		in.chunk = make([]byte, chunkSize)
-	}
-	kept := in.chunk[:len(b):len(b)]
-	in.chunk = in.chunk[copy(kept, b):]
-	return kept
+	at -= in.chunkAt
+	return in.chunk[at : at+n : at+n]
 }
 
 // message returns an empty request of so many bytes. Small ones are made together:
