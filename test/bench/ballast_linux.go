@@ -20,13 +20,16 @@ import (
 // in such, so that it was the host that was measured, and whatever the measurement before
 // had left.
 type ballast struct {
-	file *os.File
-	size int64
+	file   *os.File
+	size   int64
+	enough int64 // bytes of memory that may stay free
+	at     int64 // where the next step begins
 }
 
 const (
-	ballastMost = 64 << 30
+	ballastSize = 64 << 30
 	ballastStep = 8 << 20
+	ballastPart = 64 // of all memory may stay free: the system keeps about as much
 )
 
 // newBallast returns nil where the machine is not a virtual one, or dir is in memory.
@@ -35,40 +38,44 @@ func newBallast(dir string) (*ballast, error) {
 	if err != nil || !strings.Contains(string(cpu), " hypervisor") || strings.HasPrefix(fileSystem(dir), "tmpfs") {
 		return nil, err
 	}
-	memory, err := os.ReadFile("/proc/meminfo")
-	if err != nil {
-		return nil, err
+	var memory unix.Sysinfo_t
+	if err := unix.Sysinfo(&memory); err != nil {
+		return nil, fmt.Errorf("read how much memory there is: %w", err)
 	}
-	_, rest, _ := strings.Cut(string(memory), "MemAvailable:")
-	var kib int64
-	if _, err := fmt.Sscan(rest, &kib); err != nil {
-		return nil, fmt.Errorf("read MemAvailable: %w", err)
-	}
-	return newBallastOf(dir, min(kib<<10, ballastMost))
+	return newBallastOf(dir, ballastSize, int64(memory.Totalram)*int64(memory.Unit)/ballastPart)
 }
 
-func newBallastOf(dir string, size int64) (*ballast, error) {
+func newBallastOf(dir string, size, enough int64) (*ballast, error) {
 	f, err := os.Create(filepath.Join(dir, "ballast"))
 	if err != nil {
 		return nil, err
 	}
-	b := &ballast{f, size}
+	b := &ballast{file: f, size: size, enough: enough}
 	if err := f.Truncate(size); err != nil {
 		return nil, errors.Join(err, b.close())
 	}
 	return b, nil
 }
 
-// fill takes the memory that is free now. Its pages count as used once, so they are the
-// first to go when a system that is measured wants some.
+// fill takes most of the memory that is free now. Its pages count as used once, so they
+// are the first to go when a system that is measured wants some. Each call goes on where
+// the one before it ended: those pages are most often still there.
 func (b *ballast) fill(ctx context.Context) error {
 	if b == nil {
 		return nil
 	}
-	for at := int64(0); at < b.size && ctx.Err() == nil; at += ballastStep {
-		if err := unix.Fadvise(int(b.file.Fd()), at, ballastStep, unix.FADV_WILLNEED); err != nil {
+	for filled := int64(0); filled < b.size && ctx.Err() == nil; filled += ballastStep {
+		var memory unix.Sysinfo_t
+		if err := unix.Sysinfo(&memory); err != nil {
+			return fmt.Errorf("read how much memory is free: %w", err)
+		}
+		if int64(memory.Freeram)*int64(memory.Unit) <= b.enough {
+			break
+		}
+		if err := unix.Fadvise(int(b.file.Fd()), b.at, ballastStep, unix.FADV_WILLNEED); err != nil {
 			return fmt.Errorf("fill the page cache: %w", err)
 		}
+		b.at = (b.at + ballastStep) % b.size
 	}
 	return ctx.Err()
 }

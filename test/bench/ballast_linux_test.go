@@ -13,8 +13,8 @@ import (
 
 func TestBallastFillsThePageCache(t *testing.T) {
 	dir := t.TempDir()
-	const size = 20 << 20
-	b, err := newBallastOf(dir, size)
+	const size = 24 << 20
+	b, err := newBallastOf(dir, size, 0)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -39,6 +39,11 @@ func TestBallastFillsThePageCache(t *testing.T) {
 	if err := b.fill(stopped); !errors.Is(err, context.Canceled) || inMemory() > 0 {
 		t.Errorf("stopped at once: %v, %d pages", err, inMemory())
 	}
+	b.enough = 1 << 62
+	if err := b.fill(t.Context()); err != nil || inMemory() > 0 {
+		t.Errorf("little memory is free: %v, %d pages", err, inMemory())
+	}
+	b.enough = 0
 	if err := b.fill(t.Context()); err != nil {
 		t.Fatal(err)
 	}
