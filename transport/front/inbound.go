@@ -216,8 +216,9 @@ func (in *inbound) connect(line []byte) {
 }
 
 // takes says whether a message goes straight to the gateway, and which subscription
-// its answer goes to. After one that could and does not, none does. What others
-// subscribe to is passed on beside when it is heard, and else it goes by the server.
+// its answer goes to. After one that could and does not, none does; before the gateway
+// takes any, they may go either way. What others subscribe to is passed on beside when it
+// is heard, and else it goes by the server.
 func (in *inbound) takes(p publication) (taken bool, sid string) {
 	if !in.direct {
 		return false, ""

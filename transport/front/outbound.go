@@ -105,7 +105,8 @@ func (o *outbox) push() bool {
 // noResponders is the header block that says that nobody listens.
 const noResponders = "NATS/1.0 503\r\n\r\n"
 
-// nobody adds the server's answer for a subject to which nobody listens.
+// nobody adds the answer for a subject to which nobody listens: the server's, without the
+// subject in a header that newer servers add.
 func (o *outbox) nobody(sid, subject string) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
