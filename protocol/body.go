@@ -57,9 +57,12 @@ func uvarintLen(v uint64) int {
 	return n
 }
 
-// plainHead is what comes before the payload of most records: a small time delta, no key
-// and no headers.
+// plainHead is what comes before a plain record's payload.
 const plainHead = 3
+
+// plain says whether a record has a time delta of one byte, no key and no headers, as most
+// have. b is what follows its length.
+func plain(b []byte) bool { return len(b) >= plainHead && b[0] < 0x80 && b[1]|b[2] == 0 }
 
 // cursor reads the fields of a body. After a fault ok is false and all reads
 // return zero values.
@@ -101,8 +104,8 @@ func walkRecords(h *BatchHeader, body []byte) (metaqLen int64, refused []byte, e
 	c := cursor{b: body, ok: true}
 	for i := range h.Count {
 		rec := cursor{b: c.bytes(c.uvarint()), ok: true}
-		if b := rec.b; len(b) >= plainHead && b[0] < 0x80 && b[1] == 0 && b[2] == 0 && uint64(b[0]) <= span {
-			metaqLen += int64(metaqRecordHeader + len(b) - plainHead)
+		if plain(rec.b) && uint64(rec.b[0]) <= span {
+			metaqLen += int64(metaqRecordHeader + len(rec.b) - plainHead)
 			continue
 		}
 		delta := rec.uvarint()

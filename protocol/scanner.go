@@ -60,8 +60,8 @@ func (s *RecordScanner) Next(r *Record) bool {
 	b, s.body = b[n:end:end], b[end:]
 	var delta uint64
 	r.Key, r.Headers = nil, nil
-	if len(b) > 2 && b[0] < 0x80 && b[1]|b[2] == 0 { // most records have neither key nor header
-		delta, b = uint64(b[0]), b[3:]
+	if plain(b) {
+		delta, b = uint64(b[0]), b[plainHead:]
 	} else {
 		var ok bool
 		if delta, b, ok = scanFields(b, r); !ok {

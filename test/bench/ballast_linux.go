@@ -38,11 +38,11 @@ func newBallast(dir string) (*ballast, error) {
 	if err != nil || !strings.Contains(string(cpu), " hypervisor") || strings.HasPrefix(fileSystem(dir), "tmpfs") {
 		return nil, err
 	}
-	var memory unix.Sysinfo_t
-	if err := unix.Sysinfo(&memory); err != nil {
-		return nil, fmt.Errorf("read how much memory there is: %w", err)
+	total, _, err := memory()
+	if err != nil {
+		return nil, err
 	}
-	return newBallastOf(dir, ballastSize, int64(memory.Totalram)*int64(memory.Unit)/ballastPart)
+	return newBallastOf(dir, ballastSize, total/ballastPart)
 }
 
 func newBallastOf(dir string, size, enough int64) (*ballast, error) {
@@ -65,11 +65,11 @@ func (b *ballast) fill(ctx context.Context) error {
 		return nil
 	}
 	for filled := int64(0); filled < b.size && ctx.Err() == nil; filled += ballastStep {
-		var memory unix.Sysinfo_t
-		if err := unix.Sysinfo(&memory); err != nil {
-			return fmt.Errorf("read how much memory is free: %w", err)
+		_, free, err := memory()
+		if err != nil {
+			return err
 		}
-		if int64(memory.Freeram)*int64(memory.Unit) <= b.enough {
+		if free <= b.enough {
 			break
 		}
 		if err := unix.Fadvise(int(b.file.Fd()), b.at, ballastStep, unix.FADV_WILLNEED); err != nil {

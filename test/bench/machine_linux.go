@@ -30,11 +30,21 @@ func cpuModel() string {
 }
 
 func memoryGiB() float64 {
-	var i unix.Sysinfo_t
-	if err := unix.Sysinfo(&i); err != nil {
+	total, _, err := memory()
+	if err != nil {
 		return 0
 	}
-	return float64(i.Totalram) * float64(i.Unit) / (1 << 30)
+	return float64(total) / (1 << 30)
+}
+
+// memory is all of it, and what nothing uses, in bytes.
+func memory() (total, free int64, err error) {
+	var i unix.Sysinfo_t
+	if err := unix.Sysinfo(&i); err != nil {
+		return 0, 0, fmt.Errorf("read how much memory there is: %w", err)
+	}
+	unit := int64(i.Unit)
+	return int64(i.Totalram) * unit, int64(i.Freeram) * unit, nil
 }
 
 // fileSystem names the kind of file system that dir is on. In memory there is no

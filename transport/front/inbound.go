@@ -329,9 +329,8 @@ func (in *inbound) whole(full int) (b []byte, shared bool, err error) {
 	// The rest of a large payload goes from the socket to where it stays. Memory is
 	// taken as it comes, in few steps: who announces much may not send it.
 	in.hand()
-	have := in.buf[in.from:in.to]
-	b = append(make([]byte, 0, min(full, max(8*len(have), fullBuffer))), have...)
-	in.from, in.to, in.chunk = 0, 0, nil
+	b = in.buf[in.from:in.to:in.to] // full: it moves on to memory of its own
+	in.from, in.to = 0, 0
 	for len(b) < full {
 		if len(b) == cap(b) {
 			b = append(make([]byte, 0, min(full, max(8*len(b), fullBuffer))), b...)
