@@ -22,7 +22,7 @@ type env struct {
 	now     func() time.Time
 	workers *workers
 	calls   *workers      // of the registry
-	syncs   chan struct{} // a place for each sync at a time: each holds a thread
+	jobs    chan struct{} // a place for each write and sync at a time: each holds a thread
 }
 
 // tell sends m to an actor from a worker or a timer.
@@ -31,15 +31,6 @@ func (e *env) tell(to *actor.PID, m any) { e.system.Root.Send(to, m) }
 // later sends m to an actor after d.
 func (e *env) later(d time.Duration, to *actor.PID, m any) *time.Timer {
 	return time.AfterFunc(d, func() { e.tell(to, m) })
-}
-
-// sync does the slow part of a log's sync once there is a place.
-func (e *env) sync(run func()) {
-	e.syncs <- struct{}{}
-	start := e.now()
-	run()
-	e.metrics.synced(e.now().Sub(start))
-	<-e.syncs
 }
 
 // backoff is the wait before attempt n (from 0) is made: none before the first.

@@ -98,7 +98,6 @@ type fakeLog struct {
 	syncs   int
 	appends int
 	parks   int
-	syncing func() error // the sync that was started, or nil
 	expires int
 
 	appendErr, syncErr, readErr, closeErr, epochErr error // of the next call
@@ -203,40 +202,6 @@ func (l *fakeLog) Append(b []byte) error {
 }
 
 func (l *fakeLog) Sync() error {
-	if _, err := l.StartSync(); err != nil {
-		return err
-	}
-	return l.FinishSync()
-}
-
-func (l *fakeLog) StartSync() (func(), error) {
-	if err := l.FinishSync(); err != nil {
-		return nil, err
-	}
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	covers := len(l.batches)
-	run := sync.OnceValue(func() error { return l.syncUpTo(covers) })
-	l.syncing = run
-	return func() { _ = run() }, nil
-}
-
-func (l *fakeLog) FinishSync() error {
-	l.mu.Lock()
-	run := l.syncing
-	l.syncing = nil
-	err := l.poison
-	l.mu.Unlock()
-	if err != nil || run == nil {
-		return err
-	}
-	if err = run(); err != nil {
-		l.update(func(l *fakeLog) { l.poison = err })
-	}
-	return err
-}
-
-func (l *fakeLog) syncUpTo(covers int) error {
 	l.mu.Lock()
 	before := l.beforeSync
 	l.mu.Unlock()
@@ -246,10 +211,13 @@ func (l *fakeLog) syncUpTo(covers int) error {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.syncs++
-	if err := take(&l.syncErr); err != nil {
-		return err
+	if l.poison == nil {
+		l.poison = take(&l.syncErr)
 	}
-	l.synced = max(l.synced, covers)
+	if l.poison != nil {
+		return l.poison
+	}
+	l.synced = len(l.batches)
 	return nil
 }
 
@@ -396,7 +364,6 @@ func (l *fakeLog) LastEpoch() protocol.Epoch {
 }
 
 func (l *fakeLog) Close() error {
-	_ = l.FinishSync() // its error is kept
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if !l.opened {

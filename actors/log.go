@@ -8,9 +8,9 @@ import (
 )
 
 // Log is what a partition needs from storage; metaq/persistence.Log is one.
-// Append, Sync, StartSync, FinishSync, SetEpoch, Expire, Park and Close are called
-// from one goroutine at a time, the partition's. The others may be called from any goroutine, also
-// during an Append or Sync, and do not wait for it.
+// Append, Sync, SetEpoch, Expire, Park and Close are called from one goroutine at a
+// time. The others may be called from any goroutine, also during an Append or Sync, and do
+// not wait for it.
 type Log interface {
 	// Append writes whole, stamped batches that continue the log. They are
 	// written when it returns, not yet durable. An error that wraps ErrDiskFull
@@ -19,11 +19,6 @@ type Log interface {
 	Append(batches []byte) error
 	// Sync makes all that was appended durable. Its errors are final.
 	Sync() error
-	// StartSync and FinishSync are a Sync in two steps, between which the log may be
-	// appended to: what comes then is not covered. The slow part is run, which may be
-	// called from any goroutine, or not at all: then FinishSync does it.
-	StartSync() (run func(), err error)
-	FinishSync() error
 	// SetEpoch takes an epoch that the registry granted, which has made it durable;
 	// batches appended from now on carry it, and the log never goes below it.
 	SetEpoch(protocol.Epoch) error

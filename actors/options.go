@@ -39,9 +39,6 @@ type Options struct {
 	// 10,000 requests. Small bounds cost throughput, large ones latency.
 	FlushBytes int
 	FlushCount int
-	// AheadBytes is how many bytes are written while the sync before them runs.
-	// Default 64 KiB. Small makes many small batches, large lets the disk wait.
-	AheadBytes int
 	// ProducerTail is how many bytes of the log's end are read to know the
 	// idempotent producers again after a start. Default 64 MiB, which covers what
 	// one partition may have in flight when it crashes. Less reads faster and may
@@ -55,7 +52,7 @@ type Options struct {
 	Sweep time.Duration
 	// Workers is the number of logs that are opened, closed or disposed of at a
 	// time. Default 16: most of that is waiting for the disk. Syncs is the number of
-	// syncs at a time; each holds a thread. Default 256.
+	// writes and syncs at a time; each holds a thread. Default 256.
 	Workers int
 	Syncs   int
 	// Retry and MaxRetry are the first and the longest wait before a failed log or
@@ -79,7 +76,6 @@ func (o Options) withDefaults() Options {
 	def(&o.MaxParked, 10_000)
 	def(&o.FlushBytes, 4<<20)
 	def(&o.FlushCount, 10_000)
-	def(&o.AheadBytes, 64<<10)
 	def(&o.ProducerTail, 64<<20)
 	def(&o.MaxProducers, 10_000)
 	def(&o.Sweep, time.Minute)
@@ -116,7 +112,6 @@ func (o Options) Validate() error {
 	check("MaxParked", int64(o.MaxParked), 1, large)
 	check("FlushBytes", int64(o.FlushBytes), 1, protocol.MaxBatchSize)
 	check("FlushCount", int64(o.FlushCount), 1, protocol.MaxBatchRecords)
-	check("AheadBytes", int64(o.AheadBytes), 1, protocol.MaxBatchSize)
 	check("ProducerTail", o.ProducerTail, 1, large)
 	check("MaxProducers", int64(o.MaxProducers), 1, large)
 	check("Workers", int64(o.Workers), 1, 10_000)

@@ -18,9 +18,9 @@ type (
 		late
 		generation uint64
 	}
-	syncEnded struct { // by the goroutine that syncs
+	workDone struct { // by the goroutine that did it
 		late
-		log Log
+		job *job
 	}
 	retryOpen struct{ late }
 	opened    struct { // by the worker that opened the log
@@ -55,8 +55,8 @@ type (
 var flushMessage any = flushNow{}
 
 // partition is the shell around partitionCore: the actor that owns one log.
-// Writes block its Receive: meanwhile the mailbox collects what the next flush
-// will cover. So do syncs, unless it is worth while to write ahead. Reads are its
+// Writes and syncs are done beside it: meanwhile it collects what the next flush
+// will cover. Small ones block its Receive, since that is faster. Reads are its
 // reader's.
 type partition struct {
 	env      *env
@@ -67,7 +67,8 @@ type partition struct {
 	log      *slog.Logger
 	stream   string
 
-	store   Log // nil unless it is open and ours to use
+	store   Log  // nil unless it is open and ours to use
+	running *job // what is done to it beside this actor; nil: nothing
 	epoch   protocol.Epoch
 	busy    bool // a worker opens the log
 	attempt int  // opens since the last good sync
@@ -90,9 +91,9 @@ type partition struct {
 	parked  bool      // the log gave up its files
 }
 
-// ages are when the first request came of what the core has staged, unsynced and
-// syncing; zero: there is none.
-type ages struct{ staged, unsynced, syncing time.Time }
+// ages are when the first request came of what the core has staged and of what is
+// being written; zero: there is none.
+type ages struct{ staged, writing time.Time }
 
 func (a *ages) accepted(now func() time.Time) {
 	if a.staged.IsZero() {
@@ -100,18 +101,11 @@ func (a *ages) accepted(now func() time.Time) {
 	}
 }
 
-func (a *ages) appended() {
-	a.unsynced, a.staged = cmp.Or(a.unsynced, a.staged), time.Time{}
-}
-
-func (a *ages) syncStarted() { a.syncing, a.unsynced = a.unsynced, time.Time{} }
+func (a *ages) flushed() { a.writing, a.staged = a.staged, time.Time{} }
 
 // committed returns when the first request came of what is committed now.
 func (a *ages) committed() (since time.Time) {
-	if a.syncing.IsZero() { // the policy did not wait for a sync
-		a.syncing, a.unsynced = a.unsynced, time.Time{}
-	}
-	since, a.syncing = a.syncing, time.Time{}
+	since, a.writing = a.writing, time.Time{}
 	return since
 }
 
@@ -155,11 +149,11 @@ func (p *partition) Receive(ctx actor.Context) {
 		respond(ctx, ctx.Sender(), p.status.info())
 	case syncDue:
 		if p.core.syncDue(m.generation) {
-			p.sync(ctx)
+			p.do(ctx, p.core.syncNow())
 		}
-	case syncEnded:
-		if m.log == p.store && p.core.runs {
-			p.finishSync(ctx)
+	case workDone:
+		if m.job == p.running {
+			p.finish(ctx)
 		}
 	case *idsRead:
 		p.idsRead(ctx, m)
@@ -170,10 +164,10 @@ func (p *partition) Receive(ctx actor.Context) {
 	case configure:
 		p.settings = m.settings
 		if p.core.configure(m.settings) {
-			p.sync(ctx)
+			p.do(ctx, p.core.syncNow())
 		}
 	case expire:
-		p.expire()
+		p.expire(ctx)
 	case sweep:
 		p.sweep(ctx)
 	case retryOpen:
@@ -256,69 +250,97 @@ func (p *partition) accepted(ctx actor.Context, v verdict) {
 		ctx.Send(ctx.Self(), flushMessage)
 	}
 	if v.full {
+		p.finish(ctx) // no more is collected than one write takes
 		p.flush(ctx, true)
 	}
 }
 
-// flush is the hop "append": one write for all that was collected.
+// flush begins the hops "append" and "sync": one write, and one sync, for all that was
+// collected.
 func (p *partition) flush(ctx actor.Context, force bool) {
-	start := p.env.now()
-	bytes, again := p.core.flush(start, force)
-	if again {
+	w, again := p.core.flush(p.env.now(), force)
+	switch {
+	case again:
 		ctx.Send(ctx.Self(), flushMessage)
-		return
+	case w.bytes != nil:
+		p.since.flushed()
+		p.parked = false
+		p.do(ctx, w)
 	}
-	if bytes == nil {
-		return
-	}
-	size, from := len(bytes), p.core.written
-	p.parked = false
-	err := p.store.Append(bytes)
-	out := p.core.appended(err)
-	p.env.metrics.stageAppend.Observe(p.env.now().Sub(start).Seconds())
-	if p.env.events.Append != nil {
-		p.env.events.Append(p.event(from, p.core.written, err))
-	}
-	p.since.appended()
-	if err == nil {
-		p.env.metrics.bytesIn.Add(float64(size))
-		p.env.metrics.messagesIn.Add(float64(p.core.written - from))
-	}
-	p.perform(ctx, out)
 }
 
-// sync is the hop "sync", or begins it: then it ends with syncEnded, and meanwhile
-// the partition collects, and writes ahead.
-func (p *partition) sync(ctx actor.Context) {
-	p.since.syncStarted()
-	p.core.syncStarted()
-	run, err := p.store.StartSync()
-	if err != nil {
-		p.perform(ctx, p.core.syncDone(err))
+// do does the work, or lets another goroutine do it.
+func (p *partition) do(ctx actor.Context, w work) {
+	j := &job{work: w, done: make(chan struct{})}
+	p.running = j
+	if !w.beside {
+		j.run(p.env, p.store)
+		p.finish(ctx)
 		return
 	}
-	if !p.core.beside() {
-		p.env.sync(run)
-		p.finishSync(ctx)
-		return
-	}
-	env, self, ended := p.env, ctx.Self(), syncEnded{log: p.store}
+	env, store, self := p.env, p.store, ctx.Self()
 	go func() {
-		env.sync(run)
-		env.tell(self, ended)
+		j.run(env, store)
+		env.tell(self, workDone{job: j})
 	}()
 }
 
-// finishSync ends the sync that runs, and waits for it if it has to.
-func (p *partition) finishSync(ctx actor.Context) {
-	err := p.store.FinishSync()
-	if err == nil {
+// finish waits for the work that is done, if there is some, and takes its result.
+func (p *partition) finish(ctx actor.Context) {
+	j := p.running
+	if j == nil {
+		return
+	}
+	p.own()
+	p.running = nil
+	if j.crash != nil {
+		panic(j.crash)
+	}
+	if !p.core.busy {
+		return // it was abandoned, and everybody has been answered
+	}
+	p.show(j)
+	err := cmp.Or(j.failed, j.unsynced)
+	if err == nil && j.sync {
 		p.attempt = 0
 	}
-	if p.env.events.Sync != nil {
-		p.env.events.Sync(p.event(p.core.synced, p.core.covers, err))
+	p.perform(ctx, p.core.worked(err))
+}
+
+// show counts the work and tells of it.
+func (p *partition) show(j *job) {
+	from, to := p.core.written, p.core.inFlight.next
+	if j.failed != nil {
+		to = from
 	}
-	p.perform(ctx, p.core.syncDone(err))
+	if len(j.bytes) > 0 {
+		p.env.metrics.stageAppend.Observe(j.appended.Seconds())
+		if p.env.events.Append != nil {
+			p.env.events.Append(p.event(from, to, j.failed))
+		}
+	}
+	if j.failed != nil {
+		return
+	}
+	p.env.metrics.bytesIn.Add(float64(len(j.bytes)))
+	p.env.metrics.messagesIn.Add(float64(to - from))
+	if j.sync && p.env.events.Sync != nil {
+		p.env.events.Sync(p.event(p.core.synced, to, j.unsynced))
+	}
+}
+
+// own waits until nobody else uses the log. The result of what was done stays.
+func (p *partition) own() {
+	if p.running != nil {
+		<-p.running.done
+	}
+}
+
+// quiet waits until everybody who was accepted is answered.
+func (p *partition) quiet(ctx actor.Context) {
+	for p.running != nil {
+		p.finish(ctx)
+	}
 }
 
 // perform carries out what the core decided after a write or a sync.
@@ -326,14 +348,14 @@ func (p *partition) perform(ctx actor.Context, out outcome) {
 	// Move committed before answering: who has an acknowledgement may read.
 	p.commit(ctx)
 	p.answer(ctx, out)
+	if out.arm {
+		p.timer = p.env.later(p.core.interval, ctx.Self(), syncDue{generation: p.core.timer})
+	}
 	if out.flush {
 		p.flush(ctx, true)
 	}
 	if out.sync {
-		p.sync(ctx)
-	}
-	if out.arm {
-		p.timer = p.env.later(p.core.interval, ctx.Self(), syncDue{generation: p.core.timer})
+		p.do(ctx, p.core.syncNow())
 	}
 	if out.poisoned {
 		p.log.Error("log failed and is opened again", "error", p.core.refusal.Description)
@@ -512,7 +534,7 @@ func (p *partition) sweep(ctx actor.Context) {
 	if !idle || p.core.state != serving {
 		return
 	}
-	if !p.parked && !p.core.runs && p.core.synced == p.core.written {
+	if !p.parked && p.running == nil && p.core.synced == p.core.written {
 		p.parked = true
 		p.core.shrink()
 		if err := p.store.Park(); err != nil {
@@ -533,7 +555,8 @@ func (p *partition) readerIdle(ctx actor.Context, m readerIdle) {
 	}
 }
 
-func (p *partition) expire() {
+func (p *partition) expire(ctx actor.Context) {
+	p.quiet(ctx)
 	if p.core.state != serving {
 		return
 	}

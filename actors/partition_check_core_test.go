@@ -68,17 +68,16 @@ func (c *checked) put(asker string, k Check) error {
 
 // flush writes and syncs, or fails with err.
 func (c *checked) flush(err error) {
-	b, _ := c.core.flush(time.UnixMilli(c.millis), true)
-	if b == nil {
+	w, _ := c.core.flush(time.UnixMilli(c.millis), true)
+	if w.bytes == nil {
 		return
 	}
 	c.log.update(func(l *fakeLog) { l.appendErr = err })
-	out := c.core.appended(c.log.Append(b))
-	c.take(out)
-	if out.sync {
-		c.core.syncStarted()
-		c.take(c.core.syncDone(c.log.Sync()))
+	if err = c.log.Append(w.bytes); err == nil && w.sync {
+		err = c.log.Sync()
 	}
+	out := c.core.worked(err)
+	c.take(out)
 	if out.poisoned {
 		c.reopen()
 	}

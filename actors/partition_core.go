@@ -32,11 +32,10 @@ func (s partitionState) String() string {
 // is to be answered. It is pure: the shell in partition.go writes, syncs and
 // sends, and tells it the results and the time.
 //
-// While one flush is synced the next requests are collected, and written when
-// there are many bytes of them, so that the disk need not wait for that. Whoever
-// asked moves from staged to unsynced to syncing.
+// While one flush is written and synced the next requests are collected. Whoever
+// asked moves from staged to writing.
 //
-// Invariant: synced <= written <= next, and synced <= committed <= written.
+// Invariant: synced <= committed = written <= next.
 type partitionCore struct {
 	topic string
 	id    protocol.PartitionID
@@ -62,14 +61,12 @@ type partitionCore struct {
 	bytes    int       // staged
 	flushing bool      // a flush message is on its way
 	seen     int       // len(staged) when it was sent
-	inFlight stamped   // what the shell appends
 
-	unsynced      []waiting // who waits for the next sync, in order
-	unsyncedBytes int
-	syncing       []waiting // who waits for the sync that runs, in order
-	syncingBytes  int
-	runs          bool            // a sync runs
-	covers        protocol.Offset // what it makes durable
+	busy     bool      // the shell writes, or syncs, or both
+	inFlight stamped   // what it writes
+	syncs    bool      // it also syncs all that is written then
+	writing  []waiting // who waits for it, in order
+	owed     bool      // a sync is to follow, since one was due meanwhile
 
 	timer      uint64 // generation of the newest sync timer
 	timerArmed bool
@@ -93,13 +90,29 @@ type part struct {
 	metaqLen int64
 }
 
-// stamped is where the log stands once the batches being written are in it.
+// stamped is where the log stands once the batches being written are in it, and
+// their memory.
 type stamped struct {
 	next     protocol.Offset
 	position protocol.Position
 	time     int64
+	last     lastID
+	parts    []part
 	joined   *[]byte
 }
+
+// work is what the shell does to the log: it appends bytes, if there are any, and
+// syncs if it is to. They are the core's again when the shell calls worked.
+type work struct {
+	bytes  []byte
+	sync   bool
+	beside bool // the partition goes on meanwhile
+}
+
+// besideSize is how many bytes are written and synced beside the partition, which
+// goes on meanwhile. With less hardly anything comes meanwhile, and the hop to another
+// goroutine and back would be a fifth of what one who waits for his answer sees.
+const besideSize = 4 << 10
 
 // waiting is a request that will be answered: who asked, and with what.
 type waiting struct {
@@ -120,10 +133,10 @@ type verdict struct {
 	full  bool
 }
 
-// outcome is what a write or a sync led to. The waiting belong to who gets them;
+// outcome is what the shell's work led to. The waiting belong to who gets them;
 // recycle takes them back.
 type outcome struct {
-	sync     bool      // start a sync and call syncStarted
+	sync     bool      // sync: do the work that syncNow returns
 	flush    bool      // flush at once
 	arm      bool      // send syncDue with timer's generation after the interval
 	answer   []waiting // acknowledge these, or refuse them with err
@@ -159,7 +172,7 @@ func (c *partitionCore) configure(s Settings) (sync bool) {
 		c.interval = time.Second
 	}
 	c.configureIDs(s)
-	return c.state == serving && c.threshold == 0 && c.synced < c.written && !c.runs
+	return c.threshold == 0 && c.due()
 }
 
 // open starts to serve a log whose content is durable.
@@ -267,8 +280,8 @@ func (c *partitionCore) putBatch(b []byte, h *protocol.BatchHeader, ticket Ticke
 
 func (c *partitionCore) stage(w waiting) verdict {
 	c.staged = append(c.staged, w)
-	// While a sync runs its end is what writes.
-	v := verdict{w: w, flush: !c.flushing && !c.runs, full: c.full()}
+	// The end of the work that is done writes what was collected meanwhile.
+	v := verdict{w: w, flush: !c.flushing && !c.busy, full: c.full()}
 	if v.flush {
 		c.flushing, c.seen = true, len(c.staged)
 	}
@@ -280,50 +293,51 @@ func (c *partitionCore) again(w waiting) verdict {
 	switch {
 	case w.first < c.committed:
 		return verdict{done: true, w: w}
-	case w.first >= c.written:
-		return c.stage(w)
-	case len(c.unsynced) > 0:
-		c.unsynced = append(c.unsynced, w)
-	default:
-		c.syncing = append(c.syncing, w)
+	case c.busy && w.first < c.inFlight.next:
+		c.writing = append(c.writing, w)
+		return verdict{w: w}
 	}
-	return verdict{w: w}
+	return c.stage(w)
 }
 
-// full says whether to write at once. While a sync runs a part of it is enough,
-// since to write it takes long.
+// full says whether to write at once.
 func (c *partitionCore) full() bool {
-	return c.bytes >= c.opts.FlushBytes || len(c.staged) >= c.opts.FlushCount || c.runs && c.bytes >= c.opts.AheadBytes
+	return c.bytes >= c.opts.FlushBytes || len(c.staged) >= c.opts.FlushCount
 }
 
 // flush is called when the flush message arrives, or at once when there is
 // enough (force). It returns again while requests keep coming: what is already
-// in the mailbox shares the sync. Else it returns the bytes to append, stamped;
-// they are the core's again when the shell calls appended. With neither, nothing
-// is staged.
-func (c *partitionCore) flush(now time.Time, force bool) (bytes []byte, again bool) {
+// in the mailbox shares the sync. Else it returns the work to do. While other work
+// is done there is none: its end flushes.
+func (c *partitionCore) flush(now time.Time, force bool) (w work, again bool) {
 	switch {
-	case len(c.staged) == 0:
+	case c.busy || len(c.staged) == 0:
 		c.flushing = c.flushing && force
-		return nil, false
-	case !force && c.runs && !c.full():
-		c.flushing = false
-		return nil, false
+		return work{}, false
 	case !force && !c.full() && len(c.staged) > c.seen:
 		c.seen = len(c.staged)
-		return nil, true
+		return work{}, true
 	}
 	if !force {
 		c.flushing = false
 	}
-	return c.stamp(now.UnixMilli()), false
+	w.bytes = c.stamp(now.UnixMilli())
+	// The one that fills the measure waits for the sync, and with 0 each does: so
+	// fewer than threshold acknowledged records are ever in the system's cache alone.
+	w.sync = c.owed || c.next-c.synced >= protocol.Offset(c.threshold)
+	w.beside = len(w.bytes) >= besideSize || c.synced < c.written
+	c.busy, c.syncs, c.owed = true, w.sync, false
+	c.staged, c.writing = c.writing, c.staged
+	c.bytes, c.seen = 0, 0
+	return w, false
 }
 
 // stamp turns what is staged into batches that continue the log.
 func (c *partitionCore) stamp(millis int64) []byte {
-	s := stamped{next: c.next, position: c.position, time: max(millis, c.lastTime)}
-	for i := range c.parts {
-		p := &c.parts[i]
+	s := stamped{next: c.next, position: c.position, time: max(millis, c.lastTime), last: c.last}
+	s.parts, c.parts = c.parts, c.inFlight.parts
+	for i := range s.parts {
+		p := &s.parts[i]
 		if p.singles != nil {
 			p.metaqLen = p.singles.MetaqLen()
 			p.batch = p.singles.Encode(protocol.CompressionNone, protocol.Producer{ID: protocol.NoProducer})
@@ -334,72 +348,66 @@ func (c *partitionCore) stamp(millis int64) []byte {
 		})
 		s.position += protocol.Position(p.metaqLen)
 	}
-	var out []byte
-	if len(c.parts) == 1 {
-		out = c.parts[0].batch
-	} else {
-		s.joined = joins.Get().(*[]byte)
-		for i := range c.parts {
-			*s.joined = append(*s.joined, c.parts[i].batch...)
-		}
-		out = *s.joined
-	}
 	c.inFlight = s
-	return out
+	if len(s.parts) == 1 {
+		return s.parts[0].batch
+	}
+	c.inFlight.joined = joins.Get().(*[]byte) //nolint:forcetypeassert // the pool's own
+	for i := range s.parts {
+		*c.inFlight.joined = append(*c.inFlight.joined, s.parts[i].batch...)
+	}
+	return *c.inFlight.joined
 }
 
-// appended takes the result of writing what flush returned.
-func (c *partitionCore) appended(err error) outcome {
-	c.release()
+// syncNow returns the work of a sync alone. Nothing else is done meanwhile.
+func (c *partitionCore) syncNow() work {
+	c.inFlight.next, c.inFlight.position, c.inFlight.time, c.inFlight.last = c.written, c.position, c.lastTime, c.lastWas
+	c.busy, c.syncs, c.owed = true, true, false
+	return work{sync: true, beside: true}
+}
+
+// worked takes the result of the work: that of the write, or of the sync after it.
+func (c *partitionCore) worked(err error) outcome {
+	c.busy = false
+	c.inFlight.release()
 	switch {
 	case errors.Is(err, protocol.ErrDiskFull):
 		// Nothing was kept: the log is as before, and the next flush may find room.
+		// What was collected meanwhile has offsets behind it.
+		c.release()
 		c.takeBack(c.written)
-		return outcome{answer: c.handOut(&c.staged), err: c.diskFull(), sync: c.mustSync()}
+		out := outcome{answer: c.handOut(&c.writing), err: c.diskFull()}
+		out.answer = c.join(out.answer, &c.staged)
+		out.sync = (c.syncs || c.owed) && c.synced < c.written
+		return out
 	case err != nil:
 		return c.poison(err)
 	}
-	c.written, c.position, c.lastTime, c.lastWas = c.inFlight.next, c.inFlight.position, c.inFlight.time, c.last
-	c.inFlight = stamped{}
-	if len(c.unsynced) == 0 {
-		c.unsynced, c.staged = c.staged, c.unsynced
-	} else {
-		c.unsynced = append(c.unsynced, c.staged...)
-		clear(c.staged)
+	c.written, c.position, c.lastTime, c.lastWas = c.inFlight.next, c.inFlight.position, c.inFlight.time, c.inFlight.last
+	if c.syncs {
+		c.synced, c.timerArmed = c.written, false
 	}
-	c.unsyncedBytes += c.bytes
-	c.staged, c.bytes, c.seen = c.staged[:0], 0, 0
-	return c.settle(outcome{})
-}
-
-// settle decides about what is written and not synced.
-func (c *partitionCore) settle(out outcome) outcome {
-	switch {
-	case c.runs:
-		return out // its end decides
-	case len(c.staged) > 0:
-		out.flush = true // what was collected meanwhile shares what comes next
-		return out
-	case c.synced == c.written:
-		return out
-	case c.written-c.synced >= protocol.Offset(c.threshold):
-		// The one that fills the measure waits for the sync, and with 0 each does: so
-		// fewer than threshold acknowledged records are ever in the system's cache alone.
-		out.sync = true
-		return out
-	}
-	// Written is safe enough: the policy says so.
+	// Without a sync it is safe enough: the policy says so.
 	c.commit(c.written)
-	out.answer, c.unsyncedBytes = c.join(out.answer, &c.unsynced), 0
-	if !c.timerArmed {
+	out := outcome{answer: c.handOut(&c.writing)}
+	out.flush = len(c.staged) > 0
+	out.sync = c.owed && !out.flush && c.synced < c.written
+	if !out.sync && !c.timerArmed && c.synced < c.written {
 		c.timer++
 		c.timerArmed, out.arm = true, true
 	}
 	return out
 }
 
-// mustSync says whether a sync is to be started.
-func (c *partitionCore) mustSync() bool { return !c.runs && len(c.unsynced) > 0 }
+// due says whether to sync what is written now, by itself. While work is done that
+// comes after it.
+func (c *partitionCore) due() bool {
+	if c.state != serving || c.busy {
+		c.owed = c.busy && !c.syncs
+		return false
+	}
+	return c.synced < c.written
+}
 
 // commit makes final all below end.
 func (c *partitionCore) commit(end protocol.Offset) {
@@ -422,32 +430,7 @@ func (c *partitionCore) syncDue(generation uint64) bool {
 		return false
 	}
 	c.timerArmed = false
-	return c.state == serving && c.synced < c.written && !c.runs
-}
-
-// syncStarted says that a sync of all that is written begins.
-func (c *partitionCore) syncStarted() {
-	c.runs, c.covers, c.timerArmed = true, c.written, false
-	c.syncing, c.unsynced = c.unsynced, c.syncing
-	c.syncingBytes, c.unsyncedBytes = c.unsyncedBytes, 0
-}
-
-// besideSize is how many bytes a sync covers for which the partition goes on while
-// it runs. With less hardly anything comes meanwhile, and the hop to another
-// goroutine and back would be a fifth of what one who waits for his answer sees.
-const besideSize = 4 << 10
-
-// beside says whether to go on while the sync that was started runs.
-func (c *partitionCore) beside() bool { return c.syncingBytes >= besideSize }
-
-// syncDone takes the result of the sync that ran.
-func (c *partitionCore) syncDone(err error) outcome {
-	if err != nil {
-		return c.poison(err)
-	}
-	c.runs, c.synced = false, c.covers
-	c.commit(c.synced)
-	return c.settle(outcome{answer: c.handOut(&c.syncing)})
+	return c.due()
 }
 
 // poison gives the log up after an error of a write or a sync: nobody knows
@@ -459,14 +442,14 @@ func (c *partitionCore) poison(err error) outcome {
 	return out
 }
 
-// abandon answers all who wait with refusal and takes no more requests.
+// abandon answers all who wait with refusal and takes no more requests. What is being
+// written is not the core's: its memory is not used again.
 func (c *partitionCore) abandon(s partitionState, refusal *protocol.Error) outcome {
 	c.release()
 	c.takeBack(c.committed)
 	c.become(s, refusal)
-	c.timerArmed, c.runs, c.unsyncedBytes, c.inFlight = false, false, 0, stamped{}
-	out := outcome{answer: c.handOut(&c.syncing), err: refusal}
-	out.answer = c.join(out.answer, &c.unsynced)
+	c.timerArmed, c.busy, c.owed, c.inFlight = false, false, false, stamped{}
+	out := outcome{answer: c.handOut(&c.writing), err: refusal}
 	out.answer = c.join(out.answer, &c.staged)
 	return out
 }
@@ -513,16 +496,23 @@ func recycle(all []waiting) {
 }
 
 // release gives the buffers of what is staged back.
-func (c *partitionCore) release() {
-	for i := range c.parts {
-		if b := c.parts[i].singles; b != nil {
+func (c *partitionCore) release() { c.parts = releaseParts(c.parts) }
+
+func releaseParts(parts []part) []part {
+	for i := range parts {
+		if b := parts[i].singles; b != nil {
 			releaseBuilder(b)
 		}
-		c.parts[i] = part{}
+		parts[i] = part{}
 	}
-	c.parts = c.parts[:0]
-	if j := c.inFlight.joined; j != nil {
-		c.inFlight.joined = nil
+	return parts[:0]
+}
+
+// release gives the buffers back. The list of parts stays.
+func (s *stamped) release() {
+	s.parts = releaseParts(s.parts)
+	if j := s.joined; j != nil {
+		s.joined = nil
 		if cap(*j) <= maxPooled {
 			*j = (*j)[:0]
 			joins.Put(j)
@@ -564,7 +554,7 @@ func (c *partitionCore) learn(tail iter.Seq2[protocol.BatchHeader, error]) error
 
 // shrink gives up the room that a burst needed.
 func (c *partitionCore) shrink() {
-	if len(c.staged)+len(c.unsynced)+len(c.syncing) == 0 {
-		c.staged, c.unsynced, c.syncing, c.parts = nil, nil, nil, nil
+	if len(c.staged)+len(c.writing) == 0 {
+		c.staged, c.writing, c.parts, c.inFlight.parts = nil, nil, nil, nil
 	}
 }

@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"errors"
 	"fmt"
 	"iter"
 	"strconv"
@@ -17,22 +16,21 @@ import (
 // coreScript runs a partition core by commands:
 //
 //	put ASKER SIZE             batch ASKER [producer=ID/EPOCH] [seq=N] [n=N]
-//	flush | force              write ok|full|failed      sync ok|failed
+//	flush | force              done ok|full|failed|unsynced
 //	timer GENERATION           threshold N               reopen [lost]
-//
-// A sync that is to start starts at once and ends with the command sync.
-//
 //	expire OFFSET              state
+//
+// Work that is to be done begins at once and ends with the command done.
 type coreScript struct {
-	t     *testing.T
-	core  *partitionCore
-	log   *fakeLog
-	now   time.Time
-	bytes []byte
+	t    *testing.T
+	core *partitionCore
+	log  *fakeLog
+	now  time.Time
+	work work
 }
 
 func newCoreScript(t *testing.T) func(string, []string) string {
-	opts := Options{FlushBytes: 1000, FlushCount: 6, AheadBytes: 300, MaxProducers: 3}.withDefaults()
+	opts := Options{FlushBytes: 1000, FlushCount: 6, MaxProducers: 3}.withDefaults()
 	s := &coreScript{
 		t: t, log: &fakeLog{epoch: 3}, now: time.UnixMilli(1000),
 		core: newPartitionCore("orders", protocol.PartitionID{N: 3}, opts),
@@ -60,34 +58,25 @@ func (s *coreScript) run(cmd string, args []string) string {
 	case "batch":
 		return s.batch(args)
 	case "flush", "force":
-		b, again := s.core.flush(s.now, cmd == "force")
-		s.bytes = b
+		w, again := s.core.flush(s.now, cmd == "force")
 		switch {
 		case again:
 			return "flush again\n"
-		case b == nil:
+		case w.bytes == nil:
 			return "nothing to write\n"
 		}
-		return "write " + describeBatches(s.t, b) + "\n"
-	case "write":
-		err := map[string]error{"ok": nil, "full": protocol.ErrDiskFull, "failed": errDisk}[args[0]]
-		s.log.update(func(l *fakeLog) { l.appendErr = err })
-		got := s.log.Append(s.bytes)
-		if !errors.Is(got, err) {
-			s.t.Fatalf("append: %v", got)
-		}
-		return s.outcome(s.core.appended(got))
-	case "sync":
-		return s.sync(args[0])
+		return s.begin(w)
+	case "done":
+		return s.done(args[0])
 	case "timer":
 		if n, _ := strconv.ParseUint(args[0], 10, 64); !s.core.syncDue(n) {
 			return "nothing to sync\n"
 		}
-		return s.startSync()
+		return s.begin(s.core.syncNow())
 	case "threshold":
 		n, _ := strconv.Atoi(args[0])
 		if s.core.configure(Settings{UnflushThreshold: n}) {
-			return s.startSync()
+			return s.begin(s.core.syncNow())
 		}
 		return "ok\n"
 	case "reopen":
@@ -137,21 +126,38 @@ func (s *coreScript) batch(args []string) string {
 	return s.verdict(s.core.putBatch(b, &h, Ticket{}, actor.NewPID("", args[0])))
 }
 
-func (s *coreScript) sync(how string) string {
-	var err error
-	if how == "failed" {
-		err = errDisk
+func (s *coreScript) begin(w work) string {
+	s.work = w
+	var out strings.Builder
+	if w.bytes != nil {
+		out.WriteString("write " + describeBatches(s.t, w.bytes) + "\n")
 	}
-	s.log.update(func(l *fakeLog) { l.syncErr = err })
-	return s.outcome(s.core.syncDone(s.log.FinishSync()))
+	if w.sync {
+		out.WriteString("sync\n")
+	}
+	return out.String()
 }
 
-func (s *coreScript) startSync() string {
-	s.core.syncStarted()
-	if _, err := s.log.StartSync(); err != nil {
-		s.t.Fatal(err)
+func (s *coreScript) done(how string) string {
+	if !s.core.busy {
+		s.t.Fatal("nothing is done")
 	}
-	return "sync\n"
+	w := s.work
+	s.log.update(func(l *fakeLog) {
+		l.appendErr = map[string]error{"full": protocol.ErrDiskFull, "failed": errDisk}[how]
+		l.syncErr = map[string]error{"unsynced": errDisk}[how]
+	})
+	var err error
+	if w.bytes != nil {
+		err = s.log.Append(w.bytes)
+	}
+	if w.sync && err == nil {
+		err = s.log.Sync()
+	}
+	if (err == nil) != (how == "ok") {
+		s.t.Fatalf("%s: %v", how, err)
+	}
+	return s.outcome(s.core.worked(err))
 }
 
 func (s *coreScript) state() string {
@@ -187,11 +193,11 @@ func (s *coreScript) outcome(o outcome) string {
 	if o.flush {
 		out.WriteString("flush at once\n")
 	}
-	if o.sync {
-		out.WriteString(s.startSync())
-	}
 	if o.arm {
 		fmt.Fprintf(&out, "arm timer %d\n", s.core.timer)
+	}
+	if o.sync {
+		out.WriteString(s.begin(s.core.syncNow()))
 	}
 	if o.poisoned {
 		out.WriteString("open again\n")

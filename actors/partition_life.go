@@ -111,6 +111,10 @@ func (p *partition) granted(ctx actor.Context, epoch protocol.Epoch) {
 // renew makes a new epoch durable while the partition serves. It is tried again
 // at each put while the disk is full.
 func (p *partition) renew(ctx actor.Context) {
+	p.quiet(ctx)
+	if p.core.state != serving {
+		return
+	}
 	switch err := p.store.SetEpoch(p.epoch); {
 	case errors.Is(err, protocol.ErrDiskFull):
 		p.core.noPuts = p.core.diskFull()
@@ -159,7 +163,7 @@ func (p *partition) stop(ctx actor.Context, m *stopPartition) {
 	if p.core.state == serving {
 		p.flush(ctx, true)
 	}
-	p.finishSyncs(ctx)
+	p.quiet(ctx)
 	p.stopping = p.status.stopRequest(m)
 	if !p.busy {
 		p.stopped(ctx)
@@ -174,16 +178,9 @@ func (p *partition) stopped(ctx actor.Context) {
 	ctx.Send(p.topic, partitionStopped{p.core.id.N})
 }
 
-// finishSyncs waits until everybody who was accepted is answered.
-func (p *partition) finishSyncs(ctx actor.Context) {
-	for p.core.runs {
-		p.finishSync(ctx)
-	}
-}
-
 // end is the last message of this incarnation: a crash, or the end after stop.
 func (p *partition) end(ctx actor.Context) {
-	p.finishSyncs(ctx)
+	p.quiet(ctx)
 	if p.core.state != stopped {
 		refusal := protocol.ErrUnavailable.With("partition %s of topic %s stops: try again", p.core.id, p.core.topic)
 		p.answer(ctx, p.core.abandon(reopening, refusal))
@@ -195,6 +192,8 @@ func (p *partition) end(ctx actor.Context) {
 // closeLog gives the log and its timers up.
 func (p *partition) closeLog() {
 	p.settle()
+	p.own()
+	p.running = nil
 	for _, t := range []*time.Timer{p.timer, p.retry} {
 		if t != nil {
 			t.Stop()

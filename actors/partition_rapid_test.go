@@ -21,8 +21,8 @@ type coreMachine struct {
 	core      *partitionCore
 	log       *fakeLog
 	now       time.Time
-	flush     bool   // a flush message is in the mailbox
-	run       func() // the sync that runs
+	flush     bool // a flush message is in the mailbox
+	work      work // that is done
 	relaxed   bool
 	asked     int
 	open      map[string]string          // asker -> value, of those not answered
@@ -71,6 +71,7 @@ func (m *coreMachine) verdict(v verdict) {
 		m.flush = true
 	}
 	if v.full {
+		m.done()
 		m.write(true)
 	}
 }
@@ -118,38 +119,35 @@ func (m *coreMachine) write(force bool) {
 		return
 	}
 	m.now = m.now.Add(time.Duration(rapid.IntRange(-3, 3).Draw(m.t, "clock")) * time.Millisecond)
-	b, again := m.core.flush(m.now, force)
+	w, again := m.core.flush(m.now, force)
 	if again {
 		return
 	}
 	m.flush = m.flush && force
-	if b == nil {
+	if w.bytes != nil {
+		m.work = w
+	}
+}
+
+// done ends the work that is done, if there is some.
+func (m *coreMachine) done() {
+	if !m.core.busy {
 		return
 	}
-	fault := rapid.SampledFrom([]error{nil, nil, nil, protocol.ErrDiskFull, errDisk}).Draw(m.t, "append")
-	m.log.appendErr = fault
-	err := m.log.Append(b)
-	if !errors.Is(err, fault) {
-		m.t.Fatal(err)
+	var err error
+	if m.work.bytes != nil {
+		fault := rapid.SampledFrom([]error{nil, nil, nil, protocol.ErrDiskFull, errDisk}).Draw(m.t, "append")
+		m.log.appendErr = fault
+		if err = m.log.Append(m.work.bytes); !errors.Is(err, fault) {
+			m.t.Fatal(err)
+		}
 	}
-	m.outcome(m.core.appended(err))
-}
-
-func (m *coreMachine) sync() {
-	m.log.syncErr = rapid.SampledFrom([]error{nil, nil, nil, errDisk}).Draw(m.t, "sync")
-	m.core.syncStarted()
-	run, err := m.log.StartSync()
-	if err != nil {
-		m.t.Fatal(err)
+	if m.work.sync && err == nil {
+		m.log.syncErr = rapid.SampledFrom([]error{nil, nil, nil, errDisk}).Draw(m.t, "sync")
+		err = m.log.Sync()
 	}
-	m.run = run
-}
-
-// synced ends the sync that runs, if there is one.
-func (m *coreMachine) synced() {
-	if m.core.runs {
-		m.outcome(m.core.syncDone(m.log.FinishSync()))
-	}
+	m.work = work{}
+	m.outcome(m.core.worked(err))
 }
 
 func (m *coreMachine) outcome(o outcome) {
@@ -160,7 +158,7 @@ func (m *coreMachine) outcome(o outcome) {
 		m.write(true)
 	}
 	if o.sync {
-		m.sync()
+		m.work = m.core.syncNow()
 	}
 	if o.poisoned {
 		m.reopen()
@@ -188,7 +186,7 @@ func (m *coreMachine) reopen() {
 
 func (m *coreMachine) judge() {
 	c := m.core
-	if c.synced > c.written || c.written > c.next || c.committed < c.synced || c.committed > c.written {
+	if c.synced > c.written || c.written > c.next || c.committed != c.written {
 		m.t.Fatalf("next %d, written %d, synced %d, committed %d", c.next, c.written, c.synced, c.committed)
 	}
 	if c.state == serving && c.written != m.log.Next() {
@@ -242,7 +240,7 @@ func TestPartitionCoreUnderFaults(t *testing.T) {
 					open: make(map[string]string), acked: make(map[protocol.Offset]string),
 					stored: make(map[string]bool),
 				}
-				opts := Options{FlushBytes: 2000, FlushCount: 8, AheadBytes: 500}.withDefaults()
+				opts := Options{FlushBytes: 2000, FlushCount: 8}.withDefaults()
 				m.core = newPartitionCore("t", protocol.PartitionID{}, opts)
 				if relaxed {
 					m.core.configure(Settings{UnflushThreshold: 7})
@@ -255,22 +253,17 @@ func TestPartitionCoreUnderFaults(t *testing.T) {
 					"put":   func(*rapid.T) { m.put() },
 					"batch": func(*rapid.T) { m.batch() },
 					"flush": func(*rapid.T) { m.write(false) },
-					"run": func(*rapid.T) { // what is appended from now on is not covered
-						if m.core.runs {
-							m.run()
-						}
-					},
-					"synced": func(*rapid.T) { m.synced() },
+					"done":  func(*rapid.T) { m.done() },
 					"timer": func(*rapid.T) {
 						if m.core.syncDue(m.core.timer) {
-							m.sync()
+							m.work = m.core.syncNow()
 						}
 					},
 					"": func(*rapid.T) { m.judge() },
 				})
-				for m.flush || m.core.runs {
+				for m.flush || m.core.busy {
 					m.write(false)
-					m.synced()
+					m.done()
 				}
 				if len(m.open) != 0 {
 					t.Fatalf("%d requests were never answered", len(m.open))

@@ -69,55 +69,6 @@ func TestOneSyncForAllThatCameMeanwhile(t *testing.T) {
 	})
 }
 
-// Large batches that come while the disk syncs are written meanwhile.
-func TestLargeBatchesAreWrittenAhead(t *testing.T) {
-	r, l := startOne(t)
-	syncing, goOn := l.stallSyncs()
-	const n = 4
-	for i := range n {
-		var b protocol.BatchBuilder
-		if err := b.Add(&protocol.Record{Value: make([]byte, 100_000)}); err != nil {
-			t.Fatal(err)
-		}
-		enc := b.Encode(protocol.CompressionNone, protocol.Producer{ID: 7, Sequence: int32(i)})
-		h, err := protocol.CheckBatch(enc, 0)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r.send(r.leader("t", 0), &PutBatch{Batch: enc, Header: h, Ticket: r.tickets.take()})
-		if i == 0 {
-			<-syncing
-		}
-	}
-	r.ask(r.leader("t", 0), &Describe{}) // all are written now
-	l.update(func(l *fakeLog) {
-		if l.appends != n || l.syncs != 0 {
-			t.Errorf("%d appends and %d syncs while the first one runs, want %d and none", l.appends, l.syncs, n)
-		}
-	})
-	if len(r.probe.got) != 0 {
-		t.Fatal("a batch was answered before its sync")
-	}
-	goOn <- true
-	offsetOf(t, r.probe.next(t)) // the others were not covered
-	<-syncing
-	if len(r.probe.got) != 0 {
-		t.Fatal("a batch was answered by a sync that began before it was written")
-	}
-	goOn <- true
-	for i := 1; i < n; i++ {
-		if got := offsetOf(t, r.probe.next(t)); got != protocol.Offset(i) {
-			t.Fatalf("answer %d is of offset %d", i, got)
-		}
-	}
-	l.update(func(l *fakeLog) {
-		l.beforeSync = nil
-		if l.syncs != 2 {
-			t.Errorf("%d syncs, want 2", l.syncs)
-		}
-	})
-}
-
 func TestAFlushIsBounded(t *testing.T) {
 	r, l := startOne(t, func(d *Deps) { d.Options.FlushBytes = 10_000 })
 	const n = 100

@@ -63,7 +63,7 @@ func newSystem(deps Deps) *System {
 		e.now = time.Now
 	}
 	e.workers, e.calls = newWorkers(e.opts.Workers), newWorkers(registryWorkers)
-	e.syncs = make(chan struct{}, e.opts.Syncs)
+	e.jobs = make(chan struct{}, e.opts.Syncs)
 	return &System{
 		env: e, serving: make(chan struct{}), over: make(chan struct{}), finished: make(chan struct{}), done: make(chan error, 1),
 	}

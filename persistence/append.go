@@ -2,7 +2,6 @@ package persistence
 
 import (
 	"fmt"
-	"sync"
 
 	"metaq/internal/vfs"
 	"metaq/protocol"
@@ -34,10 +33,10 @@ func (l *Log) Append(batches []byte) error {
 	if err := l.blank(); err != nil {
 		return err
 	}
-	w, s := &l.w, l.active()
+	s := l.active()
 	end := s.end.Load()
-	if _, err := w.file.file.WriteAt(batches, end); err != nil {
-		return l.undo(end+int64(len(batches)), err)
+	if dirty, err := l.write(batches, end); err != nil {
+		return l.undo(dirty, err)
 	}
 	if err := l.grow(end+int64(len(batches)), len(batches)); err != nil {
 		return err
@@ -50,6 +49,7 @@ func (l *Log) Append(batches []byte) error {
 	s.end.Store(end + int64(len(batches)))
 	s.last.Store(after.time)
 	l.size.Add(int64(len(batches)))
+	l.unread.Add(int64(len(batches)))
 	l.setChain(after)
 	return nil
 }
@@ -181,10 +181,8 @@ func (l *Log) blank() error {
 	if w.dirty == 0 {
 		return nil
 	}
-	if err := l.FinishSync(); err != nil {
-		return err
-	}
 	end := s.end.Load()
+	w.direct.forget()
 	if err := vfs.Cut(w.file.file, end, w.dirty); err != nil {
 		err = diskError("blank the end of", s.path, err)
 		if vfs.IsDiskFull(err) {
@@ -203,57 +201,18 @@ func (l *Log) blank() error {
 // Sync makes everything that was appended durable. Its errors are final: after
 // a failed sync nobody knows what is on disk.
 func (l *Log) Sync() error {
-	if _, err := l.StartSync(); err != nil {
-		return err
-	}
-	return l.FinishSync()
-}
-
-// syncing is a sync that was started: when run has returned nil, all below next
-// and the first entries of the index are durable.
-type syncing struct {
-	next    protocol.Offset
-	entries int
-	run     func() error // the first call does it, the others wait for its result
-}
-
-// StartSync begins to make durable what has been appended so far, and
-// FinishSync ends it. Between the two the owner goes on, and the function that
-// StartSync returns, which does the slow part, may run in another goroutine. A
-// sync that was started before is finished first: of two at once only one would
-// be told that the disk has failed.
-func (l *Log) StartSync() (run func(), err error) {
-	if err := l.FinishSync(); err != nil {
-		return nil, err
-	}
-	if l.w.synced == l.w.chain.next {
-		return func() {}, nil
-	}
-	file := l.w.file.file
-	s := &syncing{next: l.w.chain.next, entries: len(l.w.entries), run: sync.OnceValue(func() error { return syncData(file) })}
-	l.w.syncing = s
-	return func() { _ = s.run() }, nil // the result is FinishSync's
-}
-
-// FinishSync waits for the sync that was started, if there is one, does it if
-// nobody has begun, and takes its result. Its errors are those of Sync.
-func (l *Log) FinishSync() error {
 	if err := l.usable(); err != nil {
 		return err
 	}
-	s := l.w.syncing
-	if s == nil {
+	w := &l.w
+	if w.synced == w.chain.next {
 		return nil
 	}
-	l.w.syncing = nil
-	if err := s.run(); err != nil {
+	if err := syncData(w.file.file); err != nil {
 		return l.fail(fmt.Errorf("sync %s: %w", l.active().path, err))
 	}
-	if planted == syncCoversLater {
-		s.next, s.entries = l.w.chain.next, len(l.w.entries)
-	}
-	l.w.synced = s.next
-	l.saveIndex(s.entries)
+	w.synced = w.chain.next
+	l.saveIndex()
 	return nil
 }
 
@@ -272,8 +231,7 @@ func syncData(f vfs.File) error {
 }
 
 // noteBatch notes where an epoch begins that has no entry, as after a truncation,
-// and an index entry for the batch at byte place at, when it gets one. No sync
-// runs when an epoch is noted: all before it was durable.
+// and an index entry for the batch at byte place at, when it gets one.
 func (l *Log) noteBatch(h *protocol.BatchHeader, at int64) {
 	w := &l.w
 	if h.Epoch > l.state.lastEntry() {
@@ -288,24 +246,23 @@ func (l *Log) noteBatch(h *protocol.BatchHeader, at int64) {
 	entries := w.entries
 	w.file.index.Store(&entries)
 	if planted == trustIndex {
-		l.saveIndex(len(w.entries))
+		l.saveIndex()
 	}
 }
 
-// saveIndex writes those of the first n entries that are not in the file yet. It
-// comes after the sync of their batches: an entry on disk shows that its batch and
-// everything before it were durable. The index is derived: when it fails the log
-// goes on.
-func (l *Log) saveIndex(n int) {
+// saveIndex writes the entries that are not in the file yet. It comes after the
+// sync of their batches: an entry on disk shows that its batch and everything
+// before it were durable. The index is derived: when it fails the log goes on.
+func (l *Log) saveIndex() {
 	w := &l.w
-	if w.saved >= n || w.noIndex {
+	if w.saved == len(w.entries) || w.noIndex {
 		return
 	}
 	// The next start reads no batch before the last entry: the state file must know
 	// the epochs that begin there.
 	err := l.noteEpoch()
 	if err == nil {
-		err = w.writeEntries(l, n)
+		err = w.writeEntries(l)
 	}
 	if err != nil {
 		w.noIndex = true
@@ -314,14 +271,14 @@ func (l *Log) saveIndex(n int) {
 	}
 }
 
-func (w *writer) writeEntries(l *Log, n int) error {
+func (w *writer) writeEntries(l *Log) error {
 	s := l.active()
 	var b []byte
 	at := int64(indexHeaderSize + w.saved*indexEntrySize)
 	if w.saved == 0 {
 		b, at = appendIndexHeader(b, s.base), 0
 	}
-	for _, e := range w.entries[w.saved:n] {
+	for _, e := range w.entries[w.saved:] {
 		b = appendIndexEntry(b, e)
 	}
 	if w.index == nil {
@@ -334,7 +291,7 @@ func (w *writer) writeEntries(l *Log, n int) error {
 	if _, err := w.index.WriteAt(b, at); err != nil {
 		return err
 	}
-	w.saved = n
+	w.saved = len(w.entries)
 	return nil
 }
 

@@ -29,6 +29,8 @@ type Log struct {
 	time     atomic.Int64
 	highest  atomic.Uint32
 	size     atomic.Int64
+	// unread counts the bytes that were appended since the last read.
+	unread atomic.Int64
 	// cuts counts truncations, begun and ended: a reader that met bad bytes looks
 	// whether they were cut under its hands.
 	cuts atomic.Uint64
@@ -47,14 +49,13 @@ type Log struct {
 type writer struct {
 	chain  chain           // where the log ends
 	synced protocol.Offset // everything below is durable
-	// syncing is the sync that was started, or nil. While there is one nothing but
-	// appends to the active segment happens.
-	syncing *syncing
 
 	file  *handle // nil while there is nothing to write
 	size  int64   // of the file; what lies between the segment's end and it is blank, but for dirty
 	dirty int64   // byte place up to which a failed write may have left bytes; 0 when none did
 	roll  bool    // the next append must go to a new segment
+
+	direct direct // the same file for large appends
 
 	index   vfs.File     // nil until an entry is written
 	entries []indexEntry // of the active segment
@@ -67,6 +68,7 @@ func newLog(o Options) *Log {
 	o = o.withDefaults()
 	l := &Log{opts: o, fs: o.FS, dir: o.Dir}
 	l.segments.Store(&[]*segment{})
+	l.unread.Store(o.DirectUnread) // nobody has read
 	return l
 }
 
@@ -268,9 +270,6 @@ func (l *Log) Close() error {
 			l.saveMark()
 		}
 	}
-	if s := l.w.syncing; s != nil {
-		_ = s.run() // the log has failed: the file is closed when nobody is at it
-	}
 	l.closed.Store(true)
 	l.closeWriter()
 	for _, s := range *l.segments.Load() {
@@ -311,6 +310,7 @@ func (l *Log) closeWriter() {
 		l.active().release(w.file)
 		w.file = nil
 	}
+	w.direct.close()
 	w.closeIndex()
 	w.entries, w.saved = nil, 0
 }

@@ -30,6 +30,14 @@ type Options struct {
 	// 512 KiB. Small segments grow in small steps, and an append of an eighth of
 	// it or more makes none: see growStep. Below 0: no growth ahead.
 	Preallocate int64
+	// DirectLeast is the size in bytes from which an append goes past the system's
+	// cache, where the file system can do that and nobody reads; 0 means 32 KiB. Below
+	// 0: none does.
+	DirectLeast int
+	// DirectUnread is how many bytes are appended after a read before an append may go
+	// past the cache; 0 means 32 MiB. Few mean that a reader who comes now and then
+	// waits for the disk.
+	DirectUnread int64
 	// Now is the clock, for the creation times of segments; nil means the
 	// system's.
 	Now func() time.Time
@@ -69,6 +77,12 @@ func (o Options) withDefaults() Options {
 	}
 	if o.Preallocate == 0 {
 		o.Preallocate = defaultPreallocate
+	}
+	if o.DirectLeast == 0 {
+		o.DirectLeast = directLeast
+	}
+	if o.DirectUnread <= 0 {
+		o.DirectUnread = directUnread
 	}
 	if o.Now == nil {
 		o.Now = time.Now

@@ -22,7 +22,8 @@ const (
 	tailWithoutEpochs
 	truncateUnannounced
 	expireUnordered
-	syncCoversLater
+	directOverNeighbours
+	directBelievesTail
 	defects // their number
 )
 
@@ -48,6 +49,8 @@ func (d defect) String() string {
 		tailWithoutEpochs:   "recovery does not look for epochs in the tail",
 		truncateUnannounced: "a truncation leaves no word of its intent",
 		expireUnordered:     "retention removes the newest file first",
-		syncCoversLater:     "what is appended while a sync runs counts as covered by it",
+
+		directOverNeighbours: "a write past the cache blanks what its first block had",
+		directBelievesTail:   "a write past the cache takes the block before it for unchanged",
 	}[d]
 }

@@ -41,6 +41,7 @@ func (l *Log) read(dst []byte, from, limit protocol.Offset, maxBytes int, cuts u
 	if from >= limit {
 		return dst, nil
 	}
+	l.unread.Store(0)
 	i := holding(segments, from)
 	s := segments[i]
 	var err error

@@ -59,9 +59,6 @@ func (l *Log) seal() error {
 	if err := l.openWriter(); err != nil {
 		return err
 	}
-	if err := l.FinishSync(); err != nil {
-		return err
-	}
 	w, s := &l.w, l.active()
 	if w.dirty > 0 {
 		if err := l.blank(); err != nil {

@@ -14,10 +14,8 @@ func (w *world) step() error {
 	switch n := w.rng.IntN(100); {
 	case n < 50:
 		return w.append()
-	case n < 65:
-		return w.sync()
 	case n < 75:
-		return w.syncBeside()
+		return w.sync()
 	case n < 80:
 		return w.setEpoch()
 	case n < 84:
@@ -97,38 +95,6 @@ func (w *world) sync() error {
 	w.tracef("sync: %v", err)
 	if !w.tolerate(err) {
 		w.acked = len(w.sent)
-	}
-	return err
-}
-
-// syncBeside starts a sync, does other things while it runs, or before it does,
-// and finishes it.
-func (w *world) syncBeside() error {
-	covers := len(w.sent)
-	run, err := w.log.StartSync()
-	w.tracef("start sync of %d records: %v", covers, err)
-	if w.tolerate(err) {
-		return err
-	}
-	runAt := w.rng.IntN(4)
-	for i := range w.rng.IntN(4) {
-		if i == runAt {
-			w.tracef("the sync runs")
-			run()
-		}
-		do := w.append
-		if w.rng.IntN(8) == 0 {
-			do = []func() error{w.setEpoch, w.expire, w.truncate, w.sync}[w.rng.IntN(4)]
-		}
-		if err := do(); err != nil {
-			return err // the log is opened again, or the disk is full: that sync says nothing more
-		}
-		covers = min(covers, len(w.sent)) // a truncation took the rest
-	}
-	err = w.log.FinishSync()
-	w.tracef("finish sync of %d records: %v", covers, err)
-	if !w.tolerate(err) {
-		w.acked = max(w.acked, covers)
 	}
 	return err
 }

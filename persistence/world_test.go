@@ -114,6 +114,7 @@ func (w *world) options() Options {
 		FS: w.fs, Dir: worldDir, Now: w.clock.now,
 		SegmentSize: int64(1500 + 500*(w.seed%7)), IndexInterval: int64(200 + 100*(w.seed%5)),
 		Preallocate: []int64{-1, 4096, 0}[w.seed%3], SegmentAge: []time.Duration{0, time.Minute}[w.seed%2],
+		DirectLeast: []int{-1, 1, 300}[w.seed/3%3], DirectUnread: []int64{1, 2000}[w.seed/2%2],
 		Events: Events{Rolled: func(protocol.Offset) { w.stats.rolls++ }},
 	}
 }

@@ -2,6 +2,7 @@ package vfs
 
 import (
 	"errors"
+	"fmt"
 	"os"
 
 	"golang.org/x/sys/unix"
@@ -25,4 +26,16 @@ func (f systemFile) SyncData() error {
 		return err
 	}
 	return os.NewSyscallError("fdatasync", failed)
+}
+
+// OpenDirect opens the file with O_DIRECT.
+func (system) OpenDirect(path string) (DirectFile, error) {
+	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_DIRECT, 0)
+	if errors.Is(err, unix.EINVAL) {
+		return nil, fmt.Errorf("%w: %w", ErrUnsupported, err)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return f, nil
 }

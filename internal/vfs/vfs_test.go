@@ -1,6 +1,7 @@
 package vfs_test
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"slices"
@@ -165,5 +166,31 @@ func TestIsDiskFull(t *testing.T) {
 	}
 	if vfs.IsDiskFull(syscall.EIO) || vfs.IsDiskFull(nil) {
 		t.Fatal("every error looks like a full disk")
+	}
+}
+
+// A file of the system's that is written past the cache is read as it was written.
+func TestOpenDirect(t *testing.T) {
+	path := vfs.Default.PathJoin(t.TempDir(), "f")
+	write(t, vfs.Default, path, "before")
+	f, err := vfs.OpenDirect(vfs.Default, path)
+	if errors.Is(err, vfs.ErrUnsupported) {
+		t.Logf("no such writes here: %v", err)
+		return
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	b := vfs.Aligned(3 * vfs.DirectBlock)
+	if !vfs.IsAligned(b, vfs.DirectBlock) || vfs.IsAligned(b[1:], 0) || vfs.IsAligned(b[:100], 0) || vfs.IsAligned(b, 100) {
+		t.Error("what is aligned is not told from what is not")
+	}
+	copy(b, "after")
+	if n, err := f.WriteAt(b, 0); n != len(b) || err != nil {
+		t.Fatalf("%d bytes written: %v", n, err)
+	}
+	if got := read(t, vfs.Default, path); got != string(b) {
+		t.Errorf("%d bytes come back, or others", len(got))
 	}
 }

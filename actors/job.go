@@ -1,0 +1,41 @@
+package actors
+
+import (
+	"fmt"
+	"runtime/debug"
+	"time"
+)
+
+// job is work that is done to a partition's log. Its results are there when done is
+// closed.
+type job struct {
+	work
+	done chan struct{}
+
+	appended time.Duration // that the write took
+	failed   error         // why nothing was written
+	unsynced error         // why what was written is not durable
+	crash    error         // a panic, with its stack: the partition is to panic in its place
+}
+
+// run does the work. Until it returns the log is the job's.
+func (j *job) run(e *env, log Log) {
+	defer close(j.done)
+	defer func() {
+		if r := recover(); r != nil {
+			j.crash = fmt.Errorf("%v\n%s", r, debug.Stack())
+		}
+	}()
+	e.jobs <- struct{}{}
+	defer func() { <-e.jobs }()
+	start := e.now()
+	if len(j.bytes) > 0 {
+		j.failed = log.Append(j.bytes)
+		j.appended = e.now().Sub(start)
+	}
+	if j.sync && j.failed == nil {
+		start = e.now()
+		j.unsynced = log.Sync()
+		e.metrics.synced(e.now().Sub(start))
+	}
+}

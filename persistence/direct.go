@@ -1,0 +1,137 @@
+package persistence
+
+import (
+	"errors"
+	"sync"
+	"syscall"
+
+	"metaq/internal/vfs"
+)
+
+// Large appends go past the system's cache when nobody reads the log: to take pages for
+// them, to copy into these and to write them out costs four times as much of the
+// processor as the disk's fetching them from here. Whoever reads at the end finds
+// what was appended in the cache, since then nothing goes past it. ADR 0018 says more.
+const (
+	directLeast  = 8 << 10  // bytes of a large append
+	directUnread = 32 << 20 // bytes that are appended after a read before any goes past the cache
+	directPiece  = 1 << 20  // bytes of one write
+	directAtOnce = 16       // writes at a time in the process, each with a piece of memory
+)
+
+var (
+	pieces     = sync.Pool{New: func() any { b := vfs.Aligned(directPiece); return &b }}
+	directTurn = make(chan struct{}, directAtOnce)
+)
+
+// direct is the active segment's file for writes past the system's cache. Such a write
+// begins and ends at the border of a block: it writes the bytes before it in its first
+// block again, as they are, and blank space behind it.
+type direct struct {
+	file vfs.DirectFile // nil until the first large append
+	none bool           // the file system has no such writes, or not for this file
+	tail []byte         // what the file has in the block that ends at byte end, up to there
+	end  int64          // 0: tail says nothing
+}
+
+// write writes b at byte at of the active segment. Also after an error, bytes up to dirty
+// may have been written.
+func (l *Log) write(b []byte, at int64) (dirty int64, err error) {
+	w := &l.w
+	if l.goesDirect(len(b)) {
+		dirty, err = w.writeDirect(b, at, l.growStep(at+int64(len(b)), len(b)))
+		if !errors.Is(err, syscall.EINVAL) {
+			return dirty, err
+		}
+		// The disk has larger blocks, or the file system only says that it can.
+		w.direct.close()
+		w.direct.none = true
+	}
+	w.direct.forget()
+	_, err = w.file.file.WriteAt(b, at)
+	return max(dirty, at+int64(len(b))), err
+}
+
+// goesDirect says whether an append of n bytes goes past the system's cache.
+func (l *Log) goesDirect(n int) bool {
+	d := &l.w.direct
+	if l.opts.DirectLeast < 0 || n < l.opts.DirectLeast || d.none || l.unread.Load() < l.opts.DirectUnread {
+		return false
+	}
+	if d.file != nil {
+		return true
+	}
+	file, err := vfs.OpenDirect(l.fs, l.active().path)
+	if err != nil {
+		d.none = true // the usual way goes on
+		return false
+	}
+	d.file = file
+	return true
+}
+
+// writeDirect writes b at byte at, and step bytes of blank space behind it when the file
+// has no more.
+func (w *writer) writeDirect(b []byte, at, step int64) (dirty int64, err error) {
+	directTurn <- struct{}{}
+	defer func() { <-directTurn }()
+	piece := pieces.Get().(*[]byte) //nolint:forcetypeassert // the pool's own
+	defer pieces.Put(piece)
+	d := &w.direct
+	head := int(at % vfs.DirectBlock)
+	if err := d.before(w.file.file, (*piece)[:head], at); err != nil {
+		return at, err
+	}
+	d.forget()
+	for end := at + int64(len(b)); ; {
+		buf := (*piece)[:head+copy((*piece)[head:], b)]
+		b = b[len(buf)-head:]
+		from := at - int64(head)
+		at = from + int64(len(buf))
+		used := len(buf)
+		if at == end && end > w.size {
+			buf = buf[:min(used+int(step), directPiece)]
+		}
+		buf = buf[:(len(buf)+vfs.DirectBlock-1)&^(vfs.DirectBlock-1)]
+		clear(buf[used:])
+		dirty = from + int64(len(buf))
+		if _, err := d.file.WriteAt(buf, from); err != nil {
+			return dirty, err
+		}
+		if at == end {
+			last := used &^ (vfs.DirectBlock - 1)
+			d.tail, d.end = append(d.tail[:0], buf[last:used]...), end
+			w.size = max(w.size, dirty)
+			return dirty, nil
+		}
+		head = 0
+	}
+}
+
+// before fills head with what the file has before byte at.
+func (d *direct) before(file vfs.File, head []byte, at int64) error {
+	switch {
+	case planted == directOverNeighbours:
+		clear(head)
+		return nil
+	case d.end == at || planted == directBelievesTail && d.end > 0:
+		copy(head, d.tail)
+		return nil
+	}
+	_, err := file.ReadAt(head, at-int64(len(head)))
+	return err
+}
+
+// forget says that somebody else writes to the file.
+func (d *direct) forget() {
+	if planted != directBelievesTail {
+		d.end = 0
+	}
+}
+
+func (d *direct) close() {
+	if d.file != nil {
+		_ = d.file.Close() // each write has told its error
+	}
+	*d = direct{}
+}

@@ -1,0 +1,161 @@
+package persistence
+
+import (
+	"math/rand/v2"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"syscall"
+	"testing"
+
+	"metaq/internal/vfs"
+	"metaq/protocol"
+)
+
+// directFS counts the writes that go past the cache of the system's files, or lets them
+// fail.
+type directFS struct {
+	vfs.FS
+	fail   error
+	opens  int
+	writes int
+}
+
+func (f *directFS) OpenDirect(path string) (vfs.DirectFile, error) {
+	f.opens++
+	file, err := vfs.OpenReadWrite(f.FS, path)
+	return &directFile{file, f}, err
+}
+
+type directFile struct {
+	vfs.File
+	fs *directFS
+}
+
+func (f *directFile) WriteAt(b []byte, at int64) (int, error) {
+	f.fs.writes++
+	if f.fs.fail != nil {
+		return 0, f.fs.fail
+	}
+	if !vfs.IsAligned(b, at) {
+		return 0, syscall.EINVAL
+	}
+	return f.File.WriteAt(b, at)
+}
+
+var large = strings.Repeat("l", directLeast)
+
+// What nobody reads goes past the cache when it is large. A read brings the log back to
+// the cache, until enough has been appended that nobody has asked for.
+func TestOnlyLargeAppendsThatNobodyReadsGoPastTheCache(t *testing.T) {
+	fsys := &directFS{FS: vfs.NewMem()}
+	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0", Now: newClock().now, DirectUnread: 2 * directLeast})
+	for _, step := range []struct {
+		what   string
+		value  string
+		direct bool
+	}{
+		{"a small one", "small", false},
+		{"a large one", large, true},
+		{"a small one behind it", "small", false},
+		{"another large one", large, true},
+		{"read", "", false},
+		{"a large one after the read", large, false},
+		{"a second one", large, false},
+		{"a third one", large, true},
+	} {
+		if step.what == "read" {
+			readAll(t, l, l.Next()-1, 1)
+			continue
+		}
+		before := fsys.writes
+		put(t, l, epochTime, step.value)
+		if got := fsys.writes > before; got != step.direct {
+			t.Errorf("%s went past the cache: %t", step.what, got)
+		}
+	}
+	if fsys.opens != 1 {
+		t.Errorf("the file was opened %d times", fsys.opens)
+	}
+	want := []string{"small", large, "small", large, large, large, large}
+	if got := readAll(t, l, 0, 1<<20); strings.Join(got, ",") != strings.Join(want, ",") {
+		t.Errorf("%d records came back, or others", len(got))
+	}
+}
+
+// A disk that does not take such a write gets the same bytes in the usual way, and is not
+// asked again.
+func TestADiskWithoutDirectWrites(t *testing.T) {
+	fsys := &directFS{FS: vfs.NewMem(), fail: syscall.EINVAL}
+	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0", Now: newClock().now})
+	for range 3 {
+		put(t, l, epochTime, large)
+	}
+	if fsys.opens != 1 || fsys.writes != 1 {
+		t.Errorf("%d times opened and %d times written, want 1 and 1", fsys.opens, fsys.writes)
+	}
+	if got := readAll(t, l, 0, 1<<20); len(got) != 3 || got[2] != large {
+		t.Errorf("%d records came back", len(got))
+	}
+}
+
+// TestDirectWritesOnADisk appends all kinds of sizes on the system's own disk, past the
+// cache and through it in turn, while somebody reads what was there before: what comes
+// back, then and after a restart, is what was appended.
+func TestDirectWritesOnADisk(t *testing.T) {
+	dir := vfs.Default.PathJoin(t.TempDir(), "t-0-0")
+	o := Options{Dir: dir, Now: newClock().now, DirectLeast: 2000, DirectUnread: 100_000, SegmentSize: 8 << 20}
+	l, _, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rng := rand.New(rand.NewPCG(7, 0))
+	value := func(i, size int) string { return strings.Repeat(string(rune('a'+i%26)), size) }
+	var want []string
+	var readable atomic.Int64
+	var reader sync.WaitGroup
+	stop := make(chan struct{})
+	reader.Go(func() {
+		for rng := rand.New(rand.NewPCG(8, 0)); ; {
+			select {
+			case <-stop:
+				return
+			default:
+			}
+			end := readable.Load()
+			if end == 0 || rng.IntN(20) > 0 {
+				continue
+			}
+			// The newest is where reads and writes meet in one block.
+			at := max(0, end-1-rng.Int64N(3))
+			b, err := l.Read(nil, protocol.Offset(at), protocol.Offset(end), 1<<20)
+			if err != nil || len(b) == 0 {
+				t.Errorf("read at %d of %d: %v", at, end, err)
+				return
+			}
+		}
+	})
+	for i := range 400 {
+		size := []int{rng.IntN(3000), rng.IntN(30_000), rng.IntN(300_000)}[rng.IntN(3)]
+		if i%97 == 0 {
+			size = 3 << 20 // in several pieces
+		}
+		want = append(want, value(i, size))
+		put(t, l, epochTime, want[i])
+		readable.Store(int64(i + 1))
+	}
+	close(stop)
+	reader.Wait()
+	if err := l.Close(); err != nil {
+		t.Fatal(err)
+	}
+	l, r := openLog(t, o)
+	if !r.Clean || l.Next() != protocol.Offset(len(want)) {
+		t.Fatalf("%+v", r)
+	}
+	for i, got := range readAll(t, l, 0, 1<<20) {
+		if got != want[i] {
+			t.Fatalf("record %d has %d bytes, want %d, or others", i, len(got), len(want[i]))
+		}
+	}
+}
