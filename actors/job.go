@@ -13,9 +13,9 @@ type job struct {
 	done chan struct{}
 
 	appended time.Duration // that the write took
-	failed   error         // why nothing was written
+	failed   error         // of the write
 	unsynced error         // why what was written is not durable
-	crash    error         // a panic, with its stack: the partition is to panic in its place
+	crash    any           // its panic, which was logged: the partition is to panic in its place
 }
 
 // run does the work. Until it returns the log is the job's.
@@ -23,7 +23,8 @@ func (j *job) run(e *env, log Log) {
 	defer close(j.done)
 	defer func() {
 		if r := recover(); r != nil {
-			j.crash = fmt.Errorf("%v\n%s", r, debug.Stack())
+			e.log.Error("write to a log panicked", "reason", fmt.Sprint(r), "stack", string(debug.Stack()))
+			j.crash = r
 		}
 	}()
 	e.jobs <- struct{}{}

@@ -19,6 +19,7 @@ import (
 // partition one wake-up; they belong to it from then on.
 type Put struct {
 	Record protocol.Record // its bytes belong to the partition from now on
+	Memory Memory          // where Record.Value lies, or nil
 	Check  *Check          // nil: nothing is asked for beside
 	Ticket Ticket
 	From   *actor.PID // who is answered; nil: the sender of the envelope
@@ -59,8 +60,23 @@ type Check struct {
 // with Count.
 type PutBatch struct {
 	Batch  []byte               // one whole batch; belongs to the partition from now on
+	Memory Memory               // where it lies, or nil
 	Header protocol.BatchHeader // as protocol.CheckBatch returned it
 	Ticket Ticket
+}
+
+// Memory is where the bytes of requests lie. It is used again when all of them have been
+// released; a request that is not leaves it to the garbage collector.
+type Memory interface {
+	// Release says that so many requests have no more use for their bytes. It may be
+	// called from any goroutine.
+	Release(requests int)
+}
+
+func releaseMemory(m Memory, requests int) {
+	if m != nil {
+		m.Release(requests)
+	}
 }
 
 // Get asks for records below the committed offset. Answer: *GetResult, and as many

@@ -191,24 +191,34 @@ func (p *partition) Receive(ctx actor.Context) {
 
 // puts is the hop "accept" for messages that came together.
 func (p *partition) puts(ctx actor.Context, m *Put, sender *actor.PID) {
+	var memory Memory // of the last so many
+	many := 0
 	for p.rest = m; p.rest != nil; {
 		m := p.rest
 		p.rest, m.Next = m.Next, nil
 		to := cmp.Or(m.From, sender)
-		if !p.hold(ctx, m, m.Check, to) {
-			p.put(ctx, m, to)
+		if p.hold(ctx, m, m.Check, to) {
+			continue
 		}
+		if m.Memory != memory {
+			releaseMemory(memory, many)
+			memory, many = m.Memory, 0
+		}
+		p.put(ctx, m, to)
+		many++
 	}
+	releaseMemory(memory, many)
 }
 
-// put is the hop "accept" for one message.
+// put is the hop "accept" for one message. Its record has been copied when it returns.
 func (p *partition) put(ctx actor.Context, m *Put, to *actor.PID) {
 	p.take(ctx, m.Ticket, to)
 	if m.Check == nil {
 		p.accepted(ctx, p.core.put(&m.Record, m.Ticket, to))
-		return
+	} else {
+		p.accepted(ctx, p.core.putChecked(&m.Record, m.Check, p.env.now().UnixMilli(), m.Ticket, to))
 	}
-	p.accepted(ctx, p.core.putChecked(&m.Record, m.Check, p.env.now().UnixMilli(), m.Ticket, to))
+	m.Record, m.Memory = protocol.Record{}, nil // others that were made with it may live longer
 }
 
 func (p *partition) putBatch(ctx actor.Context, m *PutBatch, to *actor.PID) {
@@ -221,7 +231,7 @@ func (p *partition) putBatch(ctx actor.Context, m *PutBatch, to *actor.PID) {
 			return
 		}
 	}
-	p.accepted(ctx, p.core.putBatch(m.Batch, &m.Header, m.Ticket, to))
+	p.accepted(ctx, p.core.putBatch(m, to))
 }
 
 // take notes the put in hand.
@@ -293,15 +303,18 @@ func (p *partition) finish(ctx actor.Context) {
 	}
 	p.own()
 	p.running = nil
-	if j.crash != nil {
-		panic(j.crash)
-	}
 	if !p.core.busy {
 		return // it was abandoned, and everybody has been answered
 	}
+	if j.crash != nil {
+		panic(j.crash)
+	}
 	p.show(j)
 	err := cmp.Or(j.failed, j.unsynced)
-	if err == nil && j.sync {
+	switch {
+	case err != nil:
+		p.since = ages{} // those who were collected meanwhile are refused, too
+	case j.sync:
 		p.attempt = 0
 	}
 	p.perform(ctx, p.core.worked(err))

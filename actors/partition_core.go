@@ -85,6 +85,7 @@ type partitionCore struct {
 // messages.
 type part struct {
 	batch    []byte // nil while singles are added
+	memory   Memory // of batch, or nil
 	singles  *protocol.BatchBuilder
 	base     protocol.Offset
 	metaqLen int64
@@ -110,7 +111,7 @@ type work struct {
 }
 
 // besideSize is how many bytes are written and synced beside the partition, which
-// goes on meanwhile. With less hardly anything comes meanwhile, and the hop to another
+// goes on meanwhile; so is what covers earlier writes. With less hardly anything comes meanwhile, and the hop to another
 // goroutine and back would be a fifth of what one who waits for his answer sees.
 const besideSize = 4 << 10
 
@@ -252,8 +253,9 @@ func (c *partitionCore) dropEmptySingles() {
 }
 
 // putBatch accepts a producer's batch.
-func (c *partitionCore) putBatch(b []byte, h *protocol.BatchHeader, ticket Ticket, to *actor.PID) verdict {
-	w := waiting{to: to, ticket: ticket, first: c.next, count: h.Count}
+func (c *partitionCore) putBatch(m *PutBatch, to *actor.PID) verdict {
+	h := &m.Header
+	w := waiting{to: to, ticket: m.Ticket, first: c.next, count: h.Count}
 	if refusal := c.refusesPuts(); refusal != nil {
 		return verdict{err: refusal, w: w}
 	}
@@ -271,7 +273,7 @@ func (c *partitionCore) putBatch(b []byte, h *protocol.BatchHeader, ticket Ticke
 		}
 		c.producers.add(h, c.next)
 	}
-	c.parts = append(c.parts, part{batch: b[:h.Length], base: c.next, metaqLen: h.MetaqLen})
+	c.parts = append(c.parts, part{batch: m.Batch[:h.Length], memory: m.Memory, base: c.next, metaqLen: h.MetaqLen})
 	c.next += protocol.Offset(h.Count)
 	c.bytes += h.Length
 	c.last = lastID{known: true}
@@ -325,7 +327,7 @@ func (c *partitionCore) flush(now time.Time, force bool) (w work, again bool) {
 	// The one that fills the measure waits for the sync, and with 0 each does: so
 	// fewer than threshold acknowledged records are ever in the system's cache alone.
 	w.sync = c.owed || c.next-c.synced >= protocol.Offset(c.threshold)
-	w.beside = len(w.bytes) >= besideSize || c.synced < c.written
+	w.beside = len(w.bytes) >= besideSize || w.sync && c.synced < c.written
 	c.busy, c.syncs, c.owed = true, w.sync, false
 	c.staged, c.writing = c.writing, c.staged
 	c.bytes, c.seen = 0, 0
@@ -503,6 +505,7 @@ func releaseParts(parts []part) []part {
 		if b := parts[i].singles; b != nil {
 			releaseBuilder(b)
 		}
+		releaseMemory(parts[i].memory, 1)
 		parts[i] = part{}
 	}
 	return parts[:0]

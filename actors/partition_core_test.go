@@ -123,7 +123,7 @@ func (s *coreScript) batch(args []string) string {
 			s.t.Fatal(err)
 		}
 	}
-	return s.verdict(s.core.putBatch(b, &h, Ticket{}, actor.NewPID("", args[0])))
+	return s.verdict(s.core.putBatch(&PutBatch{Batch: b, Header: h}, actor.NewPID("", args[0])))
 }
 
 func (s *coreScript) begin(w work) string {

@@ -30,6 +30,11 @@ func (p *partition) hold(ctx actor.Context, message any, check *Check, sender *a
 		if check == nil || !p.core.mustReadIDs(check) {
 			return false
 		}
+		p.flush(ctx, true) // the log is to have what was put before
+		p.quiet(ctx)
+		if p.core.state != serving {
+			return false
+		}
 		p.readIDs(ctx)
 	}
 	p.held = append(p.held, heldPut{message, sender})
@@ -62,7 +67,9 @@ func (p *partition) idsRead(ctx actor.Context, m *idsRead) {
 		p.held = p.held[1:] // before it is carried out: after a crash it is in hand, not held
 		switch m := h.message.(type) {
 		case *Put:
+			memory := m.Memory
 			p.put(ctx, m, h.sender)
+			releaseMemory(memory, 1)
 		case *PutBatch:
 			p.putBatch(ctx, m, h.sender)
 		}

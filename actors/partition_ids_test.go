@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
@@ -63,6 +64,34 @@ func TestPutsWaitWhileTheIDsAreRead(t *testing.T) {
 	}
 	if held := r.tickets.held.Load(); held != 0 {
 		t.Errorf("%d tickets are held", held)
+	}
+}
+
+// A message that is being written when the ids are read again is in the log that is read.
+func TestTheIDsOfWhatIsBeingWrittenAreRead(t *testing.T) {
+	r, l := startOne(t, func(d *Deps) {
+		d.Resolve = func(_ string, c protocol.TopicConfig) (Settings, error) {
+			if c.AcceptPublish != nil { // it was set
+				return Settings{DuplicateWindow: 2 * time.Hour}, nil
+			}
+			return Settings{DuplicateWindow: time.Hour}, nil
+		}
+	})
+	r.sendWithID("first")
+	offsetOf(t, r.probe.next(t))
+	syncing, goOn := l.stallSyncs()
+	large := strings.Repeat("x", besideSize) // its write leaves the partition free
+	r.sendWithID(large)
+	<-syncing
+	r.admin(SetTopic{protocol.TopicSet{Topic: "t", Config: protocol.TopicConfig{AcceptPublish: ptr(true)}}})
+	r.sendWithID(large)
+	goOn <- true
+	l.update(func(l *fakeLog) { l.beforeSync = nil })
+	for i := range 2 {
+		ack := r.probe.next(t)
+		if got := offsetOf(t, ack); got != 1 || ack.(protocol.PubAck).Duplicate != (i == 1) {
+			t.Errorf("answer %d is %+v, want offset 1", i, ack)
+		}
 	}
 }
 

@@ -160,11 +160,12 @@ func (p *partition) stop(ctx actor.Context, m *stopPartition) {
 	if p.stopping != nil {
 		return
 	}
+	m = p.status.stopRequest(m) // after a crash in what follows, too
 	if p.core.state == serving {
 		p.flush(ctx, true)
 	}
 	p.quiet(ctx)
-	p.stopping = p.status.stopRequest(m)
+	p.stopping = m
 	if !p.busy {
 		p.stopped(ctx)
 	}

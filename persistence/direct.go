@@ -9,7 +9,7 @@ import (
 )
 
 // Large appends go past the system's cache when nobody reads the log: to take pages for
-// them, to copy into these and to write them out costs four times as much of the
+// them, to copy into these and to write them out costs two to six times as much of the
 // processor as the disk's fetching them from here. Whoever reads at the end finds
 // what was appended in the cache, since then nothing goes past it. ADR 0018 says more.
 const (
@@ -29,7 +29,7 @@ var (
 // block again, as they are, and blank space behind it.
 type direct struct {
 	file vfs.DirectFile // nil until the first large append
-	none bool           // the file system has no such writes, or not for this file
+	none bool           // until it is opened anew: there are no such writes, or no descriptor for them
 	tail []byte         // what the file has in the block that ends at byte end, up to there
 	end  int64          // 0: tail says nothing
 }
@@ -40,12 +40,16 @@ func (l *Log) write(b []byte, at int64) (dirty int64, err error) {
 	w := &l.w
 	if l.goesDirect(len(b)) {
 		dirty, err = w.writeDirect(b, at, l.growStep(at+int64(len(b)), len(b)))
-		if !errors.Is(err, syscall.EINVAL) {
+		switch {
+		case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.EOPNOTSUPP):
+			// The disk has larger blocks, or the file system only says that it can.
+			w.direct.close()
+			w.direct.none = true
+		case vfs.IsDiskFull(err):
+			// There may be room for the batches, and not for the blank space behind them.
+		default:
 			return dirty, err
 		}
-		// The disk has larger blocks, or the file system only says that it can.
-		w.direct.close()
-		w.direct.none = true
 	}
 	w.direct.forget()
 	_, err = w.file.file.WriteAt(b, at)
@@ -111,6 +115,8 @@ func (w *writer) writeDirect(b []byte, at, step int64) (dirty int64, err error) 
 // before fills head with what the file has before byte at.
 func (d *direct) before(file vfs.File, head []byte, at int64) error {
 	switch {
+	case len(head) == 0:
+		return nil
 	case planted == directOverNeighbours:
 		clear(head)
 		return nil

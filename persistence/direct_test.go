@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"errors"
 	"math/rand/v2"
 	"strings"
 	"sync"
@@ -9,6 +10,7 @@ import (
 	"testing"
 
 	"metaq/internal/vfs"
+	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
 
@@ -80,6 +82,30 @@ func TestOnlyLargeAppendsThatNobodyReadsGoPastTheCache(t *testing.T) {
 	want := []string{"small", large, "small", large, large, large, large}
 	if got := readAll(t, l, 0, 1<<20); strings.Join(got, ",") != strings.Join(want, ",") {
 		t.Errorf("%d records came back, or others", len(got))
+	}
+}
+
+// Where there is room for an append, but not for the blank space behind it, it is taken.
+func TestTheRoomBehindAnAppendMayBeMissing(t *testing.T) {
+	fsys := faultfs.New(1)
+	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0", Now: newClock().now})
+	put(t, l, epochTime, large)
+	for l.w.size-l.active().end.Load() > int64(len(large)) { // the next one grows the file
+		put(t, l, epochTime, large)
+	}
+	fsys.SetLimit(fsys.Used() + int64(len(large)) + 1000)
+	before := l.Next()
+	put(t, l, epochTime, large)
+	if got := readAll(t, l, before, 1<<20); len(got) != 1 || got[0] != large {
+		t.Errorf("%d records came back", len(got))
+	}
+	if err := l.Append(stamped(t, l, epochTime, large+large)); !errors.Is(err, protocol.ErrDiskFull) {
+		t.Errorf("without any room: %v", err)
+	}
+	fsys.SetLimit(0)
+	put(t, l, epochTime, large)
+	if got := readAll(t, l, before, 1<<20); len(got) != 2 || got[1] != large {
+		t.Errorf("%d records came back when there was room again", len(got))
 	}
 }
 

@@ -31,7 +31,7 @@ type Options struct {
 	// it or more makes none: see growStep. Below 0: no growth ahead.
 	Preallocate int64
 	// DirectLeast is the size in bytes from which an append goes past the system's
-	// cache, where the file system can do that and nobody reads; 0 means 32 KiB. Below
+	// cache, where the file system can do that and nobody reads; 0 means 8 KiB. Below
 	// 0: none does.
 	DirectLeast int
 	// DirectUnread is how many bytes are appended after a read before an append may go
