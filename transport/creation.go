@@ -1,6 +1,7 @@
 package transport
 
 import (
+	"bytes"
 	"fmt"
 
 	"github.com/nats-io/nats.go"
@@ -51,7 +52,9 @@ func (w *waitingTopic) add(m *nats.Msg) error {
 	if err := w.account.admit(m.Size()); err != nil {
 		return err
 	}
-	w.puts = append(w.puts, m)
+	kept := *m
+	kept.Data = bytes.Clone(m.Data)
+	w.puts = append(w.puts, &kept)
 	return nil
 }
 

@@ -86,9 +86,10 @@ type dispatcher struct {
 	seen    *actors.Routes // the routes that topics was made from
 	topics  map[string]*topicState
 	waiting map[string]*waitingTopic
-	came    []*nats.Msg // some that came by the server
-	slab    []outgoing  // what is left of it
-	runs    []*run      // that are not empty
+	came    []*nats.Msg  // some that came by the server
+	memory  front.Memory // of the request in hand, unless somebody has taken it; else nil
+	slab    []outgoing   // what is left of it
+	runs    []*run       // that are not empty
 }
 
 type stopper interface{ Stop() error }
@@ -280,9 +281,15 @@ const some = 256
 func (g *Gateway) together(r front.Requests) (n int) {
 	g.counter.looked(r.Bytes)
 	for m := range r.All() {
-		g.receive(m)
+		g.memory = m.Memory()
+		g.receive(&m.Msg)
+		if g.memory != nil {
+			g.memory.Release(1)
+		}
+		m.Forget()
 		n++
 	}
+	g.memory = nil
 	return n
 }
 
@@ -356,7 +363,19 @@ func (g *Gateway) finish() {
 	}
 }
 
-// receive is the first hop in the broker.
+// takeMemory hands the memory of the request in hand over to who keeps its data; it may
+// be nil.
+func (d *dispatcher) takeMemory() actors.Memory {
+	m := d.memory
+	d.memory = nil
+	if m == nil {
+		return nil
+	}
+	return m
+}
+
+// receive is the first hop in the broker. Of m nothing stays after it but what was put:
+// see takeMemory.
 func (g *Gateway) receive(m *nats.Msg) {
 	if g.ignoreReply(m) {
 		return

@@ -66,7 +66,7 @@ func (g *Gateway) putBatch(t *target, m *nats.Msg) error {
 		return err
 	}
 	g.send(topic.route.Leaders[i], &actors.PutBatch{
-		Batch: m.Data, Header: h, Ticket: actors.Ticket{From: account, Bytes: size},
+		Batch: m.Data, Header: h, Ticket: actors.Ticket{From: account, Bytes: size}, Memory: g.takeMemory(),
 	}, m)
 	return nil
 }

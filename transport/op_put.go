@@ -71,7 +71,7 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 		return err
 	}
 	o := g.outgoing(size)
-	o.put = actors.Put{Record: record, Check: check, Ticket: actors.Ticket{From: account, Bytes: size}}
+	o.put = actors.Put{Record: record, Check: check, Ticket: actors.Ticket{From: account, Bytes: size}, Memory: g.takeMemory()}
 	if m.Reply != "" {
 		g.replies.Fill(&o.from, m.Reply)
 		o.put.From = &o.from

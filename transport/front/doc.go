@@ -14,6 +14,7 @@
 //	conn.go    one connection: two sockets and three goroutines
 //	inbound.go what the client says
 //	request.go what of that is for the gateway, some of it at a time
+//	memory.go  where that lies, until its partition has copied or written it
 //	outbound.go what is said to the client
 //	answers.go many answers at a time
 //	queue.go   the bytes of that

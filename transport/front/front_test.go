@@ -106,7 +106,7 @@ func newServed(t *testing.T, o *server.Options) *stand {
 func (s *stand) take(f func(*nats.Msg)) {
 	s.front.Take(func(r front.Requests) {
 		for m := range r.All() {
-			f(m)
+			f(&m.Msg)
 		}
 	})
 }

@@ -11,7 +11,6 @@ const (
 	firstBuffer = 4 << 10  // of a connection that says little
 	fullBuffer  = 64 << 10 // of one that says much
 	maxLine     = 4 << 10  // the server judges longer lines
-	chunkSize   = 16 << 10 // what is copied together, so that each payload costs no allocation
 	small       = 1 << 10  // what is called a small payload
 	messageSlab = 64       // messages that are allocated together
 )
@@ -22,9 +21,11 @@ var errClosed = errors.New("front: connection closed")
 // inbound is what a client says. It is used by one goroutine.
 type inbound struct {
 	c    *conn
-	buf  []byte
-	from int // buf[from:to] was read and not looked at
+	mem  *memory
+	buf  []byte // its bytes
+	from int    // buf[from:to] was read and not looked at
 	to   int
+	lent int // requests that lie in it and were not handed over
 
 	direct  bool   // what is for the gateway goes straight to it
 	known   bool   // CONNECT has come
@@ -34,23 +35,22 @@ type inbound struct {
 	subject string // the last one that was taken, since most come again
 	name    string // under which the gateway gets it
 	places  places
-	chunk   []byte // a copy of buf[chunkAt:chunkAt+len(chunk)]
-	chunkAt int
 	slab    []Request // what is left of it
 	taken   Requests  // that were not handed over
 }
 
 // read hands everything on until the client or the server goes.
 func (in *inbound) read() error {
-	in.buf, in.verbose = make([]byte, firstBuffer), true
+	in.use(memoryOf(firstBuffer))
+	in.verbose = true
+	defer func() { in.mem.Release(1) }()
 	for {
 		n, err := in.c.socket.Read(in.buf[in.to:])
 		if err != nil {
 			return err
 		}
-		if in.to += n; in.to == len(in.buf) && len(in.buf) < fullBuffer { // more has come
-			in.buf = append(in.buf, make([]byte, len(in.buf))...)
-		}
+		in.to += n
+		full := in.to == len(in.buf)
 		err = in.look()
 		in.hand()
 		if err != nil {
@@ -59,7 +59,30 @@ func (in *inbound) read() error {
 		if !in.c.out.room() {
 			return errClosed
 		}
+		in.makeRoom(full)
 	}
+}
+
+func (in *inbound) use(m *memory) { in.mem, in.buf = m, m.b }
+
+// makeRoom makes room behind buf[from:to]: where requests lie that are in use nothing is
+// read to again. What was read full grows.
+func (in *inbound) makeRoom(full bool) {
+	size := len(in.buf)
+	if full && size < fullBuffer {
+		size *= 2
+	}
+	rest := in.buf[in.from:in.to]
+	switch same := size == len(in.buf); {
+	case same && in.mem.alone():
+	case same && size-in.to >= size/4:
+		return
+	default:
+		before := in.mem
+		defer before.Release(1)
+		in.use(memoryOf(size))
+	}
+	in.from, in.to = 0, copy(in.buf, rest)
 }
 
 // look goes through what was read. What is not ours goes to the server in as few
@@ -146,13 +169,7 @@ lines:
 		}
 		in.from += len(line)
 	}
-	if err := in.forward(pass, in.from); err != nil {
-		return err
-	}
-	in.to = copy(in.buf, in.buf[in.from:in.to])
-	in.from = 0
-	in.chunk = nil
-	return nil
+	return in.forward(pass, in.from)
 }
 
 // forward hands buf[a:b] to the server, behind all that was taken.
@@ -172,13 +189,14 @@ func (in *inbound) pass(pass, rest int) error {
 	if err := in.forward(pass, in.to); err != nil {
 		return err
 	}
-	in.from, in.to = 0, 0
-	for rest > 0 {
-		n, err := in.c.socket.Read(in.buf[:min(len(in.buf), rest)])
+	in.from = in.to
+	in.makeRoom(true)
+	for room := in.buf[in.to:]; rest > 0; {
+		n, err := in.c.socket.Read(room[:min(len(room), rest)])
 		if err != nil {
 			return err
 		}
-		if err := in.forward(0, n); err != nil {
+		if _, err := in.c.server.Write(room[:n]); err != nil {
 			return err
 		}
 		rest -= n
@@ -250,19 +268,27 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 		m.Reply = in.places.place(in.c.id, sid, p.reply)
 	}
 	head := len(line)
-	whole, shared, err := in.whole(head + p.size + len(lineEnd))
+	whole, own, err := in.whole(head + p.size + len(lineEnd))
 	if err != nil {
 		return err
 	}
 	if !isWhole(whole) {
 		return in.broken(whole)
 	}
+	if own != nil {
+		defer own.Release(1)
+	}
 	data := whole[head : head+p.size : head+p.size]
 	m.head(data[:p.header])
-	if m.Data = data[p.header:]; shared && len(m.Data) <= small {
-		m.Data = in.keep(in.from-len(lineEnd)-len(m.Data), len(m.Data))
-	} else if shared || p.header > small {
+	switch m.Data = data[p.header:]; {
+	case p.header > small:
 		m.Data = bytes.Clone(m.Data) // alone: the header block does not stay with it
+	case own != nil:
+		m.memory = own
+		own.users.Add(1)
+	default:
+		m.memory = in.mem
+		in.lent++
 	}
 	many := in.taken.add(m, len(whole))
 	if p.heard && f.opts.Wanted(in.subject) { // others hear it, too
@@ -278,6 +304,8 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 // what goes to the server.
 func (in *inbound) hand() {
 	if in.taken.n > 0 {
+		in.mem.users.Add(int32(in.lent))
+		in.lent = 0
 		in.c.front.deliver(in.taken)
 		in.taken = Requests{}
 	}
@@ -290,9 +318,12 @@ func (in *inbound) hear(o op, p publication, line []byte) error {
 	in.hand()
 	f, subject := in.c.front, string(p.subject)
 	own, head := p.appendLine(nil, o, f.heard), len(line)
-	whole, _, err := in.whole(head + p.size + len(lineEnd))
+	whole, mem, err := in.whole(head + p.size + len(lineEnd))
 	if err != nil {
 		return err
+	}
+	if mem != nil {
+		defer mem.Release(1)
 	}
 	if !isWhole(whole) {
 		return in.broken(whole)
@@ -318,40 +349,37 @@ func (in *inbound) broken(whole []byte) error {
 	return in.raw(in.from)
 }
 
-// whole returns the request of full bytes that begins at buf[from], as it was sent. It is
-// shared when its bytes are the buffer's.
-func (in *inbound) whole(full int) (b []byte, shared bool, err error) {
+// whole returns the request of full bytes that begins at buf[from], as it was sent. It lies
+// in memory of its own, or, without, in the buffer.
+func (in *inbound) whole(full int) (b []byte, own *memory, err error) {
 	if in.to-in.from >= full {
 		b = in.buf[in.from : in.from+full]
 		in.from += full
-		return b, true, nil
+		return b, nil, nil
 	}
 	// The rest of a large payload goes from the socket to where it stays. Memory is
 	// taken as it comes, in few steps: who announces much may not send it.
 	in.hand()
-	b = in.buf[in.from:in.to:in.to] // full: it moves on to memory of its own
-	in.from, in.to = 0, 0
-	for len(b) < full {
-		if len(b) == cap(b) {
-			b = append(make([]byte, 0, min(full, max(8*len(b), fullBuffer))), b...)
+	b = in.buf[in.from:in.to]
+	in.from = in.to
+	for n := len(b); ; {
+		next := memoryOf(min(full, max(8*n, fullBuffer)))
+		copy(next.b, b)
+		if own != nil {
+			own.Release(1)
 		}
-		n, err := in.c.socket.Read(b[len(b):min(full, cap(b))])
-		if err != nil {
-			return nil, false, err
+		own, b = next, next.b[:min(full, len(next.b))]
+		for n < len(b) {
+			more, err := in.c.socket.Read(b[n:])
+			if err != nil {
+				return nil, nil, err
+			}
+			n += more
 		}
-		b = b[:len(b)+n]
+		if n == full {
+			return b, own, nil
+		}
 	}
-	return b, false, nil
-}
-
-// keep returns a copy of buf[at:at+n], a small payload. What follows it is copied with it,
-// since that is most often others.
-func (in *inbound) keep(at, n int) []byte {
-	if at < in.chunkAt || at+n > in.chunkAt+len(in.chunk) {
-		in.chunkAt, in.chunk = at, bytes.Clone(in.buf[at:min(at+chunkSize, in.to)])
-	}
-	at -= in.chunkAt
-	return in.chunk[at : at+n : at+n]
 }
 
 // message returns an empty request of so many bytes. Small ones are made together:

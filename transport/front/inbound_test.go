@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"runtime"
 	"strconv"
@@ -21,7 +22,7 @@ func TestMemoryGrowsWithWhatComes(t *testing.T) {
 	client, socket := net.Pipe()
 	defer func() { _ = client.Close() }()
 	line := "PUB q.put.t 8388608\r\n"
-	in := inbound{c: &conn{socket: socket}, buf: []byte(line), to: len(line)}
+	in := inbound{c: &conn{socket: socket}, mem: memoryOf(firstBuffer), buf: []byte(line), to: len(line)}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	type result struct {
@@ -74,7 +75,7 @@ func TestHeadersThatSayNothingTakeNoMemory(t *testing.T) {
 			handed(t, &flood{left: &again{text: message, times: requests}}, func(r Requests) {
 				announced += r.Bytes
 				for m := range r.All() {
-					kept = append(kept, m)
+					kept = append(kept, &m.Msg)
 				}
 			})
 			if grown := int64(heap() - before); grown > requests*size/10 {
@@ -112,7 +113,8 @@ func (f *flood) Read(p []byte) (int, error) {
 func served(tb testing.TB, socket net.Conn) (requests int) {
 	tb.Helper()
 	handed(tb, socket, func(r Requests) {
-		for range r.All() {
+		for m := range r.All() {
+			m.Memory().Release(1)
 			requests++
 		}
 	})
@@ -149,6 +151,80 @@ func TestAFloodIsReadInLargePieces(t *testing.T) {
 	}
 	if most := messages*len(message)/(fullBuffer-len(message)) + 10; socket.reads > most {
 		t.Errorf("%d reads, want at most %d", socket.reads, most)
+	}
+}
+
+// What a request has is there until it is released, whatever else comes, of this client
+// and of others; and memory that was released is used again.
+func TestNothingIsReadToWhereARequestLies(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 0))
+	var text strings.Builder
+	var sent []string
+	for i := range 3000 {
+		size := []int{rng.IntN(100), rng.IntN(5000), rng.IntN(100_000)}[min(2, rng.IntN(20)/9)]
+		body := strings.Repeat(string(rune('a'+i%26)), size)
+		if rng.IntN(10) == 0 {
+			fmt.Fprintf(&text, "PUB others %d\r\n%s\r\n", size, body) // the server's
+			continue
+		}
+		sent = append(sent, body)
+		fmt.Fprintf(&text, "PUB q.put.t %d\r\n%s\r\n", size, body)
+	}
+	type held struct {
+		data []byte
+		want string
+		from Memory
+	}
+	var all []held
+	came := 0
+	check := func(h held) {
+		if string(h.data) != h.want {
+			t.Fatalf("a request of %d bytes was written over", len(h.want))
+		}
+		h.from.Release(1)
+	}
+	socket := &pieces{left: strings.NewReader(text.String()), rng: rng}
+	handed(t, socket, func(r Requests) {
+		for m := range r.All() {
+			all = append(all, held{m.Data, sent[came], m.Memory()})
+			came++
+		}
+		for len(all) > 20 || len(all) > 0 && rng.IntN(2) == 0 {
+			at := rng.IntN(len(all))
+			check(all[at])
+			all = append(all[:at], all[at+1:]...)
+		}
+	})
+	for _, h := range all {
+		check(h)
+	}
+	if came != len(sent) {
+		t.Errorf("%d requests of %d came", came, len(sent))
+	}
+}
+
+// pieces is a socket from which as much comes as chance has it.
+type pieces struct {
+	net.Conn
+	left io.Reader
+	rng  *rand.Rand
+}
+
+func (p *pieces) Read(b []byte) (int, error) { return p.left.Read(b[:1+p.rng.IntN(len(b))]) }
+
+// Memory of each size is at most a quarter larger than what was asked for, and has a pool
+// of its own.
+func TestSizesOfMemory(t *testing.T) {
+	sizes := map[int]int{}
+	for n := 1; n <= mostMemory; n += 1 + n/50 {
+		size, pool := sizeOfMemory(n)
+		if again, _ := sizeOfMemory(size); size < n || n >= 64 && size > n+n/4 || again != size {
+			t.Fatalf("%d bytes for %d, and %d for these", size, n, again)
+		}
+		if before, known := sizes[pool]; known && before != size || pool < 0 || pool >= len(memories) {
+			t.Fatalf("pool %d has %d bytes and %d", pool, before, size)
+		}
+		sizes[pool] = size
 	}
 }
 

@@ -10,8 +10,26 @@ import (
 // Request is a message of a client that is for the gateway.
 type Request struct {
 	nats.Msg
-	next *Request // that the same client sent after it
+	memory *memory  // in which Data lies; nil: its own
+	next   *Request // that the same client sent after it
 }
+
+// Memory is where a request's Data lies.
+type Memory interface {
+	// Release says that so many requests in it are not looked at any more.
+	Release(requests int)
+}
+
+// Memory returns where Data lies with that of others; nil when it lies alone.
+func (m *Request) Memory() Memory {
+	if m.memory == nil {
+		return nil
+	}
+	return m.memory
+}
+
+// Forget gives up what the request holds: others that were made with it may live longer.
+func (m *Request) Forget() { m.Msg, m.memory = nats.Msg{}, nil }
 
 // Requests are some of one client, in the order in which it sent them. They are handed
 // over together, so that the gateway is woken up once for them.
@@ -78,12 +96,12 @@ func sizeOf(h nats.Header) (n int) {
 }
 
 // All gives their messages, once.
-func (r *Requests) All() iter.Seq[*nats.Msg] {
-	return func(yield func(*nats.Msg) bool) {
+func (r *Requests) All() iter.Seq[*Request] {
+	return func(yield func(*Request) bool) {
 		for at := r.first; at != nil; {
 			m := at
 			at, m.next = m.next, nil // who keeps one does not keep the others
-			if !yield(&m.Msg) {
+			if !yield(m) {
 				return
 			}
 		}
