@@ -530,7 +530,7 @@ func (g *fakeGateway) Close() error                { g.note("gateway close"); re
 // tickets counts what requests hold.
 type tickets struct{ held atomic.Int64 }
 
-func (a *tickets) Release(bytes int) { a.held.Add(-int64(bytes)) }
+func (a *tickets) Release(_, bytes int) { a.held.Add(-int64(bytes)) }
 
 func (a *tickets) take() Ticket {
 	a.held.Add(1)

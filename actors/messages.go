@@ -123,16 +123,18 @@ type Ticket struct {
 }
 
 // Release gives the ticket back. Call it once.
-func (t Ticket) Release() {
+func (t Ticket) Release() { t.release(1) }
+
+func (t Ticket) release(requests int) {
 	if t.From != nil {
-		t.From.Release(t.Bytes)
+		t.From.Release(requests, t.Bytes)
 	}
 }
 
 // Admission counts the requests in flight and their bytes. Release may be
 // called from any goroutine.
 type Admission interface {
-	Release(bytes int)
+	Release(requests, bytes int)
 }
 
 // Requests to the topics actor. Each is answered like those above.

@@ -425,8 +425,9 @@ func (p *partition) answerBeside(all []waiting) {
 	p.answered = done
 	go func() {
 		defer close(done)
+		releaseTickets(all)
 		p.env.deps.Gateway.Acknowledge(len(all), func(i int) (*actor.PID, protocol.PubAck) {
-			p.acknowledged(&all[i])
+			p.tell(&all[i])
 			return all[i].to, p.ack(&all[i])
 		})
 		recycle(all)
@@ -443,13 +444,29 @@ func (p *partition) settle() {
 
 func (p *partition) acknowledge(ctx actor.Context, w *waiting) {
 	p.settle()
-	p.acknowledged(w)
+	w.ticket.Release()
+	p.tell(w)
 	respond(ctx, w.to, p.ack(w))
 }
 
-// acknowledged counts an acknowledgement. It is called from any goroutine.
-func (p *partition) acknowledged(w *waiting) {
-	w.ticket.Release()
+// releaseTickets gives the tickets of all back, those of one account at once.
+func releaseTickets(all []waiting) {
+	var sum Ticket
+	requests := 0
+	for i := range all {
+		if t := all[i].ticket; t.From == sum.From {
+			sum.Bytes += t.Bytes
+			requests++
+			continue
+		}
+		sum.release(requests)
+		sum, requests = all[i].ticket, 1
+	}
+	sum.release(requests)
+}
+
+// tell shows an acknowledgement. It is called from any goroutine.
+func (p *partition) tell(w *waiting) {
 	if p.env.events.Reply != nil {
 		p.env.events.Reply(p.event(w.first, w.first+protocol.Offset(max(w.count, 1)), nil))
 	}

@@ -31,15 +31,15 @@ func (b *budget) take(n int64) bool {
 		return false
 	}
 	if total := b.bytes.Add(n); total > b.limits.Bytes && total != n {
-		b.release(n)
+		b.release(1, n)
 		return false
 	}
 	return true
 }
 
-func (b *budget) release(n int64) {
-	b.bytes.Add(-n)
-	b.requests.Add(-1)
+func (b *budget) release(requests, bytes int64) {
+	b.bytes.Add(-bytes)
+	b.requests.Add(-requests)
 }
 
 func (b *budget) inflight() (requests, bytes int64) { return b.requests.Load(), b.bytes.Load() }
@@ -61,7 +61,7 @@ func (a *account) admit(n int) error {
 		return partitionBusy
 	}
 	if !a.all.take(int64(n)) {
-		a.own.release(int64(n))
+		a.own.release(1, int64(n))
 		return brokerBusy
 	}
 	return nil
@@ -90,8 +90,9 @@ func (e *encodedError) Error() string { return e.err.Error() }
 // Unwrap gives the error to errors.Is.
 func (e *encodedError) Unwrap() error { return e.err }
 
-// Release gives back what admit took. It is called from any goroutine.
-func (a *account) Release(n int) {
-	a.all.release(int64(n))
-	a.own.release(int64(n))
+// Release gives back what admit took for so many requests. It is called from any
+// goroutine.
+func (a *account) Release(requests, bytes int) {
+	a.all.release(int64(requests), int64(bytes))
+	a.own.release(int64(requests), int64(bytes))
 }

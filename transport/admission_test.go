@@ -52,7 +52,7 @@ func TestAdmissionGivesBackWhatItTook(t *testing.T) {
 					held[i] = append(held[i], n)
 				}
 			} else if len(held[i]) > 0 {
-				accounts[i].Release(held[i][0])
+				accounts[i].Release(1, held[i][0])
 				held[i] = held[i][1:]
 			}
 			var count, bytes int64
@@ -83,7 +83,7 @@ func TestAdmissionIsSafeForConcurrentUse(t *testing.T) {
 					if n := a.all.requests.Load(); n < 1 {
 						t.Errorf("%d in flight while one is", n)
 					}
-					a.Release(10)
+					a.Release(1, 10)
 				}
 			}
 		})

@@ -51,7 +51,7 @@ func (c *counter) wait(n int64) {
 // looked says that requests of n bytes do not wait any more. Who waits is told when half of
 // the room is there, not each time.
 func (c *counter) looked(n int) {
-	c.waiting.release(int64(n))
+	c.waiting.release(1, int64(n))
 	if c.held.Load() == 0 {
 		return
 	}

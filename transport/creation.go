@@ -84,7 +84,7 @@ func (g *Gateway) topicCreated(c creation) {
 		c.err = protocol.ErrUnavailable.With("topic %s has gone again: try again", c.topic)
 	}
 	for _, m := range w.puts {
-		w.account.Release(m.Size())
+		w.account.Release(1, m.Size())
 		if c.err != nil {
 			g.refuse(m, c.err)
 			continue

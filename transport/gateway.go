@@ -286,10 +286,10 @@ func (g *Gateway) together(r front.Requests) (n int) {
 		if g.memory != nil {
 			g.memory.Release(1)
 		}
-		m.Forget()
 		n++
 	}
 	g.memory = nil
+	r.Done()
 	return n
 }
 

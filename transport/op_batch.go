@@ -62,7 +62,7 @@ func (g *Gateway) putBatch(t *target, m *nats.Msg) error {
 	}
 	h, err := checkBatch(m.Data, limit*maxRawFactor, g.opts.MaxMessage(t.topic))
 	if err != nil {
-		account.Release(size)
+		account.Release(1, size)
 		return err
 	}
 	g.send(topic.route.Leaders[i], &actors.PutBatch{

@@ -155,7 +155,7 @@ func (r *relay) take(id uint64) (onward, bool) {
 
 func (r *relay) forgetLocked(id uint64, o onward) {
 	delete(r.waiting, id)
-	o.from.release(int64(o.size))
+	o.from.release(1, int64(o.size))
 	if r.ending && len(r.waiting) == 0 {
 		close(r.empty)
 	}

@@ -208,6 +208,7 @@ func atLeastOne(ctx context.Context, d time.Duration, some func() bool) {
 // crew is a set of producers at full speed.
 type crew struct {
 	acked  atomic.Int64
+	_      [120]byte // who sends and who acknowledges do not share a line of the cache
 	sent   atomic.Int64
 	quit   atomic.Bool
 	work   sync.WaitGroup

@@ -12,7 +12,6 @@ const (
 	fullBuffer  = 64 << 10 // of one that says much
 	maxLine     = 4 << 10  // the server judges longer lines
 	small       = 1 << 10  // what is called a small payload
-	messageSlab = 64       // messages that are allocated together
 )
 
 // errClosed ends a connection's goroutines without a word.
@@ -35,8 +34,8 @@ type inbound struct {
 	subject string // the last one that was taken, since most come again
 	name    string // under which the gateway gets it
 	places  places
-	slab    []Request // what is left of it
-	taken   Requests  // that were not handed over
+	spare   *Request // with those behind it: for what comes
+	taken   Requests // that were not handed over
 }
 
 // read hands everything on until the client or the server goes.
@@ -256,7 +255,7 @@ func (in *inbound) takes(p publication) (taken bool, sid string) {
 
 // take takes a request for the gateway, or what goes to a subject that it listens to.
 func (in *inbound) take(p publication, sid string, line []byte) error {
-	m, f := in.message(p.size), in.c.front
+	m, f := in.message(), in.c.front
 	if string(p.subject) != in.subject {
 		in.subject = string(p.subject)
 		if in.name = in.subject; p.heard {
@@ -382,16 +381,12 @@ func (in *inbound) whole(full int) (b []byte, own *memory, err error) {
 	}
 }
 
-// message returns an empty request of so many bytes. Small ones are made together:
-// each keeps its neighbours' bytes in memory.
-func (in *inbound) message(size int) *Request {
-	if size > small {
-		return new(Request)
+// message returns an empty request.
+func (in *inbound) message() *Request {
+	if in.spare == nil {
+		in.spare = spareRequests()
 	}
-	if len(in.slab) == 0 {
-		in.slab = make([]Request, messageSlab)
-	}
-	m := &in.slab[0]
-	in.slab = in.slab[1:]
+	m := in.spare
+	in.spare, m.next = m.next, nil
 	return m
 }

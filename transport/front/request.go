@@ -3,6 +3,7 @@ package front
 import (
 	"iter"
 	"strings"
+	"sync"
 
 	"github.com/nats-io/nats.go"
 )
@@ -27,9 +28,6 @@ func (m *Request) Memory() Memory {
 	}
 	return m.memory
 }
-
-// Forget gives up what the request holds: others that were made with it may live longer.
-func (m *Request) Forget() { m.Msg, m.memory = nats.Msg{}, nil }
 
 // Requests are some of one client, in the order in which it sent them. They are handed
 // over together, so that the gateway is woken up once for them.
@@ -95,15 +93,35 @@ func sizeOf(h nats.Header) (n int) {
 	return n
 }
 
-// All gives their messages, once.
+// All gives them in their order.
 func (r *Requests) All() iter.Seq[*Request] {
 	return func(yield func(*Request) bool) {
-		for at := r.first; at != nil; {
-			m := at
-			at, m.next = m.next, nil // who keeps one does not keep the others
+		for m := r.first; m != nil; m = m.next {
 			if !yield(m) {
 				return
 			}
 		}
 	}
+}
+
+// spares are lists of empty requests.
+var spares = sync.Pool{New: func() any {
+	all := make([]Request, ManyRequests)
+	for i := range all[1:] {
+		all[i].next = &all[i+1]
+	}
+	return &all[0]
+}}
+
+func spareRequests() *Request { return spares.Get().(*Request) } //nolint:forcetypeassert // the pool's own
+
+// Done says that nobody looks at any of them again: they are used for others.
+func (r *Requests) Done() {
+	for m := range r.All() {
+		m.Msg, m.memory = nats.Msg{}, nil
+	}
+	if r.first != nil {
+		spares.Put(r.first)
+	}
+	*r = Requests{}
 }
