@@ -22,6 +22,7 @@ type env struct {
 	now     func() time.Time
 	workers *workers
 	calls   *workers      // of the registry
+	hands   *hands        // of the partitions
 	jobs    chan struct{} // a place for each write and sync at a time: each holds a thread
 }
 

@@ -289,10 +289,10 @@ func (p *partition) do(ctx actor.Context, w work) {
 		return
 	}
 	env, store, self := p.env, p.store, ctx.Self()
-	go func() {
+	env.hands.run(func() {
 		j.run(env, store)
 		env.tell(self, workDone{job: j})
-	}()
+	})
 }
 
 // finish waits for the work that is done, if there is some, and takes its result.
@@ -423,7 +423,7 @@ func (p *partition) answerBeside(all []waiting) {
 	p.settle()
 	done := make(chan struct{})
 	p.answered = done
-	go func() {
+	p.env.hands.run(func() {
 		defer close(done)
 		releaseTickets(all)
 		p.env.deps.Gateway.Acknowledge(len(all), func(i int) (*actor.PID, protocol.PubAck) {
@@ -431,7 +431,7 @@ func (p *partition) answerBeside(all []waiting) {
 			return all[i].to, p.ack(&all[i])
 		})
 		recycle(all)
-	}()
+	})
 }
 
 // settle returns when all acknowledgements so far are on their way.

@@ -63,6 +63,7 @@ func newSystem(deps Deps) *System {
 		e.now = time.Now
 	}
 	e.workers, e.calls = newWorkers(e.opts.Workers), newWorkers(registryWorkers)
+	e.hands = newHands()
 	e.jobs = make(chan struct{}, e.opts.Syncs)
 	return &System{
 		env: e, serving: make(chan struct{}), over: make(chan struct{}), finished: make(chan struct{}), done: make(chan error, 1),
@@ -91,6 +92,7 @@ func (s *System) join(letters *eventstream.Subscription) {
 	<-s.over
 	s.env.workers.wait()
 	s.env.calls.wait()
+	s.env.hands.wait()
 	s.env.system.EventStream.Unsubscribe(letters)
 	s.done <- s.err
 	close(s.finished)

@@ -1,0 +1,41 @@
+package actors
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+)
+
+// Each function runs at once, however many others are not done; and many, one after the
+// other, do not leave a goroutine each.
+func TestHandsAreAlwaysFree(t *testing.T) {
+	h := newHands()
+	const n = 4 * idleHands
+	var begun sync.WaitGroup
+	goOn := make(chan bool)
+	begun.Add(n)
+	for range n {
+		h.run(func() {
+			begun.Done()
+			<-goOn
+		})
+	}
+	begun.Wait() // all of them at a time
+	close(goOn)
+	var ran atomic.Int64
+	for range 1000 {
+		done := make(chan bool)
+		h.run(func() {
+			ran.Add(1)
+			close(done)
+		})
+		<-done
+		if waiting := len(h.idle); waiting > idleHands {
+			t.Fatalf("%d wait for work", waiting)
+		}
+	}
+	h.wait()
+	if ran.Load() != 1000 || len(h.idle) != 0 {
+		t.Errorf("%d of 1000 ran, %d still wait", ran.Load(), len(h.idle))
+	}
+}
