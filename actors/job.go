@@ -23,6 +23,7 @@ func (j *job) run(e *env, log Log) {
 	defer close(j.done)
 	defer func() {
 		if r := recover(); r != nil {
+			// Here the stack says where; the actor that panics in its place does not know.
 			e.log.Error("write to a log panicked", "reason", fmt.Sprint(r), "stack", string(debug.Stack()))
 			j.crash = r
 		}

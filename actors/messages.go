@@ -18,7 +18,7 @@ import (
 // came one after the other may be sent as one message, linked, which costs their
 // partition one wake-up; they belong to it from then on.
 type Put struct {
-	Record protocol.Record // its bytes belong to the partition from now on
+	Record protocol.Record // its bytes do not change until Memory is released
 	Memory Memory          // where Record.Value lies, or nil
 	Check  *Check          // nil: nothing is asked for beside
 	Ticket Ticket

@@ -231,7 +231,11 @@ func (p *partition) putBatch(ctx actor.Context, m *PutBatch, to *actor.PID) {
 			return
 		}
 	}
-	p.accepted(ctx, p.core.putBatch(m, to))
+	v := p.core.putBatch(m, to)
+	if v.err != nil || v.w.duplicate { // it is not stored
+		releaseMemory(m.Memory, 1)
+	}
+	p.accepted(ctx, v)
 }
 
 // take notes the put in hand.

@@ -30,8 +30,10 @@ func (p *partition) hold(ctx actor.Context, message any, check *Check, sender *a
 		if check == nil || !p.core.mustReadIDs(check) {
 			return false
 		}
+		p.inHand, p.current = true, waitingOf(heldPut{message, sender})
 		p.flush(ctx, true) // the log is to have what was put before
 		p.quiet(ctx)
+		p.inHand = false
 		if p.core.state != serving {
 			return false
 		}

@@ -95,6 +95,22 @@ func TestTheIDsOfWhatIsBeingWrittenAreRead(t *testing.T) {
 	}
 }
 
+// A write that panics, of what came before a put that has to wait for the ids, leaves nobody
+// without an answer.
+func TestACrashBeforeTheIDsAreRead(t *testing.T) {
+	r, l := startWithIDs(t)
+	l.update(func(l *fakeLog) { l.panicNext = true })
+	before := &Put{Record: protocol.Record{Value: []byte("x")}, Ticket: r.tickets.take(), From: r.probe.pid}
+	before.Next = &Put{Record: protocol.Record{Value: []byte("y")}, Check: &Check{ID: "y"}, Ticket: r.tickets.take(), From: r.probe.pid}
+	r.env.tell(r.leader("t", 0), before)
+	for range 2 {
+		requireError(t, r.probe.next(t), protocol.ErrPartition)
+	}
+	if held := r.tickets.held.Load(); held != 0 {
+		t.Errorf("%d tickets are held", held)
+	}
+}
+
 func TestPutsThatWaitForTheIDsAreAnsweredAtTheEnd(t *testing.T) {
 	r, l := startWithIDs(t)
 	begun, goOn := block(l)

@@ -52,7 +52,9 @@ func (l *Log) write(b []byte, at int64) (dirty int64, err error) {
 		}
 	}
 	w.direct.forget()
-	_, err = w.file.file.WriteAt(b, at)
+	if _, err = w.file.file.WriteAt(b, at); err == nil {
+		w.size = max(w.size, dirty) // blank space that there was room for
+	}
 	return max(dirty, at+int64(len(b))), err
 }
 

@@ -6,7 +6,7 @@ import (
 	"metaq/protocol"
 )
 
-// Limits bound what is in flight: admitted and not yet answered.
+// Limits bound what is in flight: admitted and not yet answered, or about to be.
 type Limits struct {
 	Requests int64
 	Bytes    int64

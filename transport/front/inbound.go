@@ -42,7 +42,7 @@ type inbound struct {
 func (in *inbound) read() error {
 	in.use(memoryOf(firstBuffer))
 	in.verbose = true
-	defer func() { in.mem.Release(1) }()
+	defer func() { in.mem.leave() }()
 	for {
 		n, err := in.c.socket.Read(in.buf[in.to:])
 		if err != nil {
@@ -78,7 +78,7 @@ func (in *inbound) makeRoom(full bool) {
 		return
 	default:
 		before := in.mem
-		defer before.Release(1)
+		defer before.leave()
 		in.use(memoryOf(size))
 	}
 	in.from, in.to = 0, copy(in.buf, rest)
@@ -285,6 +285,8 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 	case own != nil:
 		m.memory = own
 		own.users.Add(1)
+	case pinnedBytes.Load() > mostPinned:
+		m.Data = bytes.Clone(m.Data)
 	default:
 		m.memory = in.mem
 		in.lent++
@@ -321,11 +323,11 @@ func (in *inbound) hear(o op, p publication, line []byte) error {
 	if err != nil {
 		return err
 	}
-	if mem != nil {
-		defer mem.Release(1)
-	}
 	if !isWhole(whole) {
 		return in.broken(whole)
+	}
+	if mem != nil {
+		defer mem.Release(1)
 	}
 	wanted := f.opts.Wanted(subject)
 	if wanted && in.verbose {

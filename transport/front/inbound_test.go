@@ -212,6 +212,33 @@ type pieces struct {
 
 func (p *pieces) Read(b []byte) (int, error) { return p.left.Read(b[:1+p.rng.IntN(len(b))]) }
 
+// A client that sends little which is kept, between much which is not, does not keep all of
+// it in memory.
+func TestRequestsDoNotPinWhatLiesBesideThem(t *testing.T) {
+	const requests = 3000
+	message := "PUB q.put.t 4\r\nkept\r\n" + strings.Repeat("PUB others 4000\r\n"+strings.Repeat("x", 4000)+"\r\n", 15)
+	var kept []*Request
+	handed(t, &flood{left: &again{text: message, times: requests}}, func(r Requests) {
+		for m := range r.All() {
+			kept = append(kept, m)
+		}
+	})
+	if n := pinnedBytes.Load(); n > mostPinned+fullBuffer || n < mostPinned {
+		t.Errorf("%d requests pin %d MiB", len(kept), n>>20)
+	}
+	for _, m := range kept {
+		if string(m.Data) != "kept" {
+			t.Fatalf("%q came", m.Data)
+		}
+		if memory := m.Memory(); memory != nil {
+			memory.Release(1)
+		}
+	}
+	if n := pinnedBytes.Load(); len(kept) != requests || n != 0 {
+		t.Errorf("when all of %d were released, %d bytes are pinned", len(kept), n)
+	}
+}
+
 // Memory of each size is at most a quarter larger than what was asked for, and has a pool
 // of its own.
 func TestSizesOfMemory(t *testing.T) {

@@ -2,6 +2,7 @@ package front
 
 import (
 	"math/bits"
+	"runtime"
 	"sync"
 	"sync/atomic"
 )
@@ -12,12 +13,22 @@ import (
 type memory struct {
 	b     []byte
 	users atomic.Int32
+	// pinned says that it was left by who read to it. It is apart, for the time when the
+	// memory has gone.
+	pinned *atomic.Bool
 }
+
+// pinnedBytes is what requests keep from being used again, with all that lies beside them.
+var pinnedBytes atomic.Int64
+
+// mostPinned bounds that: with more, requests that do not fill their buffer get a copy. A
+// client could send little that is kept between much that is not.
+const mostPinned = 64 << 20
 
 // Memory that is used again has sizes of three significant bits up to mostMemory, so that
 // at most a fifth of it lies idle.
 const (
-	mostMemory = 8 << 20
+	mostMemory = 10 << 20 // the largest message that is allowed by default, with its line
 	sizeBits   = 3
 )
 
@@ -26,17 +37,28 @@ var memories [(32 - sizeBits) << (sizeBits - 1)]sync.Pool
 // memoryOf returns at least n bytes, not cleared, with one user.
 func memoryOf(n int) *memory {
 	if n > mostMemory {
-		m := &memory{b: make([]byte, n)}
-		m.users.Store(1)
-		return m
+		return newMemory(n)
 	}
 	size, pool := sizeOfMemory(n)
 	m, ok := memories[pool].Get().(*memory)
 	if !ok {
-		m = &memory{b: make([]byte, size)}
+		return newMemory(size)
 	}
 	m.users.Store(1)
 	return m
+}
+
+func newMemory(size int) *memory {
+	m := &memory{b: make([]byte, size), pinned: new(atomic.Bool)}
+	m.users.Store(1)
+	runtime.AddCleanup(m, func(pinned *atomic.Bool) { unpin(pinned, size) }, m.pinned)
+	return m
+}
+
+func unpin(pinned *atomic.Bool, size int) {
+	if pinned.Swap(false) {
+		pinnedBytes.Add(-int64(size))
+	}
 }
 
 // sizeOfMemory returns the size of which memory for n bytes is, and its pool.
@@ -50,10 +72,24 @@ func sizeOfMemory(n int) (size, pool int) {
 // Release says that so many users have no more use for it. It may be called from any
 // goroutine.
 func (m *memory) Release(users int) {
-	if m.users.Add(-int32(users)) == 0 && len(m.b) <= mostMemory {
-		_, pool := sizeOfMemory(len(m.b))
-		memories[pool].Put(m)
+	switch left := m.users.Add(-int32(users)); {
+	case left < 0:
+		panic("front: memory was released more often than it was used")
+	case left == 0:
+		unpin(m.pinned, len(m.b))
+		if len(m.b) <= mostMemory {
+			_, pool := sizeOfMemory(len(m.b))
+			memories[pool].Put(m)
+		}
 	}
+}
+
+// leave is Release by who has read to it.
+func (m *memory) leave() {
+	if !m.pinned.Swap(true) {
+		pinnedBytes.Add(int64(len(m.b)))
+	}
+	m.Release(1)
 }
 
 // alone says whether its only user is who asks.

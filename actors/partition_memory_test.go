@@ -1,0 +1,76 @@
+package actors
+
+import (
+	"sync/atomic"
+	"testing"
+
+	"metaq/protocol"
+)
+
+// lent counts who has not released it.
+type lent struct{ users atomic.Int64 }
+
+func (l *lent) Release(n int) { l.users.Add(-int64(n)) }
+
+func (l *lent) put(r *rig, value string) *Put {
+	l.users.Add(1)
+	return &Put{Record: protocol.Record{Value: []byte(value)}, Ticket: r.tickets.take(), From: r.probe.pid, Memory: l}
+}
+
+// The memory of a message is released once it was copied: its write and sync do not matter.
+func TestTheMemoryOfAMessageIsReleasedOnceItWasCopied(t *testing.T) {
+	r, l := startOne(t)
+	syncing, goOn := l.stallSyncs()
+	var a, b lent
+	first := a.put(r, "a")
+	first.Next = a.put(r, "b")
+	first.Next.Next = b.put(r, string(make([]byte, besideSize)))
+	r.env.tell(r.leader("t", 0), first)
+	<-syncing
+	if a.users.Load() != 0 || b.users.Load() != 0 {
+		t.Errorf("%d and %d were not released, or too often", a.users.Load(), b.users.Load())
+	}
+	l.update(func(l *fakeLog) { l.beforeSync = nil })
+	goOn <- true
+	for range 3 {
+		offsetOf(t, r.probe.next(t))
+	}
+}
+
+// The memory of a batch is what is written: it is released after that, and at once when
+// the batch is not stored.
+func TestTheMemoryOfABatchIsReleasedOnceItWasWritten(t *testing.T) {
+	r, l := startOne(t)
+	send := func(sequence int32) *lent {
+		var b protocol.BatchBuilder
+		if err := b.Add(&protocol.Record{Value: make([]byte, besideSize)}); err != nil {
+			t.Fatal(err)
+		}
+		batch := b.Encode(protocol.CompressionNone, protocol.Producer{ID: 7, Sequence: sequence})
+		h, err := protocol.CheckBatch(batch, 0)
+		if err != nil {
+			t.Fatal(err)
+		}
+		m := new(lent)
+		m.users.Add(1)
+		r.send(r.leader("t", 0), &PutBatch{Batch: batch, Header: h, Ticket: r.tickets.take(), Memory: m})
+		return m
+	}
+	syncing, goOn := l.stallSyncs()
+	stored := send(0)
+	<-syncing
+	if stored.users.Load() != 1 {
+		t.Error("a batch's memory was released while it is written")
+	}
+	l.update(func(l *fakeLog) { l.beforeSync = nil })
+	goOn <- true
+	offsetOf(t, r.probe.next(t))
+	again, ahead := send(0), send(5)
+	offsetOf(t, r.probe.next(t))
+	requireError(t, r.probe.next(t), protocol.ErrConflict)
+	for name, m := range map[string]*lent{"stored": stored, "a duplicate": again, "refused": ahead} {
+		if n := m.users.Load(); n != 0 {
+			t.Errorf("%s: %d were not released, or too often", name, n)
+		}
+	}
+}
