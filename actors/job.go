@@ -3,7 +3,6 @@ package actors
 import (
 	"fmt"
 	"runtime/debug"
-	"time"
 )
 
 // job is work that is done to a partition's log. Its results are there when done is
@@ -12,10 +11,9 @@ type job struct {
 	work
 	done chan struct{}
 
-	appended time.Duration // that the write took
-	failed   error         // of the write
-	unsynced error         // why what was written is not durable
-	crash    any           // its panic, which was logged: the partition is to panic in its place
+	failed   error // of the write
+	unsynced error // why what was written is not durable
+	crash    any   // its panic, which was logged: the partition is to panic in its place
 }
 
 // run does the work. Until it returns the log is the job's.
@@ -33,7 +31,7 @@ func (j *job) run(e *env, log Log) {
 	start := e.now()
 	if len(j.bytes) > 0 {
 		j.failed = log.Append(j.bytes)
-		j.appended = e.now().Sub(start)
+		e.metrics.stageAppend.Observe(e.now().Sub(start).Seconds())
 	}
 	if j.sync && j.failed == nil {
 		start = e.now()

@@ -330,11 +330,8 @@ func (p *partition) show(j *job) {
 	if j.failed != nil {
 		to = from
 	}
-	if len(j.bytes) > 0 {
-		p.env.metrics.stageAppend.Observe(j.appended.Seconds())
-		if p.env.events.Append != nil {
-			p.env.events.Append(p.event(from, to, j.failed))
-		}
+	if len(j.bytes) > 0 && p.env.events.Append != nil {
+		p.env.events.Append(p.event(from, to, j.failed))
 	}
 	if j.failed != nil {
 		return
@@ -431,7 +428,7 @@ func (p *partition) answerBeside(all []waiting) {
 		defer close(done)
 		releaseTickets(all)
 		p.env.deps.Gateway.Acknowledge(len(all), func(i int) (*actor.PID, protocol.PubAck) {
-			p.tell(&all[i])
+			p.replied(&all[i])
 			return all[i].to, p.ack(&all[i])
 		})
 		recycle(all)
@@ -449,7 +446,7 @@ func (p *partition) settle() {
 func (p *partition) acknowledge(ctx actor.Context, w *waiting) {
 	p.settle()
 	w.ticket.Release()
-	p.tell(w)
+	p.replied(w)
 	respond(ctx, w.to, p.ack(w))
 }
 
@@ -469,8 +466,8 @@ func releaseTickets(all []waiting) {
 	sum.release(requests)
 }
 
-// tell shows an acknowledgement. It is called from any goroutine.
-func (p *partition) tell(w *waiting) {
+// replied shows an acknowledgement. It is called from any goroutine.
+func (p *partition) replied(w *waiting) {
 	if p.env.events.Reply != nil {
 		p.env.events.Reply(p.event(w.first, w.first+protocol.Offset(max(w.count, 1)), nil))
 	}

@@ -111,8 +111,9 @@ type work struct {
 }
 
 // besideSize is how many bytes are written and synced beside the partition, which
-// goes on meanwhile; so is what covers earlier writes. With less hardly anything comes meanwhile, and the hop to another
-// goroutine and back would be a fifth of what one who waits for his answer sees.
+// goes on meanwhile; so is what covers earlier writes. With less hardly anything comes
+// meanwhile, and the hop to another goroutine and back would be a fifth of what one who
+// waits for his answer sees.
 const besideSize = 4 << 10
 
 // waiting is a request that will be answered: who asked, and with what.

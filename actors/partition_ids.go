@@ -26,11 +26,12 @@ type idsRead struct {
 
 // hold keeps a put if it has to wait.
 func (p *partition) hold(ctx actor.Context, message any, check *Check, sender *actor.PID) bool {
+	h := heldPut{message, sender}
 	if !p.reading {
 		if check == nil || !p.core.mustReadIDs(check) {
 			return false
 		}
-		p.inHand, p.current = true, waitingOf(heldPut{message, sender})
+		p.inHand, p.current = true, waitingOf(h)
 		p.flush(ctx, true) // the log is to have what was put before
 		p.quiet(ctx)
 		p.inHand = false
@@ -39,7 +40,7 @@ func (p *partition) hold(ctx actor.Context, message any, check *Check, sender *a
 		}
 		p.readIDs(ctx)
 	}
-	p.held = append(p.held, heldPut{message, sender})
+	p.held = append(p.held, h)
 	return true
 }
 

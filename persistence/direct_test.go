@@ -14,8 +14,7 @@ import (
 	"metaq/protocol"
 )
 
-// directFS counts the writes that go past the cache of the system's files, or lets them
-// fail.
+// directFS counts the writes that go past the cache, or lets them fail.
 type directFS struct {
 	vfs.FS
 	fail   error
@@ -25,12 +24,12 @@ type directFS struct {
 
 func (f *directFS) OpenDirect(path string) (vfs.DirectFile, error) {
 	f.opens++
-	file, err := vfs.OpenReadWrite(f.FS, path)
+	file, err := vfs.OpenDirect(f.FS, path)
 	return &directFile{file, f}, err
 }
 
 type directFile struct {
-	vfs.File
+	vfs.DirectFile
 	fs *directFS
 }
 
@@ -39,10 +38,7 @@ func (f *directFile) WriteAt(b []byte, at int64) (int, error) {
 	if f.fs.fail != nil {
 		return 0, f.fs.fail
 	}
-	if !vfs.IsAligned(b, at) {
-		return 0, syscall.EINVAL
-	}
-	return f.File.WriteAt(b, at)
+	return f.DirectFile.WriteAt(b, at)
 }
 
 var large = strings.Repeat("l", directLeast)
@@ -50,7 +46,7 @@ var large = strings.Repeat("l", directLeast)
 // What nobody reads goes past the cache when it is large. A read brings the log back to
 // the cache, until enough has been appended that nobody has asked for.
 func TestOnlyLargeAppendsThatNobodyReadsGoPastTheCache(t *testing.T) {
-	fsys := &directFS{FS: vfs.NewMem()}
+	fsys := &directFS{FS: faultfs.New(1)}
 	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0", Now: newClock().now, DirectUnread: 2 * directLeast})
 	for _, step := range []struct {
 		what   string
@@ -112,7 +108,7 @@ func TestTheRoomBehindAnAppendMayBeMissing(t *testing.T) {
 // A disk that does not take such a write gets the same bytes in the usual way, and is not
 // asked again.
 func TestADiskWithoutDirectWrites(t *testing.T) {
-	fsys := &directFS{FS: vfs.NewMem(), fail: syscall.EINVAL}
+	fsys := &directFS{FS: faultfs.New(1), fail: syscall.EINVAL}
 	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0", Now: newClock().now})
 	for range 3 {
 		put(t, l, epochTime, large)

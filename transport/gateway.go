@@ -86,10 +86,10 @@ type dispatcher struct {
 	seen    *actors.Routes // the routes that topics was made from
 	topics  map[string]*topicState
 	waiting map[string]*waitingTopic
-	came    []*nats.Msg  // some that came by the server
-	memory  front.Memory // of the request in hand, unless somebody has taken it; else nil
-	slab    []outgoing   // what is left of it
-	runs    []*run       // that are not empty
+	came    []*nats.Msg   // some that came by the server
+	memory  actors.Memory // of the request in hand, unless somebody has taken it; else nil
+	slab    []outgoing    // what is left of it
+	runs    []*run        // that are not empty
 }
 
 type stopper interface{ Stop() error }
@@ -283,12 +283,11 @@ func (g *Gateway) together(r front.Requests) (n int) {
 	for m := range r.All() {
 		g.memory = m.Memory()
 		g.receive(&m.Msg)
-		if g.memory != nil {
-			g.memory.Release(1)
+		if memory := g.takeMemory(); memory != nil {
+			memory.Release(1)
 		}
 		n++
 	}
-	g.memory = nil
 	r.Done()
 	return n
 }
@@ -368,9 +367,6 @@ func (g *Gateway) finish() {
 func (d *dispatcher) takeMemory() actors.Memory {
 	m := d.memory
 	d.memory = nil
-	if m == nil {
-		return nil
-	}
 	return m
 }
 

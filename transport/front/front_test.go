@@ -107,6 +107,9 @@ func (s *stand) take(f func(*nats.Msg)) {
 	s.front.Take(func(r front.Requests) {
 		for m := range r.All() {
 			f(&m.Msg)
+			if memory := m.Memory(); memory != nil {
+				memory.Release(1)
+			}
 		}
 	})
 }

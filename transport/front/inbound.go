@@ -11,7 +11,7 @@ const (
 	firstBuffer = 4 << 10  // of a connection that says little
 	fullBuffer  = 64 << 10 // of one that says much
 	maxLine     = 4 << 10  // the server judges longer lines
-	small       = 1 << 10  // what is called a small payload
+	small       = 1 << 10  // a header block that may stay with what it came with
 )
 
 // errClosed ends a connection's goroutines without a word.

@@ -13,15 +13,18 @@ func (y *FS) OpenDirect(name string) (vfs.DirectFile, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &directFile{f}, nil
+	return &directFile{f, name}, nil
 }
 
-type directFile struct{ vfs.File }
+type directFile struct {
+	vfs.File
+	path string
+}
 
 // WriteAt refuses what a disk would refuse.
 func (f *directFile) WriteAt(p []byte, at int64) (int, error) {
 	if !vfs.IsAligned(p, at) {
-		return 0, pathError(OpWrite, "direct", syscall.EINVAL)
+		return 0, pathError(OpWrite, f.path, syscall.EINVAL)
 	}
 	return f.File.WriteAt(p, at)
 }
