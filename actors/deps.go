@@ -2,6 +2,7 @@ package actors
 
 import (
 	"context"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -78,9 +79,10 @@ type LogStore interface {
 // this order, from workers. A gateway that cannot go on says so through
 // System.Fail.
 type Gateway interface {
-	// Acknowledge sends n acknowledgements, in their order, and asks at for each once. A
-	// nil PID means that nobody waits for that one. It is called from any goroutine.
-	Acknowledge(n int, at func(i int) (*actor.PID, protocol.PubAck))
+	// Acknowledge sends acknowledgements, in their order. A nil PID means that nobody
+	// waits for that one; the acknowledgement changes when the next is asked for. It is
+	// called from any goroutine.
+	Acknowledge(all iter.Seq2[*actor.PID, *protocol.PubAck])
 	// Start begins to take requests. The routes are published by then.
 	Start(ctx context.Context) error
 	// Drain stops taking requests and returns when all that were taken have been

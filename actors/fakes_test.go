@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -515,10 +516,10 @@ func (g *fakeGateway) note(s string) {
 	g.r.calls = append(g.r.calls, s)
 }
 
-func (g *fakeGateway) Acknowledge(n int, at func(i int) (*actor.PID, protocol.PubAck)) {
-	for i := range n {
-		if to, ack := at(i); to != nil {
-			g.system.Root.Send(to, ack)
+func (g *fakeGateway) Acknowledge(all iter.Seq2[*actor.PID, *protocol.PubAck]) {
+	for to, ack := range all {
+		if to != nil {
+			g.system.Root.Send(to, *ack)
 		}
 	}
 }
@@ -675,9 +676,12 @@ func (r *rig) admin(m any) any {
 	return r.ask(r.env.system.NewLocalPID(TopicsActor), m)
 }
 
+// together is a message of puts that came one after the other.
+func together(all ...Put) *Puts { return &Puts{All: all} }
+
 func (r *rig) putTo(topic string, n int, value string) any {
 	r.t.Helper()
-	return r.ask(r.leader(topic, n), &Put{Record: protocol.Record{Value: []byte(value)}, Ticket: r.tickets.take()})
+	return r.ask(r.leader(topic, n), together(Put{Record: protocol.Record{Value: []byte(value)}, Ticket: r.tickets.take()}))
 }
 
 func (r *rig) get(topic string, n int, req protocol.GetRequest) any {

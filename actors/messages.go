@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"cmp"
 	"iter"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -14,31 +13,46 @@ import (
 // request without a sender is carried out and not answered. Whoever accepted
 // the request holds a Ticket for it, which the answering actor gives back.
 
-// Put asks for one record to be stored. Answer: protocol.PubAck. Several that
-// came one after the other may be sent as one message, linked, which costs their
-// partition one wake-up; they belong to it from then on.
+// Puts ask for records to be stored that came one after the other. Each is answered
+// for itself. They belong to the partition from then on.
+type Puts struct {
+	All    []Put
+	Memory Memory // where All and those who are answered lie, or nil; released as they are answered
+	Next   *Puts  // those that came after them and are sent in the same message, or nil
+}
+
+// Put asks for one record to be stored. Answer: protocol.PubAck.
 type Put struct {
 	Record protocol.Record // its bytes do not change until Memory is released
 	Memory Memory          // where Record.Value lies, or nil
 	Check  *Check          // nil: nothing is asked for beside
 	Ticket Ticket
 	From   *actor.PID // who is answered; nil: the sender of the envelope
-	Next   *Put       // the put after this one, or nil
 }
 
-// All are the linked puts, of which m is the first, each with who is to be
-// answered: sender where the put does not say. It takes the links apart.
-func (m *Put) All(sender *actor.PID) iter.Seq2[*Put, *actor.PID] {
-	return func(yield func(*Put, *actor.PID) bool) {
+// Each are m and those after it, and takes their links apart. Where a put does not say
+// who is answered it is sender from then on.
+func (m *Puts) Each(sender *actor.PID) iter.Seq[*Puts] {
+	return func(yield func(*Puts) bool) {
 		for m != nil {
-			next := m.Next
-			m.Next = nil
-			if !yield(m, cmp.Or(m.From, sender)) {
+			rest := m.cut(sender)
+			if !yield(m) {
 				return
 			}
-			m = next
+			m = rest
 		}
 	}
+}
+
+// cut is one step of Each: it returns those after m.
+func (m *Puts) cut(sender *actor.PID) (rest *Puts) {
+	for i := range m.All {
+		if to := &m.All[i].From; *to == nil {
+			*to = sender
+		}
+	}
+	rest, m.Next = m.Next, nil
+	return rest
 }
 
 // Check is what a put may ask for beside its storage: JetStream's publish

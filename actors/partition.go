@@ -3,6 +3,7 @@ package actors
 import (
 	"cmp"
 	"fmt"
+	"iter"
 	"log/slog"
 	"time"
 
@@ -77,18 +78,18 @@ type partition struct {
 	shown    protocol.Offset // committed, as the status shows it
 	timer    *time.Timer     // sync of a relaxed policy
 	retry    *time.Timer     // next attempt to open
-	current  waiting         // the request in hand, for crashed
+	current  waiting         // what of the message in hand is still to be taken, for crashed
 	inHand   bool
-	rest     *Put // what came with it and is still to be taken, for crashed
+	rest     *Puts // what came with it, for crashed
 	since    ages
 	answered chan struct{} // closed when the last acknowledgements are on their way; nil: they are
 
 	reader  *actor.PID
-	gets    uint64    // handed to the reader
-	touched bool      // since the last sweep
-	reading bool      // a worker reads the message ids
-	held    []heldPut // puts that wait for it, in their order
-	parked  bool      // the log gave up its files
+	gets    uint64     // handed to the reader
+	touched bool       // since the last sweep
+	reading bool       // a worker reads the message ids
+	held    []heldPuts // puts that wait for it, in their order
+	parked  bool       // the log gave up its files
 }
 
 // ages are when the first request came of what the core has staged and of what is
@@ -125,18 +126,12 @@ func (p *partition) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case flushNow:
 		p.flush(ctx, false)
-	case *Put:
-		p.puts(ctx, m, ctx.Sender())
-	case Put:
-		p.puts(ctx, &m, ctx.Sender())
+	case *Puts:
+		p.puts(ctx, m)
 	case *PutBatch:
-		if !p.hold(ctx, m, nil, ctx.Sender()) {
-			p.putBatch(ctx, m, ctx.Sender())
-		}
+		p.batch(ctx, m)
 	case PutBatch:
-		if !p.hold(ctx, &m, nil, ctx.Sender()) {
-			p.putBatch(ctx, &m, ctx.Sender())
-		}
+		p.batch(ctx, &m)
 	case *Get:
 		p.get(ctx, m.Ticket)
 	case Get:
@@ -190,39 +185,55 @@ func (p *partition) Receive(ctx actor.Context) {
 }
 
 // puts is the hop "accept" for messages that came together.
-func (p *partition) puts(ctx actor.Context, m *Put, sender *actor.PID) {
-	var memory Memory // of the last so many
-	many := 0
+func (p *partition) puts(ctx actor.Context, m *Puts) {
 	for p.rest = m; p.rest != nil; {
 		m := p.rest
-		p.rest, m.Next = m.Next, nil
-		to := cmp.Or(m.From, sender)
-		if p.hold(ctx, m, m.Check, to) {
-			continue
+		p.rest = m.cut(ctx.Sender())
+		p.take(ctx, waiting{puts: m.All, memory: m.Memory})
+		for p.inHand && !p.hold(ctx, nil) {
+			p.put(ctx)
 		}
-		if m.Memory != memory {
+	}
+}
+
+// put accepts the first messages in hand. Their records have been copied when it returns.
+func (p *partition) put(ctx actor.Context) {
+	all, memory := p.current.puts, p.current.memory
+	n, v := 1, verdict{}
+	if all[0].Check == nil {
+		n, v = p.core.put(all, memory)
+	} else {
+		v = p.core.putChecked(all[:1], memory, p.env.now().UnixMilli())
+	}
+	p.current.puts = all[n:]
+	p.inHand = n < len(all)
+	releaseRecords(all[:n])
+	p.accepted(ctx, v)
+}
+
+// releaseRecords releases the memory of records. Many lie in one.
+func releaseRecords(all []Put) {
+	var memory Memory // of the last so many
+	many := 0
+	for i := range all {
+		if m := all[i].Memory; m != memory {
 			releaseMemory(memory, many)
-			memory, many = m.Memory, 0
+			memory, many = m, 0
 		}
-		p.put(ctx, m, to)
 		many++
 	}
 	releaseMemory(memory, many)
 }
 
-// put is the hop "accept" for one message. Its record has been copied when it returns.
-func (p *partition) put(ctx actor.Context, m *Put, to *actor.PID) {
-	p.take(ctx, m.Ticket, to)
-	if m.Check == nil {
-		p.accepted(ctx, p.core.put(&m.Record, m.Ticket, to))
-	} else {
-		p.accepted(ctx, p.core.putChecked(&m.Record, m.Check, p.env.now().UnixMilli(), m.Ticket, to))
+func (p *partition) batch(ctx actor.Context, m *PutBatch) {
+	p.take(ctx, waiting{to: ctx.Sender(), ticket: m.Ticket})
+	if !p.hold(ctx, m) {
+		p.putBatch(ctx, m)
 	}
-	m.Record, m.Memory = protocol.Record{}, nil // others that were made with it may live longer
 }
 
-func (p *partition) putBatch(ctx actor.Context, m *PutBatch, to *actor.PID) {
-	p.take(ctx, m.Ticket, to)
+// putBatch accepts the batch in hand.
+func (p *partition) putBatch(ctx actor.Context, m *PutBatch) {
 	if p.core.mustLearn(&m.Header) {
 		if err := p.core.learn(logTail(p.store, p.core.written, p.env.opts.ProducerTail)); err != nil {
 			p.inHand = false
@@ -231,33 +242,36 @@ func (p *partition) putBatch(ctx actor.Context, m *PutBatch, to *actor.PID) {
 			return
 		}
 	}
-	v := p.core.putBatch(m, to)
+	v := p.core.putBatch(m, p.current.to)
+	p.inHand = false
 	if v.err != nil || v.w.duplicate { // it is not stored
 		releaseMemory(m.Memory, 1)
 	}
 	p.accepted(ctx, v)
 }
 
-// take notes the put in hand.
-func (p *partition) take(ctx actor.Context, t Ticket, to *actor.PID) {
-	p.inHand, p.current = true, waiting{to: to, ticket: t}
+// take notes what is in hand.
+func (p *partition) take(ctx actor.Context, w waiting) {
+	p.inHand, p.current = true, w
 	if p.core.noPuts != nil && p.core.state == serving {
 		p.renew(ctx)
 	}
 }
 
 func (p *partition) accepted(ctx actor.Context, v verdict) {
-	p.inHand, p.touched = false, true
+	p.touched = true
 	switch {
 	case v.err != nil:
 		p.refuse(ctx, &v.w, v.err)
+		v.w.answered()
 		return
 	case v.done:
-		p.acknowledge(ctx, &v.w)
+		p.acknowledge(ctx, []waiting{v.w})
+		v.w.answered()
 		return
 	}
 	if p.env.events.Accept != nil {
-		p.env.events.Accept(p.event(v.w.first, v.w.first+protocol.Offset(max(v.w.count, 1)), nil))
+		p.env.events.Accept(p.event(v.w.first, v.w.next(), nil))
 	}
 	p.since.accepted(p.env.now)
 	if v.flush {
@@ -399,20 +413,20 @@ func (p *partition) commit(ctx actor.Context) {
 
 // answer is the hop "reply".
 func (p *partition) answer(ctx actor.Context, out outcome) {
-	if out.err == nil && len(out.answer) >= manyAnswers {
+	switch {
+	case len(out.answer) == 0:
+		return
+	case out.err != nil:
+		for i := range out.answer {
+			p.refuse(ctx, &out.answer[i], out.err)
+		}
+	case requestsOf(out.answer) >= manyAnswers:
 		p.answerBeside(out.answer)
 		return
+	default:
+		p.acknowledge(ctx, out.answer)
 	}
-	for i := range out.answer {
-		if out.err != nil {
-			p.refuse(ctx, &out.answer[i], out.err)
-		} else {
-			p.acknowledge(ctx, &out.answer[i])
-		}
-	}
-	if out.answer != nil {
-		recycle(out.answer)
-	}
+	recycle(out.answer)
 }
 
 // manyAnswers take so long that the next write should not wait for them.
@@ -427,10 +441,7 @@ func (p *partition) answerBeside(all []waiting) {
 	p.env.hands.run(func() {
 		defer close(done)
 		releaseTickets(all)
-		p.env.deps.Gateway.Acknowledge(len(all), func(i int) (*actor.PID, protocol.PubAck) {
-			p.replied(&all[i])
-			return all[i].to, p.ack(&all[i])
-		})
+		p.env.deps.Gateway.Acknowledge(p.acks(all))
 		recycle(all)
 	})
 }
@@ -443,51 +454,45 @@ func (p *partition) settle() {
 	}
 }
 
-func (p *partition) acknowledge(ctx actor.Context, w *waiting) {
+func (p *partition) acknowledge(ctx actor.Context, all []waiting) {
 	p.settle()
-	w.ticket.Release()
-	p.replied(w)
-	respond(ctx, w.to, p.ack(w))
+	releaseTickets(all)
+	for to, ack := range p.acks(all) {
+		respond(ctx, to, *ack)
+	}
 }
 
-// releaseTickets gives the tickets of all back, those of one account at once.
-func releaseTickets(all []waiting) {
-	var sum Ticket
-	requests := 0
-	for i := range all {
-		if t := all[i].ticket; t.From == sum.From {
-			sum.Bytes += t.Bytes
-			requests++
-			continue
+// acks are the acknowledgements of all. They use nothing of the partition that changes,
+// and may be asked for on any goroutine.
+func (p *partition) acks(all []waiting) iter.Seq2[*actor.PID, *protocol.PubAck] {
+	return func(yield func(*actor.PID, *protocol.PubAck) bool) {
+		ack := protocol.PubAck{Stream: p.stream, Topic: p.core.topic, Partition: p.core.id}
+		for i := range all {
+			w := &all[i]
+			if p.env.events.Reply != nil {
+				p.env.events.Reply(p.event(w.first, w.next(), nil))
+			}
+			ack.Offset, ack.Count, ack.Duplicate = w.first, w.count, w.duplicate
+			for to := range w.askers() {
+				ack.Seq = uint64(ack.Offset) + 1
+				if !yield(to, &ack) {
+					return
+				}
+				ack.Offset++
+			}
 		}
-		sum.release(requests)
-		sum, requests = all[i].ticket, 1
-	}
-	sum.release(requests)
-}
-
-// replied shows an acknowledgement. It is called from any goroutine.
-func (p *partition) replied(w *waiting) {
-	if p.env.events.Reply != nil {
-		p.env.events.Reply(p.event(w.first, w.first+protocol.Offset(max(w.count, 1)), nil))
-	}
-}
-
-// ack is the acknowledgement of w. It uses nothing of the partition that changes.
-func (p *partition) ack(w *waiting) protocol.PubAck {
-	return protocol.PubAck{
-		Stream: p.stream, Seq: uint64(w.first) + 1, Duplicate: w.duplicate,
-		Topic: p.core.topic, Partition: p.core.id, Offset: w.first, Count: w.count,
 	}
 }
 
 func (p *partition) refuse(ctx actor.Context, w *waiting, err error) {
 	p.settle()
-	w.ticket.Release()
+	releaseTickets([]waiting{*w})
 	if p.env.events.Reply != nil {
 		p.env.events.Reply(p.event(w.first, w.first, err))
 	}
-	p.env.refuse(ctx, w.to, err)
+	for to := range w.askers() {
+		p.env.refuse(ctx, to, err)
+	}
 }
 
 func (p *partition) event(first, next protocol.Offset, err error) Event {
@@ -537,8 +542,8 @@ func (p *partition) crashed(ctx actor.Context, err error) {
 	}
 	rest := p.rest
 	p.rest = nil
-	for m, to := range rest.All(ctx.Sender()) {
-		p.refuse(ctx, &waiting{to: to, ticket: m.Ticket}, refusal)
+	for m := range rest.Each(ctx.Sender()) {
+		p.refuse(ctx, &waiting{puts: m.All}, refusal)
 	}
 	p.answer(ctx, p.core.abandon(reopening, refusal))
 	p.refuseHeld(ctx, refusal)

@@ -3,8 +3,6 @@ package actors
 import (
 	"cmp"
 
-	"github.com/asynkron/protoactor-go/actor"
-
 	"metaq/protocol"
 )
 
@@ -60,8 +58,8 @@ func (c *partitionCore) learnIDs(ids *messageIDs, last string) {
 // putChecked accepts one message if what it asks for holds. A duplicate is
 // recognised first, so that a message that is sent again is answered as it was
 // the first time, whatever it expects. now is in Unix milliseconds.
-func (c *partitionCore) putChecked(r *protocol.Record, k *Check, now int64, ticket Ticket, to *actor.PID) verdict {
-	w := waiting{to: to, ticket: ticket, first: c.next}
+func (c *partitionCore) putChecked(one []Put, memory Memory, now int64) verdict {
+	k, w := one[0].Check, waiting{puts: one, memory: memory, first: c.next}
 	if refusal := c.refusesPuts(); refusal != nil {
 		return verdict{err: refusal, w: w}
 	}
@@ -83,13 +81,12 @@ func (c *partitionCore) putChecked(r *protocol.Record, k *Check, now int64, tick
 	if k.LastID != "" && k.LastID != c.last.id {
 		return verdict{err: protocol.ErrWrongMsgID.With("wrong last msg ID: %s", c.last.id), w: w}
 	}
-	v := c.put(r, ticket, to)
-	if v.err != nil {
-		return v
+	if err := c.add(&one[0].Record); err != nil {
+		return verdict{err: err, w: w}
 	}
 	c.last.id = k.ID
 	if remember {
-		c.ids.add(id, v.w.first, now)
+		c.ids.add(id, w.first, now)
 	}
-	return v
+	return c.stage(w)
 }

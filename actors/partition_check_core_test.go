@@ -59,7 +59,7 @@ func (c *checked) put(asker string, k Check) error {
 	if k.ID != "" {
 		r.Headers = []protocol.Header{{Name: protocol.HeaderMsgID, Value: k.ID}}
 	}
-	v := c.core.putChecked(&r, &k, c.millis, Ticket{}, actor.NewPID("", asker))
+	v := c.core.putChecked([]Put{{Record: r, Check: &k, From: actor.NewPID("", asker)}}, nil, c.millis)
 	if v.done {
 		c.acks[asker] = append(c.acks[asker], v.w)
 	}
@@ -86,7 +86,9 @@ func (c *checked) flush(err error) {
 func (c *checked) take(out outcome) {
 	for _, w := range out.answer {
 		if out.err == nil {
-			c.acks[w.to.Id] = append(c.acks[w.to.Id], w)
+			for to := range w.askers() {
+				c.acks[to.Id] = append(c.acks[to.Id], w)
+			}
 		}
 	}
 }

@@ -58,9 +58,10 @@ type partitionCore struct {
 
 	parts    []part    // what is staged, in order
 	staged   []waiting // who waits for what is staged, in order
+	requests int       // of staged
 	bytes    int       // staged
 	flushing bool      // a flush message is on its way
-	seen     int       // len(staged) when it was sent
+	seen     int       // requests when it was sent
 
 	busy     bool      // the shell writes, or syncs, or both
 	inFlight stamped   // what it writes
@@ -116,17 +117,8 @@ type work struct {
 // waits for his answer sees.
 const besideSize = 4 << 10
 
-// waiting is a request that will be answered: who asked, and with what.
-type waiting struct {
-	to        *actor.PID // nil: nobody wants to know
-	ticket    Ticket
-	first     protocol.Offset
-	count     int // records of a batch, 0 for a single put
-	duplicate bool
-}
-
-// verdict is what accept says about one request. With flush the shell sends the
-// flush message to itself; with full it flushes at once.
+// verdict is what accept says about a request, or about puts that came together. With
+// flush the shell sends the flush message to itself; with full it flushes at once.
 type verdict struct {
 	err   error // refused: answer now
 	done  bool  // nothing to wait for: acknowledge now
@@ -147,7 +139,6 @@ type outcome struct {
 }
 
 var (
-	waitings = sync.Pool{New: func() any { return new([]waiting) }}
 	builders = sync.Pool{New: func() any { return new(protocol.BatchBuilder) }}
 	joins    = sync.Pool{New: func() any { return new([]byte) }}
 )
@@ -197,12 +188,29 @@ func (c *partitionCore) granted(epoch protocol.Epoch) {
 	c.epoch, c.noPuts = max(c.epoch, epoch), nil
 }
 
-// put accepts one message.
-func (c *partitionCore) put(r *protocol.Record, ticket Ticket, to *actor.PID) verdict {
-	w := waiting{to: to, ticket: ticket, first: c.next}
+// put accepts messages that came together, up to one that asks for a check, one that is
+// refused, or the one that is enough for a write. The verdict is about the first n of
+// them: at least the first, which asks for no check.
+func (c *partitionCore) put(all []Put, memory Memory) (n int, v verdict) {
+	w := waiting{puts: all, memory: memory, first: c.next}
 	if refusal := c.refusesPuts(); refusal != nil {
-		return verdict{err: refusal, w: w}
+		return len(all), verdict{err: refusal, w: w}
 	}
+	for enough := false; n < len(all) && all[n].Check == nil && !enough; n++ {
+		if err := c.add(&all[n].Record); err != nil && n == 0 {
+			w.puts = all[:1]
+			return 1, verdict{err: err, w: w}
+		} else if err != nil {
+			break
+		}
+		enough = c.enough(n + 1)
+	}
+	w.puts = all[:n]
+	return n, c.stage(w)
+}
+
+// add collects a record.
+func (c *partitionCore) add(r *protocol.Record) error {
 	// The broker's clock gives the time, when the batch is stamped.
 	r.Time = 0
 	b := c.openSingles()
@@ -210,15 +218,15 @@ func (c *partitionCore) put(r *protocol.Record, ticket Ticket, to *actor.PID) ve
 	if err := b.Add(r); errors.Is(err, protocol.ErrBatchFull) && b.Count() > 0 {
 		b, before = c.addSingles(), 0
 		if err := b.Add(r); err != nil {
-			return verdict{err: c.tooLarge(r), w: w}
+			return c.tooLarge(r)
 		}
 	} else if err != nil {
-		return verdict{err: c.tooLarge(r), w: w}
+		return c.tooLarge(r)
 	}
 	c.next++
 	c.bytes += b.Size() - before
 	c.last = lastID{known: true}
-	return c.stage(w)
+	return nil
 }
 
 func (c *partitionCore) refusesPuts() *protocol.Error {
@@ -283,10 +291,11 @@ func (c *partitionCore) putBatch(m *PutBatch, to *actor.PID) verdict {
 
 func (c *partitionCore) stage(w waiting) verdict {
 	c.staged = append(c.staged, w)
+	c.requests += w.requests()
 	// The end of the work that is done writes what was collected meanwhile.
-	v := verdict{w: w, flush: !c.flushing && !c.busy, full: c.full()}
+	v := verdict{w: w, flush: !c.flushing && !c.busy, full: c.enough(0)}
 	if v.flush {
-		c.flushing, c.seen = true, len(c.staged)
+		c.flushing, c.seen = true, c.requests
 	}
 	return v
 }
@@ -303,9 +312,9 @@ func (c *partitionCore) again(w waiting) verdict {
 	return c.stage(w)
 }
 
-// full says whether to write at once.
-func (c *partitionCore) full() bool {
-	return c.bytes >= c.opts.FlushBytes || len(c.staged) >= c.opts.FlushCount
+// enough says whether to write at once when so many more requests are staged.
+func (c *partitionCore) enough(more int) bool {
+	return c.bytes >= c.opts.FlushBytes || c.requests+more >= c.opts.FlushCount
 }
 
 // flush is called when the flush message arrives, or at once when there is
@@ -317,8 +326,8 @@ func (c *partitionCore) flush(now time.Time, force bool) (w work, again bool) {
 	case c.busy || len(c.staged) == 0:
 		c.flushing = c.flushing && force
 		return work{}, false
-	case !force && !c.full() && len(c.staged) > c.seen:
-		c.seen = len(c.staged)
+	case !force && !c.enough(0) && c.requests > c.seen:
+		c.seen = c.requests
 		return work{}, true
 	}
 	if !force {
@@ -331,7 +340,7 @@ func (c *partitionCore) flush(now time.Time, force bool) (w work, again bool) {
 	w.beside = len(w.bytes) >= besideSize || w.sync && c.synced < c.written
 	c.busy, c.syncs, c.owed = true, w.sync, false
 	c.staged, c.writing = c.writing, c.staged
-	c.bytes, c.seen = 0, 0
+	c.requests, c.bytes, c.seen = 0, 0, 0
 	return w, false
 }
 
@@ -460,42 +469,13 @@ func (c *partitionCore) abandon(s partitionState, refusal *protocol.Error) outco
 // takeBack forgets the offsets of what is staged, and what was learned from the
 // messages from offset end on.
 func (c *partitionCore) takeBack(end protocol.Offset) {
-	c.next, c.last, c.bytes, c.seen = c.written, c.lastWas, 0, 0
+	c.next, c.last, c.requests, c.bytes, c.seen = c.written, c.lastWas, 0, 0, 0
 	if c.producers != nil {
 		c.producers.rollback(end)
 	}
 	if c.ids != nil {
 		c.ids.rollback(end)
 	}
-}
-
-// handOut gives the waiting away.
-func (c *partitionCore) handOut(from *[]waiting) []waiting {
-	if len(*from) == 0 {
-		return nil
-	}
-	all := *from
-	*from = *waitings.Get().(*[]waiting) //nolint:forcetypeassert // the pool's own
-	return all
-}
-
-// join gives the waiting away behind others.
-func (c *partitionCore) join(others []waiting, from *[]waiting) []waiting {
-	if len(others) == 0 {
-		return c.handOut(from)
-	}
-	others = append(others, *from...)
-	clear(*from)
-	*from = (*from)[:0]
-	return others
-}
-
-// recycle takes back what an outcome handed out. It may be called from any
-// goroutine.
-func recycle(all []waiting) {
-	clear(all)
-	all = all[:0]
-	waitings.Put(&all)
 }
 
 // release gives the buffers of what is staged back.

@@ -54,7 +54,7 @@ func (s *coreScript) run(cmd string, args []string) string {
 		if err != nil {
 			s.t.Fatal(err)
 		}
-		return s.verdict(s.core.put(&protocol.Record{Value: make([]byte, size)}, Ticket{}, actor.NewPID("", args[0])))
+		return s.put(strings.Split(args[0], ","), size)
 	case "batch":
 		return s.batch(args)
 	case "flush", "force":
@@ -95,6 +95,21 @@ func (s *coreScript) run(cmd string, args []string) string {
 	}
 	s.t.Fatalf("unknown command %s", cmd)
 	return ""
+}
+
+// put puts messages together, one for each name.
+func (s *coreScript) put(names []string, size int) string {
+	all := make([]Put, len(names))
+	for i, name := range names {
+		all[i] = Put{Record: protocol.Record{Value: make([]byte, size)}, From: actor.NewPID("", name)}
+	}
+	var out strings.Builder
+	for len(all) > 0 {
+		n, v := s.core.put(all, nil)
+		out.WriteString(s.verdict(v))
+		all = all[n:]
+	}
+	return out.String()
 }
 
 func (s *coreScript) batch(args []string) string {
@@ -168,11 +183,11 @@ func (s *coreScript) state() string {
 func (s *coreScript) verdict(v verdict) string {
 	switch {
 	case v.err != nil:
-		return fmt.Sprintf("refused %s: %v\n", v.w.to.Id, v.err)
+		return fmt.Sprintf("refused %s: %v\n", names(&v.w), v.err)
 	case v.done:
 		return answerLine(&v.w, nil)
 	}
-	out := fmt.Sprintf("accepted %s: %d", v.w.to.Id, v.w.first)
+	out := fmt.Sprintf("accepted %s: %d", names(&v.w), v.w.first)
 	if v.w.duplicate {
 		out += ", duplicate"
 	}
@@ -208,11 +223,20 @@ func (s *coreScript) outcome(o outcome) string {
 func answerLine(w *waiting, err error) string {
 	switch {
 	case err != nil:
-		return fmt.Sprintf("refuse %s: %v\n", w.to.Id, err)
+		return fmt.Sprintf("refuse %s: %v\n", names(w), err)
 	case w.duplicate:
-		return fmt.Sprintf("acknowledge %s: %d, duplicate\n", w.to.Id, w.first)
+		return fmt.Sprintf("acknowledge %s: %d, duplicate\n", names(w), w.first)
 	}
-	return fmt.Sprintf("acknowledge %s: %d\n", w.to.Id, w.first)
+	return fmt.Sprintf("acknowledge %s: %d\n", names(w), w.first)
+}
+
+// names are those of who waits.
+func names(w *waiting) string {
+	var all []string
+	for to := range w.askers() {
+		all = append(all, to.Id)
+	}
+	return strings.Join(all, ",")
 }
 
 func encodeBatch(t fataler, p protocol.Producer, n int) []byte {

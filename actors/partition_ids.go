@@ -10,10 +10,10 @@ import (
 // has one, a worker reads the log's last window. Puts wait for it, in their
 // order; admission bounds how many.
 
-// heldPut is a put that waits.
-type heldPut struct {
-	message any // *Put or *PutBatch
-	sender  *actor.PID
+// heldPuts are puts that wait, or a batch that does.
+type heldPuts struct {
+	waiting
+	batch *PutBatch // or nil
 }
 
 // idsRead is the worker's result.
@@ -24,23 +24,21 @@ type idsRead struct {
 	err  error
 }
 
-// hold keeps a put if it has to wait.
-func (p *partition) hold(ctx actor.Context, message any, check *Check, sender *actor.PID) bool {
-	h := heldPut{message, sender}
+// hold keeps what is in hand if it has to wait: the batch, or puts.
+func (p *partition) hold(ctx actor.Context, batch *PutBatch) bool {
 	if !p.reading {
-		if check == nil || !p.core.mustReadIDs(check) {
+		if batch != nil || p.current.puts[0].Check == nil || !p.core.mustReadIDs(p.current.puts[0].Check) {
 			return false
 		}
-		p.inHand, p.current = true, waitingOf(h)
 		p.flush(ctx, true) // the log is to have what was put before
 		p.quiet(ctx)
-		p.inHand = false
 		if p.core.state != serving {
 			return false
 		}
 		p.readIDs(ctx)
 	}
-	p.held = append(p.held, h)
+	p.inHand = false
+	p.held = append(p.held, heldPuts{p.current, batch})
 	return true
 }
 
@@ -68,13 +66,13 @@ func (p *partition) idsRead(ctx actor.Context, m *idsRead) {
 	for len(p.held) > 0 {
 		h := p.held[0]
 		p.held = p.held[1:] // before it is carried out: after a crash it is in hand, not held
-		switch m := h.message.(type) {
-		case *Put:
-			memory := m.Memory
-			p.put(ctx, m, h.sender)
-			releaseMemory(memory, 1)
-		case *PutBatch:
-			p.putBatch(ctx, m, h.sender)
+		p.take(ctx, h.waiting)
+		if h.batch != nil {
+			p.putBatch(ctx, h.batch)
+			continue
+		}
+		for p.inHand {
+			p.put(ctx)
 		}
 	}
 }
@@ -83,19 +81,7 @@ func (p *partition) idsRead(ctx actor.Context, m *idsRead) {
 func (p *partition) refuseHeld(ctx actor.Context, refusal *protocol.Error) {
 	waiting := p.held
 	p.reading, p.held = false, nil
-	for _, h := range waiting {
-		w := waitingOf(h)
-		p.refuse(ctx, &w, refusal)
+	for i := range waiting {
+		p.refuse(ctx, &waiting[i].waiting, refusal)
 	}
-}
-
-func waitingOf(h heldPut) waiting {
-	w := waiting{to: h.sender}
-	switch m := h.message.(type) {
-	case *Put:
-		w.ticket = m.Ticket
-	case *PutBatch:
-		w.ticket = m.Ticket
-	}
-	return w
 }

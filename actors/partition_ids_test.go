@@ -25,10 +25,10 @@ func startWithIDs(t testing.TB) (*rig, *fakeLog) {
 }
 
 func (r *rig) sendWithID(id string) {
-	r.send(r.leader("t", 0), &Put{
+	r.send(r.leader("t", 0), together(Put{
 		Record: protocol.Record{Value: []byte(id), Headers: []protocol.Header{{Name: protocol.HeaderMsgID, Value: id}}},
 		Check:  &Check{ID: id}, Ticket: r.tickets.take(),
-	})
+	}))
 }
 
 // block lets the worker that reads the ids wait for goOn.
@@ -100,9 +100,10 @@ func TestTheIDsOfWhatIsBeingWrittenAreRead(t *testing.T) {
 func TestACrashBeforeTheIDsAreRead(t *testing.T) {
 	r, l := startWithIDs(t)
 	l.update(func(l *fakeLog) { l.panicNext = true })
-	before := &Put{Record: protocol.Record{Value: []byte("x")}, Ticket: r.tickets.take(), From: r.probe.pid}
-	before.Next = &Put{Record: protocol.Record{Value: []byte("y")}, Check: &Check{ID: "y"}, Ticket: r.tickets.take(), From: r.probe.pid}
-	r.env.tell(r.leader("t", 0), before)
+	r.send(r.leader("t", 0), together(
+		Put{Record: protocol.Record{Value: []byte("x")}, Ticket: r.tickets.take()},
+		Put{Record: protocol.Record{Value: []byte("y")}, Check: &Check{ID: "y"}, Ticket: r.tickets.take()},
+	))
 	for range 2 {
 		requireError(t, r.probe.next(t), protocol.ErrPartition)
 	}

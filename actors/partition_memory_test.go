@@ -12,9 +12,9 @@ type lent struct{ users atomic.Int64 }
 
 func (l *lent) Release(n int) { l.users.Add(-int64(n)) }
 
-func (l *lent) put(r *rig, value string) *Put {
+func (l *lent) put(r *rig, value string) Put {
 	l.users.Add(1)
-	return &Put{Record: protocol.Record{Value: []byte(value)}, Ticket: r.tickets.take(), From: r.probe.pid, Memory: l}
+	return Put{Record: protocol.Record{Value: []byte(value)}, Ticket: r.tickets.take(), From: r.probe.pid, Memory: l}
 }
 
 // The memory of a message is released once it was copied: its write and sync do not matter.
@@ -22,10 +22,7 @@ func TestTheMemoryOfAMessageIsReleasedOnceItWasCopied(t *testing.T) {
 	r, l := startOne(t)
 	syncing, goOn := l.stallSyncs()
 	var a, b lent
-	first := a.put(r, "a")
-	first.Next = a.put(r, "b")
-	first.Next.Next = b.put(r, string(make([]byte, besideSize)))
-	r.env.tell(r.leader("t", 0), first)
+	r.env.tell(r.leader("t", 0), together(a.put(r, "a"), a.put(r, "b"), b.put(r, string(make([]byte, besideSize)))))
 	<-syncing
 	if a.users.Load() != 0 || b.users.Load() != 0 {
 		t.Errorf("%d and %d were not released, or too often", a.users.Load(), b.users.Load())

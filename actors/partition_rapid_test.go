@@ -33,8 +33,16 @@ type coreMachine struct {
 }
 
 func (m *coreMachine) put() {
-	value := fmt.Sprintf("v%d", m.asked)
-	m.verdict(m.core.put(&protocol.Record{Value: []byte(value)}, Ticket{}, m.asker(value)))
+	all := make([]Put, rapid.IntRange(1, 5).Draw(m.t, "together"))
+	for i := range all {
+		value := fmt.Sprintf("v%d", m.asked)
+		all[i] = Put{Record: protocol.Record{Value: []byte(value)}, From: m.asker(value)}
+	}
+	for len(all) > 0 {
+		n, v := m.core.put(all, nil)
+		m.verdict(v)
+		all = all[n:]
+	}
 }
 
 func (m *coreMachine) batch() {
@@ -77,11 +85,19 @@ func (m *coreMachine) verdict(v verdict) {
 }
 
 func (m *coreMachine) answered(w *waiting, err error) {
-	value, ok := m.open[w.to.Id]
-	if !ok {
-		m.t.Fatalf("%s was answered twice, or never asked", w.to.Id)
+	one := *w
+	for to := range w.askers() {
+		m.answeredOne(to.Id, one, err)
+		one.first++
 	}
-	delete(m.open, w.to.Id)
+}
+
+func (m *coreMachine) answeredOne(to string, w waiting, err error) {
+	value, ok := m.open[to]
+	if !ok {
+		m.t.Fatalf("%s was answered twice, or never asked", to)
+	}
+	delete(m.open, to)
 	if w.count > 0 {
 		var id int
 		var seq int32

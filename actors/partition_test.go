@@ -27,7 +27,7 @@ func startOne(t testing.TB, config ...func(*Deps)) (*rig, *fakeLog) {
 }
 
 func (r *rig) sendPut(value string) {
-	r.send(r.leader("t", 0), &Put{Record: protocol.Record{Value: []byte(value)}, Ticket: r.tickets.take()})
+	r.send(r.leader("t", 0), together(Put{Record: protocol.Record{Value: []byte(value)}, Ticket: r.tickets.take()}))
 }
 
 func (r *rig) put(value string) any {
@@ -193,12 +193,20 @@ func TestACrashWithABatchInHand(t *testing.T) {
 	requireError(t, waiter.next(t), protocol.ErrUnavailable)
 }
 
-// linked makes one message of n puts that are answered here.
-func (r *rig) linked(n int) *Put {
-	var first *Put
+// linked makes one message of n puts that are answered here: one, two, three and so on
+// lie together.
+func (r *rig) linked(n int) *Puts {
+	first := new(Puts)
+	last, left := first, 1
 	for i := range n {
-		value := fmt.Appendf(nil, "%d%s", n-1-i, strings.Repeat("x", 2000))
-		first = &Put{Record: protocol.Record{Value: value}, Ticket: r.tickets.take(), From: r.probe.pid, Next: first}
+		if left == 0 {
+			left = len(last.All) + 1
+			last.Next = new(Puts)
+			last = last.Next
+		}
+		value := fmt.Appendf(nil, "%d%s", i, strings.Repeat("x", 2000))
+		last.All = append(last.All, Put{Record: protocol.Record{Value: value}, Ticket: r.tickets.take(), From: r.probe.pid})
+		left--
 	}
 	return first
 }

@@ -120,7 +120,7 @@ func TestLongPoll(t *testing.T) {
 			}
 			synctest.Wait() // all are parked
 			producer := newProbe(r.env.system)
-			r.env.system.Root.RequestWithCustomSender(r.leader("t", 0), &Put{Record: protocol.Record{Value: []byte("a")}}, producer.pid)
+			r.env.system.Root.RequestWithCustomSender(r.leader("t", 0), together(Put{Record: protocol.Record{Value: []byte("a")}}), producer.pid)
 			for range n {
 				if diff := cmp.Diff([]string{"a"}, values(t, r.probe.next(t))); diff != "" {
 					t.Fatal(diff)
@@ -192,7 +192,7 @@ func TestLongPoll(t *testing.T) {
 		}
 		producer := newProbe(r.env.system)
 		put := func() any {
-			r.env.system.Root.RequestWithCustomSender(r.leader("t", 0), &Put{Record: protocol.Record{Value: []byte("a")}}, producer.pid)
+			r.env.system.Root.RequestWithCustomSender(r.leader("t", 0), together(Put{Record: protocol.Record{Value: []byte("a")}}), producer.pid)
 			return producer.next(t)
 		}
 		park()

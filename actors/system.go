@@ -148,11 +148,8 @@ func (s *System) deadLetter(e any) {
 	}
 	ticket, isRequest := Ticket{}, true
 	switch m := letter.Message.(type) {
-	case *Put:
+	case *Puts:
 		s.gone(m, letter.Sender)
-		return
-	case Put:
-		s.gone(&m, letter.Sender)
 		return
 	case *PutBatch:
 		ticket = m.Ticket
@@ -196,10 +193,12 @@ func (s *System) deadLetter(e any) {
 }
 
 // gone answers puts.
-func (s *System) gone(m *Put, sender *actor.PID) {
-	for m, to := range m.All(sender) {
-		m.Ticket.Release()
-		s.tellGone(to)
+func (s *System) gone(m *Puts, sender *actor.PID) {
+	for m := range m.Each(sender) {
+		for i := range m.All {
+			m.All[i].Ticket.Release()
+			s.tellGone(m.All[i].From)
+		}
 	}
 }
 

@@ -45,7 +45,7 @@ func TestATopicsLife(t *testing.T) {
 	if diff := cmp.Diff(any(protocol.Done{OK: true}), r.admin(DeleteTopic{"t"})); diff != "" {
 		t.Fatal(diff)
 	}
-	requireError(t, r.ask(late, &Put{Ticket: r.tickets.take()}), protocol.ErrUnavailable)
+	requireError(t, r.ask(late, together(Put{Ticket: r.tickets.take()})), protocol.ErrUnavailable)
 	if len(r.disk.aside) != 3 || len(r.routes.Load().Topics) != 0 {
 		t.Fatalf("set aside %q", r.disk.aside)
 	}

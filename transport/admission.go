@@ -37,6 +37,16 @@ func (b *budget) take(n int64) bool {
 	return true
 }
 
+// takeAll admits so many requests of n bytes in all, or changes nothing and returns false.
+func (b *budget) takeAll(requests, n int64) bool {
+	if b.requests.Add(requests) > b.limits.Requests || b.bytes.Add(n) > b.limits.Bytes {
+		b.bytes.Add(-n)
+		b.requests.Add(-requests)
+		return false
+	}
+	return true
+}
+
 func (b *budget) release(requests, bytes int64) {
 	b.bytes.Add(-bytes)
 	b.requests.Add(-requests)
@@ -53,6 +63,19 @@ type account struct {
 
 func newAccount(all *budget, own Limits) *account {
 	return &account{all: all, own: budget{limits: own}}
+}
+
+// admitAll says whether so many requests, more than one, may go on; Release gives each back.
+// Without, nothing has changed, and some of them may.
+func (a *account) admitAll(requests, bytes int) bool {
+	if !a.own.takeAll(int64(requests), int64(bytes)) {
+		return false
+	}
+	if !a.all.takeAll(int64(requests), int64(bytes)) {
+		a.own.release(int64(requests), int64(bytes))
+		return false
+	}
+	return true
 }
 
 // admit returns nil when a request of n bytes may go on; Release gives it back.

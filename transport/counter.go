@@ -10,7 +10,7 @@ import (
 // counter is where the front's clients hand their requests over to the dispatcher. Who
 // sends faster than that looks is not refused but waits, and is not read from meanwhile.
 type counter struct {
-	requests chan front.Requests
+	requests chan *front.Requests
 	waiting  budget       // what was handed over and not looked at
 	held     atomic.Int64 // clients that wait
 
@@ -21,7 +21,7 @@ type counter struct {
 // newCounter returns one with places for so many that were handed over together.
 func newCounter(places int) *counter {
 	c := &counter{
-		requests: make(chan front.Requests, places),
+		requests: make(chan *front.Requests, places),
 		waiting:  budget{limits: Limits{Requests: int64(places), Bytes: readAhead}},
 	}
 	c.room.L = &c.mu
@@ -29,7 +29,7 @@ func newCounter(places int) *counter {
 }
 
 // hand returns when the dispatcher will look at them.
-func (c *counter) hand(r front.Requests) {
+func (c *counter) hand(r *front.Requests) {
 	if n := int64(r.Bytes); !c.waiting.take(n) {
 		c.wait(n)
 	}

@@ -24,7 +24,7 @@ func TestWhoHandsOverTooMuchWaits(t *testing.T) {
 			for range 3 {
 				go func() {
 					for range each {
-						c.hand(front.Requests{Bytes: tc.each})
+						c.hand(&front.Requests{Bytes: tc.each})
 					}
 					done <- struct{}{}
 				}()

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"iter"
 	"log/slog"
 	"strings"
 	"sync"
@@ -88,7 +89,6 @@ type dispatcher struct {
 	waiting map[string]*waitingTopic
 	came    []*nats.Msg   // some that came by the server
 	memory  actors.Memory // of the request in hand, unless somebody has taken it; else nil
-	slab    []outgoing    // what is left of it
 	runs    []*run        // that are not empty
 }
 
@@ -278,18 +278,26 @@ func (g *Gateway) dispatch() {
 const some = 256
 
 // together handles what a client handed over together, and returns how many they were.
-func (g *Gateway) together(r front.Requests) (n int) {
+func (g *Gateway) together(r *front.Requests) (n int) {
 	g.counter.looked(r.Bytes)
-	for m := range r.All() {
-		g.memory = m.Memory()
-		g.receive(&m.Msg)
-		if memory := g.takeMemory(); memory != nil {
-			memory.Release(1)
+	for rest := r.All(); len(rest) > 0; rest = rest[n:] {
+		if n = g.putAlike(rest); n == 0 {
+			g.fromClient(&rest[0])
+			n = 1
 		}
-		n++
 	}
+	n = len(r.All())
 	r.Done()
 	return n
+}
+
+// fromClient handles a request that a client handed over.
+func (g *Gateway) fromClient(m *front.Request) {
+	g.memory = m.Memory()
+	g.receive(&m.Msg)
+	if memory := g.takeMemory(); memory != nil {
+		memory.Release(1)
+	}
 }
 
 // handed handles about some messages of what clients have handed over so many times, and
@@ -379,13 +387,13 @@ func (g *Gateway) receive(m *nats.Msg) {
 	t, err := g.targetOf(m)
 	switch t.op {
 	case protocol.OpPut:
-		g.metrics.puts.add(len(m.Data))
+		g.metrics.puts.add(1, len(m.Data))
 	case protocol.OpBatch:
-		g.metrics.batches.add(len(m.Data))
+		g.metrics.batches.add(1, len(m.Data))
 	case protocol.OpGet:
-		g.metrics.gets.add(len(m.Data))
+		g.metrics.gets.add(1, len(m.Data))
 	case protocol.OpOffsets:
-		g.metrics.offsets.add(len(m.Data))
+		g.metrics.offsets.add(1, len(m.Data))
 	}
 	if err == nil {
 		err = g.serve(&t, m)
@@ -460,15 +468,14 @@ func (g *Gateway) refuse(m *nats.Msg, err error) {
 
 // Acknowledge implements actors.Gateway: many answers at once, which cost a client
 // of the front one wake-up.
-func (g *Gateway) Acknowledge(n int, at func(i int) (*actor.PID, protocol.PubAck)) {
+func (g *Gateway) Acknowledge(all iter.Seq2[*actor.PID, *protocol.PubAck]) {
 	var answers front.Answers
 	if g.opts.Front != nil {
 		answers.Begin(g.opts.Front)
 		defer answers.End()
 	}
 	var data []byte
-	for i := range n {
-		to, ack := at(i)
+	for to, ack := range all {
 		switch {
 		case to == nil:
 		case to.Address == addressReply && front.Mine(to.Id):
@@ -478,7 +485,7 @@ func (g *Gateway) Acknowledge(n int, at func(i int) (*actor.PID, protocol.PubAck
 			if g.opts.Front != nil {
 				answers.End() // nothing of a client is held while others are told
 			}
-			g.system.Root.Send(to, ack)
+			g.system.Root.Send(to, *ack)
 		}
 	}
 }

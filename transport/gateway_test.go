@@ -52,12 +52,15 @@ type fakePartition struct {
 
 func (p *fakePartition) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case *actors.Put:
-		for m, to := range m.All(ctx.Sender()) {
-			p.later(to, ctx.ActorSystem().Root, m.Ticket, func() any {
-				p.records = append(p.records, m.Record)
-				return protocol.NewPubAck("t", p.id, protocol.Offset(len(p.records)-1), 0)
-			})
+	case *actors.Puts:
+		for m := range m.Each(ctx.Sender()) {
+			for i := range m.All {
+				put := &m.All[i]
+				p.later(put.From, ctx.ActorSystem().Root, put.Ticket, func() any {
+					p.records = append(p.records, put.Record)
+					return protocol.NewPubAck("t", p.id, protocol.Offset(len(p.records)-1), 0)
+				})
+			}
 		}
 	case *actors.PutBatch:
 		p.later(ctx.Sender(), ctx.ActorSystem().Root, m.Ticket, func() any {

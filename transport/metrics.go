@@ -117,9 +117,9 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 	}
 }
 
-func (t traffic) add(n int) {
-	t.requests.Inc()
-	t.bytes.Add(float64(n))
+func (t traffic) add(requests, bytes int) {
+	t.requests.Add(float64(requests))
+	t.bytes.Add(float64(bytes))
 }
 
 func (m *metrics) refuse(err error) {

@@ -6,6 +6,7 @@ import (
 
 	"metaq/actors"
 	"metaq/protocol"
+	"metaq/transport/front"
 )
 
 // Put: <prefix>.put.<topic> or <prefix>.put.<topic>.<partition>, one message.
@@ -70,31 +71,76 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	if err := account.admit(size); err != nil {
 		return err
 	}
-	o := g.outgoing(size)
-	o.put = actors.Put{Record: record, Check: check, Ticket: actors.Ticket{From: account, Bytes: size}, Memory: g.takeMemory()}
-	if m.Reply != "" {
-		g.replies.Fill(&o.from, m.Reply)
-		o.put.From = &o.from
-	}
-	g.post(&topic.runs[i], topic.route.Leaders[i], &o.put)
+	o := newOutgoing(1)
+	o.All[0] = actors.Put{Record: record, Check: check, Ticket: actors.Ticket{From: account, Bytes: size}, Memory: g.takeMemory()}
+	o.answers(g, 0, m.Reply)
+	g.post(&topic.runs[i], topic.route.Leaders[i], &o.Puts)
 	return nil
 }
 
-// outgoing is a put on its way to its actor, in one object.
-type outgoing struct {
-	put  actors.Put
-	from actor.PID
+// putAlike serves what a client sent first, as far as it is puts of one subject that need
+// no look at each: they go to their partition in one object. It returns their number; 0
+// leaves the first one to put.
+func (g *Gateway) putAlike(all []front.Request) (n int) {
+	subject, bytes := all[0].Subject, 0
+	for n < len(all) {
+		m := &all[n]
+		if m.Subject != subject || m.Header != nil || m.Reply != "" && !front.Mine(m.Reply) {
+			break
+		}
+		bytes += len(m.Data)
+		n++
+	}
+	t := &g.last.target
+	if n < 2 || subject != g.last.subject || t.op != protocol.OpPut || g.waiting[t.topic] != nil {
+		return 0
+	}
+	var err error
+	topic, i := g.topic(t.topic), 0
+	switch {
+	case topic == nil || !topic.route.AcceptPublish:
+		return 0
+	case t.one:
+		i, err = topic.find(t.partition)
+	case len(topic.route.All) == 1:
+		err = topic.led(0)
+	default:
+		return 0 // each goes to another one
+	}
+	if err != nil || remote(topic.route.Leaders[i]) {
+		return 0
+	}
+	limit := g.opts.MaxMessage(t.topic)
+	for k := range n {
+		if len(all[k].Data) > limit {
+			return 0
+		}
+	}
+	account := topic.accounts[i]
+	if !account.admitAll(n, bytes) {
+		return 0
+	}
+	g.metrics.puts.add(n, bytes)
+	o := newOutgoing(n)
+	for k := range o.All {
+		m, put := &all[k], &o.All[k]
+		put.Record.Value, put.Memory = m.Data, m.Memory()
+		put.Ticket = actors.Ticket{From: account, Bytes: len(m.Data)}
+		o.answers(g, k, m.Reply)
+	}
+	g.post(&topic.runs[i], topic.route.Leaders[i], &o.Puts)
+	return n
 }
 
 // run is puts of one partition that came one after the other. They are sent
 // together, which wakes the partition up once.
 type run struct {
 	to          *actor.PID
-	first, last *actors.Put
+	first, last *actors.Puts
 }
 
-// post adds a put to a run.
-func (g *Gateway) post(r *run, to *actor.PID, p *actors.Put) {
+// post adds puts to a run.
+func (g *Gateway) post(r *run, to *actor.PID, p *actors.Puts) {
 	if r.first == nil {
 		r.to, r.first = to, p
 		g.runs = append(g.runs, r)
@@ -113,24 +159,6 @@ func (g *Gateway) sendRuns() {
 	}
 	clear(g.runs)
 	g.runs = g.runs[:0]
-}
-
-const (
-	outgoingSlab = 64      // objects that are allocated together
-	smallPut     = 1 << 10 // bytes of a put that may keep its neighbours in memory
-)
-
-// outgoing returns an empty one for a put of size bytes.
-func (d *dispatcher) outgoing(size int) *outgoing {
-	if size > smallPut {
-		return new(outgoing)
-	}
-	if len(d.slab) == 0 {
-		d.slab = make([]outgoing, outgoingSlab)
-	}
-	o := &d.slab[0]
-	d.slab = d.slab[1:]
-	return o
 }
 
 func tooLarge(what string, size, limit int) error {

@@ -179,11 +179,11 @@ func (c *watchedConn) Write(p []byte) (int, error) {
 // for all that a flood has handed over meanwhile.
 func TestAFloodDoesNotComeBetweenWhatCameByTheServer(t *testing.T) {
 	const flood, around = 5000, 100
-	flooding := make(chan front.Requests, flood)
+	flooding := make(chan *front.Requests, flood)
 	look := make(chan struct{})
 	var r *rig
 	r = newRig(t, func(o *Options) {
-		o.MaxMessage = func(string) int { // the dispatcher asks it for each message
+		o.MaxMessage = func(string) int { // the dispatcher asks it for what was handed over together
 			<-look
 			if len(r.counter.requests) == 0 && len(flooding) > 0 { // the flood goes on
 				r.counter.hand(<-flooding)
@@ -194,7 +194,7 @@ func TestAFloodDoesNotComeBetweenWhatCameByTheServer(t *testing.T) {
 	goOn := sync.OnceFunc(func() { close(look) })
 	t.Cleanup(goOn)
 	r.opts.Front = r.server.Front()
-	r.opts.Front.Take(func(all front.Requests) { flooding <- all })
+	r.opts.Front.Take(func(all *front.Requests) { flooding <- all })
 	nc := r.asker.nc
 	if err := nc.Flush(); err != nil { // accepted
 		t.Fatal(err)

@@ -3,6 +3,7 @@ package powercut
 import (
 	"context"
 	"errors"
+	"iter"
 	"log/slog"
 	"slices"
 	"sync"
@@ -49,10 +50,10 @@ func (r *registry) ClaimEpochs(_ context.Context, _ string, floor []protocol.Epo
 // partition's actor itself.
 type gateway struct{ root *actor.RootContext }
 
-func (g gateway) Acknowledge(n int, at func(int) (*actor.PID, protocol.PubAck)) {
-	for i := range n {
-		if to, ack := at(i); to != nil {
-			g.root.Send(to, ack)
+func (g gateway) Acknowledge(all iter.Seq2[*actor.PID, *protocol.PubAck]) {
+	for to, ack := range all {
+		if to != nil {
+			g.root.Send(to, *ack)
 		}
 	}
 }
@@ -125,7 +126,7 @@ func boot(ctx context.Context, system *actor.ActorSystem, fs vfs.FS, reg *regist
 
 // put sends one message; its answer comes to the inbox.
 func (m *machine) put(value string) {
-	m.root.RequestWithCustomSender(m.leader, &actors.Put{Record: protocol.Record{Value: []byte(value)}}, m.inbox.pid)
+	m.root.RequestWithCustomSender(m.leader, &actors.Puts{All: []actors.Put{{Record: protocol.Record{Value: []byte(value)}}}}, m.inbox.pid)
 }
 
 // readAll returns the value of every record, by offset.

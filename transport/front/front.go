@@ -38,7 +38,7 @@ type Options struct {
 
 // Receiver takes requests. It may hold its caller, and with it the one client that
 // sends; it is called from many goroutines.
-type Receiver func(Requests)
+type Receiver func(*Requests)
 
 // Front listens for clients. It is safe for concurrent use.
 type Front struct {
@@ -189,16 +189,16 @@ func (f *Front) watches(filter string) bool {
 }
 
 // deliver hands requests over. When the broker stops, nobody answers them any more.
-func (f *Front) deliver(all Requests) {
+func (f *Front) deliver(all *Requests) {
 	f.handing.RLock()
 	defer f.handing.RUnlock()
 	if r := f.desk.Load(); r != nil {
 		(*r)(all)
 		return
 	}
-	for m := range all.All() {
-		if Mine(m.Reply) {
-			f.Nobody(m.Reply)
+	for i := range all.All() {
+		if reply := all.all[i].Reply; Mine(reply) {
+			f.Nobody(reply)
 		}
 	}
 }

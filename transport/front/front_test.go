@@ -104,8 +104,9 @@ func newServed(t *testing.T, o *server.Options) *stand {
 
 // take makes f the gateway.
 func (s *stand) take(f func(*nats.Msg)) {
-	s.front.Take(func(r front.Requests) {
-		for m := range r.All() {
+	s.front.Take(func(r *front.Requests) {
+		for i := range r.All() {
+			m := &r.All()[i]
 			f(&m.Msg)
 			if memory := m.Memory(); memory != nil {
 				memory.Release(1)

@@ -34,8 +34,7 @@ type inbound struct {
 	subject string // the last one that was taken, since most come again
 	name    string // under which the gateway gets it
 	places  places
-	spare   *Request // with those behind it: for what comes
-	taken   Requests // that were not handed over
+	taken   *Requests // that were not handed over; nil: there are none
 }
 
 // read hands everything on until the client or the server goes.
@@ -255,16 +254,15 @@ func (in *inbound) takes(p publication) (taken bool, sid string) {
 
 // take takes a request for the gateway, or what goes to a subject that it listens to.
 func (in *inbound) take(p publication, sid string, line []byte) error {
-	m, f := in.message(), in.c.front
+	f, reply := in.c.front, ""
 	if string(p.subject) != in.subject {
 		in.subject = string(p.subject)
 		if in.name = in.subject; p.heard {
 			in.name = f.heard + in.subject
 		}
 	}
-	m.Subject = in.name
 	if sid != "" {
-		m.Reply = in.places.place(in.c.id, sid, p.reply)
+		reply = in.places.place(in.c.id, sid, p.reply)
 	}
 	head := len(line)
 	whole, own, err := in.whole(head + p.size + len(lineEnd))
@@ -277,6 +275,11 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 	if own != nil {
 		defer own.Release(1)
 	}
+	if in.taken == nil {
+		in.taken = newRequests()
+	}
+	m := in.taken.add(len(whole))
+	m.Subject, m.Reply = in.name, reply
 	data := whole[head : head+p.size : head+p.size]
 	m.head(data[:p.header])
 	switch m.Data = data[p.header:]; {
@@ -291,11 +294,10 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 		m.memory = in.mem
 		in.lent++
 	}
-	many := in.taken.add(m, len(whole))
 	if p.heard && f.opts.Wanted(in.subject) { // others hear it, too
 		in.hand()
 		_, err = in.c.server.Write(whole)
-	} else if many {
+	} else if in.taken.many() {
 		in.hand()
 	}
 	return err
@@ -304,11 +306,11 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 // hand hands over what was taken. It comes before everything that may wait, and before
 // what goes to the server.
 func (in *inbound) hand() {
-	if in.taken.n > 0 {
+	if in.taken != nil {
 		in.mem.users.Add(int32(in.lent))
 		in.lent = 0
 		in.c.front.deliver(in.taken)
-		in.taken = Requests{}
+		in.taken = nil
 	}
 }
 
@@ -381,14 +383,4 @@ func (in *inbound) whole(full int) (b []byte, own *memory, err error) {
 			return b, own, nil
 		}
 	}
-}
-
-// message returns an empty request.
-func (in *inbound) message() *Request {
-	if in.spare == nil {
-		in.spare = spareRequests()
-	}
-	m := in.spare
-	in.spare, m.next = m.next, nil
-	return m
 }

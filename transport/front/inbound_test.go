@@ -72,9 +72,10 @@ func TestHeadersThatSayNothingTakeNoMemory(t *testing.T) {
 			before := heap()
 			var kept []*nats.Msg
 			announced := 0
-			handed(t, &flood{left: &again{text: message, times: requests}}, func(r Requests) {
+			handed(t, &flood{left: &again{text: message, times: requests}}, func(r *Requests) {
 				announced += r.Bytes
-				for m := range r.All() {
+				for i := range r.All() {
+					m := &r.All()[i]
 					kept = append(kept, &m.Msg)
 				}
 			})
@@ -112,11 +113,13 @@ func (f *flood) Read(p []byte) (int, error) {
 // number of requests that were handed over.
 func served(tb testing.TB, socket net.Conn) (requests int) {
 	tb.Helper()
-	handed(tb, socket, func(r Requests) {
-		for m := range r.All() {
+	handed(tb, socket, func(r *Requests) {
+		for i := range r.All() {
+			m := &r.All()[i]
 			m.Memory().Release(1)
 			requests++
 		}
+		r.Done()
 	})
 	return requests
 }
@@ -133,6 +136,7 @@ func handed(tb testing.TB, socket net.Conn, r Receiver) {
 	go func() { _, _ = io.Copy(io.Discard, other) }()
 	defer func() { _ = server.Close() }()
 	c := &conn{front: f, socket: socket, server: server, out: newOutbox(1 << 20)}
+	c.subs.front = f
 	c.out.from.accepted.Store(true)
 	in := inbound{c: c, direct: true, known: true, headers: true}
 	if err := in.read(); !errors.Is(err, io.EOF) {
@@ -184,8 +188,9 @@ func TestNothingIsReadToWhereARequestLies(t *testing.T) {
 		h.from.Release(1)
 	}
 	socket := &pieces{left: strings.NewReader(text.String()), rng: rng}
-	handed(t, socket, func(r Requests) {
-		for m := range r.All() {
+	handed(t, socket, func(r *Requests) {
+		for i := range r.All() {
+			m := &r.All()[i]
 			all = append(all, held{m.Data, sent[came], m.Memory()})
 			came++
 		}
@@ -218,8 +223,9 @@ func TestRequestsDoNotPinWhatLiesBesideThem(t *testing.T) {
 	const requests = 3000
 	message := "PUB q.put.t 4\r\nkept\r\n" + strings.Repeat("PUB others 4000\r\n"+strings.Repeat("x", 4000)+"\r\n", 15)
 	var kept []*Request
-	handed(t, &flood{left: &again{text: message, times: requests}}, func(r Requests) {
-		for m := range r.All() {
+	handed(t, &flood{left: &again{text: message, times: requests}}, func(r *Requests) {
+		for i := range r.All() {
+			m := &r.All()[i]
 			kept = append(kept, m)
 		}
 	})
@@ -261,13 +267,15 @@ func BenchmarkInbound(b *testing.B) {
 	for _, size := range []int{128, 1024} {
 		b.Run(strconv.Itoa(size), func(b *testing.B) {
 			const round = 1000
-			message := fmt.Sprintf("PUB q.put.t %d\r\n%s\r\n", size, strings.Repeat("x", size))
+			inbox := "_INBOX." + strings.Repeat("x", 22) + "."
+			message := fmt.Sprintf("PUB q.put.t %s123 %d\r\n%s\r\n", inbox, size, strings.Repeat("x", size))
 			many := strings.Repeat(message, round)
 			b.SetBytes(int64(len(message)))
 			b.ReportAllocs()
+			subscribe := strings.NewReader("SUB " + inbox + "* 1\r\n")
 			left := &again{text: many, times: (b.N + round - 1) / round}
 			b.ResetTimer()
-			served(b, &flood{left: left})
+			served(b, &flood{left: io.MultiReader(subscribe, left)})
 		})
 	}
 }

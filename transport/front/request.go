@@ -1,7 +1,6 @@
 package front
 
 import (
-	"iter"
 	"strings"
 	"sync"
 
@@ -11,8 +10,7 @@ import (
 // Request is a message of a client that is for the gateway.
 type Request struct {
 	nats.Msg
-	memory *memory  // in which Data lies; nil: its own
-	next   *Request // that the same client sent after it
+	memory *memory // in which Data lies; nil: its own
 }
 
 // Memory is where a request's Data lies.
@@ -32,9 +30,9 @@ func (m *Request) Memory() Memory {
 // Requests are some of one client, in the order in which it sent them. They are handed
 // over together, so that the gateway is woken up once for them.
 type Requests struct {
-	Bytes       int // of the messages, as they were sent
-	n           int
-	first, last *Request
+	Bytes int // of the messages, as they were sent
+	all   [ManyRequests]Request
+	n     int
 }
 
 // ManyRequests is the most that are handed over together: the gateway is to begin while the
@@ -44,18 +42,18 @@ const ManyRequests = 16
 // manyBytes is when they are handed over, however few they are.
 const manyBytes = 64 << 10
 
-// add appends a request that was sent in so many bytes; many says that it is time to hand
-// all over.
-func (r *Requests) add(next *Request, bytes int) (many bool) {
-	if r.n++; r.n == 1 {
-		r.first = next
-	} else {
-		r.last.next = next
-	}
-	r.last = next
+// All are the requests. They are used for others after Done.
+func (r *Requests) All() []Request { return r.all[:r.n] }
+
+// add appends a request that was sent in so many bytes, and is to be filled in. There is a
+// place, unless many said that it is time to hand all over.
+func (r *Requests) add(bytes int) *Request {
+	r.n++
 	r.Bytes += bytes
-	return r.n >= ManyRequests || r.Bytes >= manyBytes
+	return &r.all[r.n-1]
 }
+
+func (r *Requests) many() bool { return r.n == ManyRequests || r.Bytes >= manyBytes }
 
 // head gives m the headers of a block, which may be empty. Names and values share a copy of
 // all of it; where most of it says nothing, they get memory of their own.
@@ -93,35 +91,14 @@ func sizeOf(h nats.Header) (n int) {
 	return n
 }
 
-// All gives them in their order.
-func (r *Requests) All() iter.Seq[*Request] {
-	return func(yield func(*Request) bool) {
-		for m := r.first; m != nil; m = m.next {
-			if !yield(m) {
-				return
-			}
-		}
-	}
-}
+// spares are empty.
+var spares = sync.Pool{New: func() any { return new(Requests) }}
 
-// spares are lists of empty requests.
-var spares = sync.Pool{New: func() any {
-	all := make([]Request, ManyRequests)
-	for i := range all[1:] {
-		all[i].next = &all[i+1]
-	}
-	return &all[0]
-}}
+func newRequests() *Requests { return spares.Get().(*Requests) } //nolint:forcetypeassert // the pool's own
 
-func spareRequests() *Request { return spares.Get().(*Request) } //nolint:forcetypeassert // the pool's own
-
-// Done says that nobody looks at any of them again: they are used for others.
+// Done says that nobody looks at any of them again.
 func (r *Requests) Done() {
-	for m := range r.All() {
-		m.Msg, m.memory = nats.Msg{}, nil
-	}
-	if r.first != nil {
-		spares.Put(r.first)
-	}
-	*r = Requests{}
+	clear(r.All())
+	r.n, r.Bytes = 0, 0
+	spares.Put(r)
 }
