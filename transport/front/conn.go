@@ -75,24 +75,25 @@ func (c *conn) close() {
 
 // places makes texts by which answers find their way back: no subject can be one,
 // since they begin with a space. Many share one piece of memory.
-type places struct{ text strings.Builder }
+type places struct {
+	text strings.Builder
+	sid  string // of the last one
+	head string // how that began
+}
 
 const placesSize = 4 << 10
 
 // place returns that of an answer to a client's subscription.
 func (p *places) place(client uint64, sid string, reply []byte) string {
-	const beside = 3 + 13 // blanks, and the longest client
-	if need := len(sid) + len(reply) + beside; p.text.Cap()-p.text.Len() < need {
+	if p.head == "" || sid != p.sid {
+		p.sid, p.head = sid, " "+strconv.FormatUint(client, 36)+" "+sid+" "
+	}
+	if need := len(p.head) + len(reply); p.text.Cap()-p.text.Len() < need {
 		p.text = strings.Builder{}
 		p.text.Grow(max(need, placesSize))
 	}
 	from := p.text.Len()
-	var number [13]byte
-	p.text.WriteByte(' ')
-	p.text.Write(strconv.AppendUint(number[:0], client, 36))
-	p.text.WriteByte(' ')
-	p.text.WriteString(sid)
-	p.text.WriteByte(' ')
+	p.text.WriteString(p.head)
 	p.text.Write(reply)
 	return p.text.String()[from:]
 }

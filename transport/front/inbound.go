@@ -30,6 +30,7 @@ type inbound struct {
 	known   bool   // CONNECT has come
 	verbose bool   // every line is answered
 	headers bool   // it said that there may be headers
+	last    like   // how the PUB line began that was read last
 	tail    bool   // the end of a payload that is for the server comes next
 	subject string // the last one that was taken, since most come again
 	name    string // under which the gateway gets it
@@ -100,23 +101,14 @@ lines:
 			in.tail = false
 			continue
 		}
-		eol := bytes.IndexByte(in.buf[in.from:in.to], '\n')
-		if eol < 0 {
-			if in.to-in.from > maxLine {
-				return in.raw(pass)
-			}
-			break
-		}
-		line := in.buf[in.from : in.from+eol+1]
-		if !unambiguous(line) {
+		o, line, p, ok := in.said()
+		if !ok {
 			return in.raw(pass)
 		}
-		switch o := opOf(line); o {
+		switch o {
+		case opNone:
+			break lines
 		case opPub, opHeaderPub:
-			p, ok := parsePublication(o, line, in.c.front.opts.MaxPayload)
-			if !ok || o == opHeaderPub && !in.headers {
-				return in.raw(pass)
-			}
 			p.heard = in.c.front.hears(p.subject)
 			taken, sid := in.takes(p)
 			if !taken && !p.heard {
@@ -168,6 +160,34 @@ lines:
 		in.from += len(line)
 	}
 	return in.forward(pass, in.from)
+}
+
+// said is the line that comes next, with what is published by it; opNone says that its end
+// has not come. ok is false for what the server has to judge.
+func (in *inbound) said() (o op, line []byte, p publication, ok bool) {
+	most, b := in.c.front.opts.MaxPayload, in.buf[in.from:in.to]
+	if p, size, ok := in.last.again(b, most); ok {
+		return opPub, b[:size], p, true
+	}
+	eol := bytes.IndexByte(b, '\n')
+	if eol < 0 {
+		return opNone, nil, p, len(b) <= maxLine
+	}
+	line = b[:eol+1]
+	if !unambiguous(line) {
+		return opOther, line, p, false
+	}
+	switch o = opOf(line); o {
+	case opHeaderPub:
+		p, ok = parsePublication(o, line, most)
+		return o, line, p, ok && in.headers
+	case opPub:
+		p, ok = parsePublication(o, line, most)
+		in.last.begin(&p)
+		return o, line, p, ok
+	default:
+		return o, line, p, true
+	}
 }
 
 // forward hands buf[a:b] to the server, behind all that was taken.

@@ -9,7 +9,8 @@ import (
 type op int
 
 const (
-	opOther op = iota
+	opNone op = iota // no whole line
+	opOther
 	opPub
 	opHeaderPub
 	opSub
@@ -21,9 +22,14 @@ const (
 	opPong
 )
 
+const pub = "PUB "
+
 // opOf says what a line is. Names of operations are in either case, as the server
 // takes them.
 func opOf(line []byte) op {
+	if len(line) > len(pub) && string(line[:len(pub)]) == pub {
+		return opPub // as libraries say it
+	}
 	word := withoutEnd(line)
 	for i, c := range word {
 		if blank(c) {
@@ -102,30 +108,38 @@ type fields struct {
 }
 
 // split takes a line apart; ok is false when it has too many parts.
-func split(line []byte) (f fields, ok bool) {
+func (f *fields) split(line []byte) (ok bool) {
+	f.n = 0
 	line = withoutEnd(line)
-	i := 0
-	for i < len(line) && !blank(line[i]) { // the operation
-		i++
-	}
-	for i < len(line) {
-		for i < len(line) && blank(line[i]) {
-			i++
+	tabs := bytes.IndexByte(line, '\t') >= 0
+	for line = line[partEnd(line, tabs):]; ; { // behind the operation
+		for len(line) > 0 && blank(line[0]) {
+			line = line[1:]
 		}
-		start := i
-		for i < len(line) && !blank(line[i]) {
-			i++
-		}
-		if i == start {
-			break
+		if len(line) == 0 {
+			return true
 		}
 		if f.n == most {
-			return f, false
+			return false
 		}
-		f.all[f.n] = line[start:i]
+		end := partEnd(line, tabs)
+		f.all[f.n] = line[:end]
 		f.n++
+		line = line[end:]
 	}
-	return f, true
+}
+
+// partEnd is where the first part of a line ends.
+func partEnd(line []byte, tabs bool) (end int) {
+	if tabs {
+		end = bytes.IndexAny(line, blanks)
+	} else {
+		end = bytes.IndexByte(line, ' ')
+	}
+	if end < 0 {
+		return len(line)
+	}
+	return end
 }
 
 // blanks stand between the parts of a line.
@@ -164,7 +178,8 @@ type publication struct {
 // parsePublication reads a PUB or HPUB line; ok is false for what the server has
 // to judge.
 func parsePublication(o op, line []byte, maxPayload int) (p publication, ok bool) {
-	f, ok := split(line)
+	var f fields
+	ok = f.split(line)
 	sizes := 1
 	if o == opHeaderPub {
 		sizes = 2
@@ -181,6 +196,46 @@ func parsePublication(o op, line []byte, maxPayload int) (p publication, ok bool
 		p.header = number(f.all[f.n-2], maxPayload)
 	}
 	return p, p.size >= 0 && p.header >= 0 && p.header <= p.size
+}
+
+// like knows how PUB lines of one subject and inbox begin. Those that libraries send are
+// alike up to the last part of the reply subject, and are read with one comparison.
+type like struct {
+	text    []byte
+	subject []byte // in text
+	reply   int    // where the reply subject begins in text
+}
+
+// begin takes the line of p as the one that others are like.
+func (l *like) begin(p *publication) {
+	l.text = append(append(append(l.text[:0], pub...), p.subject...), ' ')
+	l.reply = len(l.text)
+	l.subject = l.text[len(pub) : l.reply-1]
+	l.text = append(l.text, p.reply[:bytes.LastIndexByte(p.reply, '.')+1]...)
+}
+
+// again reads a PUB line at the beginning of b, size bytes, if it is like the last one, and
+// as libraries write them. It says nothing about any other.
+func (l *like) again(b []byte, maxPayload int) (p publication, size int, ok bool) {
+	if len(l.text) == l.reply || !bytes.HasPrefix(b, l.text) {
+		return p, 0, false
+	}
+	end := len(l.text)
+	for end < len(b) && b[end] > ' ' {
+		end++
+	}
+	number := end + 1
+	size = number
+	for size < len(b) && b[size]-'0' <= 9 && size-number < digits {
+		p.size = p.size*10 + int(b[size]-'0')
+		size++
+	}
+	if size == number || size+len(lineEnd) > min(len(b), maxLine) ||
+		b[end] != ' ' || b[size] != lineEnd[0] || b[size+1] != lineEnd[1] || p.size > maxPayload {
+		return p, 0, false
+	}
+	p.subject, p.reply = l.subject, b[l.reply:end]
+	return p, size + len(lineEnd), true
 }
 
 // appendLine appends the line again, with prefix before the subject.

@@ -37,8 +37,8 @@ const manySubs = 64
 // fresh when its sid was taken: which of the two is there then, the server knows, and so
 // when that ends.
 func (s *subs) add(line []byte) (fresh, ok bool) {
-	f, ok := split(line)
-	if !ok || f.n < 2 || f.n > 3 {
+	var f fields
+	if ok := f.split(line); !ok || f.n < 2 || f.n > 3 {
 		return false, false
 	}
 	s.mu.Lock()
@@ -86,8 +86,8 @@ func (s *subs) end() {
 // remove forgets the subscription of an UNSUB line, or notes after how many messages it
 // ends; ok is false when the line is none.
 func (s *subs) remove(line []byte) (ok bool) {
-	f, ok := split(line)
-	if !ok || f.n < 1 || f.n > 2 {
+	var f fields
+	if ok := f.split(line); !ok || f.n < 1 || f.n > 2 {
 		return false
 	}
 	s.mu.Lock()
@@ -113,7 +113,8 @@ func (s *subs) delivered(line []byte) {
 	if s == nil || s.limited.Load() == 0 {
 		return
 	}
-	f, _ := split(line)
+	var f fields
+	f.split(line)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	sid := string(f.all[1])
