@@ -15,6 +15,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"metaq/internal/aligned"
 	"metaq/protocol"
 )
 
@@ -98,6 +99,7 @@ type fakeLog struct {
 	epoch   protocol.Epoch
 	syncs   int
 	appends int
+	inPlace int // of them, those that lay where Lead said
 	parks   int
 	expires int
 
@@ -159,7 +161,7 @@ func take(err *error) error {
 	return e
 }
 
-func (l *fakeLog) Append(b []byte) error {
+func (l *fakeLog) Append(b, around []byte) error {
 	l.mu.Lock()
 	before := l.beforeAppend
 	l.mu.Unlock()
@@ -182,6 +184,13 @@ func (l *fakeLog) Append(b []byte) error {
 		}
 		return err
 	}
+	switch {
+	case around == nil:
+	case &around[:cap(around)][cap(around)-1] != &b[:cap(b)][cap(b)-1]:
+		return errors.New("batches do not lie where it was said")
+	case aligned.Within(around, b, l.leadLocked()) != nil:
+		l.inPlace++
+	}
 	for len(b) > 0 {
 		h, err := protocol.CheckBatch(b, 0)
 		if err != nil {
@@ -200,6 +209,19 @@ func (l *fakeLog) Append(b []byte) error {
 		b = b[h.Length:]
 	}
 	return nil
+}
+
+func (l *fakeLog) Lead() int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.leadLocked()
+}
+
+func (l *fakeLog) leadLocked() (n int) {
+	for _, b := range l.batches {
+		n += len(b.bytes)
+	}
+	return n % aligned.Block
 }
 
 func (l *fakeLog) Sync() error {

@@ -203,7 +203,7 @@ func (j *groupLog) append(entries []groupEntry, millis int64) (int, error) {
 		Base: j.store.Next(), Position: j.store.NextPosition(), Epoch: j.store.LastEpoch(),
 		Unsynced: int(j.store.Next() - j.synced), MaxTime: max(millis, j.store.LastTime()), MetaqLen: metaqLen,
 	})
-	if err := j.store.Append(b); err != nil {
+	if err := j.store.Append(b, nil); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
 	}
 	j.logged += int64(len(b))

@@ -30,7 +30,7 @@ func (j *job) run(e *env, log Log) {
 	defer func() { <-e.jobs }()
 	start := e.now()
 	if len(j.bytes) > 0 {
-		j.failed = log.Append(j.bytes)
+		j.failed = log.Append(j.bytes, j.around)
 		e.metrics.stageAppend.Observe(e.now().Sub(start).Seconds())
 	}
 	if j.sync && j.failed == nil {

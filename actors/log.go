@@ -15,8 +15,14 @@ type Log interface {
 	// Append writes whole, stamped batches that continue the log. They are
 	// written when it returns, not yet durable. An error that wraps ErrDiskFull
 	// means that nothing was kept and the log is as before; every other error is
-	// final: close the log and open it again.
-	Append(batches []byte) error
+	// final: close the log and open it again. They are a part of around up to its end,
+	// or around is nil; of what lies beside them the log may make what it likes until
+	// it returns.
+	Append(batches, around []byte) error
+	// Lead is where in memory the next batches should begin, which is written from
+	// most cheaply: so many bytes, less than aligned.Block, behind the border of a
+	// block. It is called when nothing is appended.
+	Lead() int
 	// Sync makes all that was appended durable. Its errors are final.
 	Sync() error
 	// SetEpoch takes an epoch that the registry granted, which has made it durable;

@@ -335,6 +335,9 @@ func (p *partition) finish(ctx actor.Context) {
 	case j.sync:
 		p.attempt = 0
 	}
+	if err == nil {
+		p.core.lead = p.store.Lead()
+	}
 	p.perform(ctx, p.core.worked(err))
 }
 

@@ -73,7 +73,7 @@ func (c *checked) flush(err error) {
 		return
 	}
 	c.log.update(func(l *fakeLog) { l.appendErr = err })
-	if err = c.log.Append(w.bytes); err == nil && w.sync {
+	if err = c.log.Append(w.bytes, w.around); err == nil && w.sync {
 		err = c.log.Sync()
 	}
 	out := c.core.worked(err)

@@ -8,6 +8,7 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"metaq/internal/aligned"
 	"metaq/protocol"
 )
 
@@ -53,6 +54,7 @@ type partitionCore struct {
 	written   protocol.Offset
 	synced    protocol.Offset
 	committed protocol.Offset
+	lead      int               // what the log's Lead will be when what is written is in it
 	position  protocol.Position // MetaQ position of written
 	lastTime  int64             // of the last record written, Unix milliseconds
 
@@ -107,6 +109,7 @@ type stamped struct {
 // syncs if it is to. They are the core's again when the shell calls worked.
 type work struct {
 	bytes  []byte
+	around []byte // in which bytes lie, see Log.Append
 	sync   bool
 	beside bool // the partition goes on meanwhile
 }
@@ -140,7 +143,7 @@ type outcome struct {
 
 var (
 	builders = sync.Pool{New: func() any { return new(protocol.BatchBuilder) }}
-	joins    = sync.Pool{New: func() any { return new([]byte) }}
+	joins    = sync.Pool{New: func() any { return new([]byte) }} // of aligned.New
 )
 
 // maxPooled is the largest buffer that is kept for the next flush.
@@ -173,7 +176,7 @@ func (c *partitionCore) open(log Log, epoch protocol.Epoch) {
 	c.epoch = epoch
 	c.next = log.Next()
 	c.written, c.synced, c.committed = c.next, c.next, c.next
-	c.position, c.lastTime = log.NextPosition(), log.LastTime()
+	c.lead, c.position, c.lastTime = log.Lead(), log.NextPosition(), log.LastTime()
 	if c.producers != nil {
 		c.producers.trim(c.next)
 		c.former, c.producers = c.producers, nil
@@ -250,6 +253,7 @@ func (c *partitionCore) openSingles() *protocol.BatchBuilder {
 
 func (c *partitionCore) addSingles() *protocol.BatchBuilder {
 	b := builders.Get().(*protocol.BatchBuilder)
+	b.Align(c.lead)
 	c.parts = append(c.parts, part{singles: b, base: c.next})
 	return b
 }
@@ -333,7 +337,8 @@ func (c *partitionCore) flush(now time.Time, force bool) (w work, again bool) {
 	if !force {
 		c.flushing = false
 	}
-	w.bytes = c.stamp(now.UnixMilli())
+	w.bytes, w.around = c.stamp(now.UnixMilli())
+	c.lead = (c.lead + len(w.bytes)) % aligned.Block
 	// The one that fills the measure waits for the sync, and with 0 each does: so
 	// fewer than threshold acknowledged records are ever in the system's cache alone.
 	w.sync = c.owed || c.next-c.synced >= protocol.Offset(c.threshold)
@@ -345,8 +350,9 @@ func (c *partitionCore) flush(now time.Time, force bool) (w work, again bool) {
 }
 
 // stamp turns what is staged into batches that continue the log.
-func (c *partitionCore) stamp(millis int64) []byte {
+func (c *partitionCore) stamp(millis int64) (batches, around []byte) {
 	s := stamped{next: c.next, position: c.position, time: max(millis, c.lastTime), last: c.last}
+	size := 0
 	s.parts, c.parts = c.parts, c.inFlight.parts
 	for i := range s.parts {
 		p := &s.parts[i]
@@ -359,16 +365,25 @@ func (c *partitionCore) stamp(millis int64) []byte {
 			Unsynced: int(p.base - c.synced), MaxTime: s.time, MetaqLen: p.metaqLen,
 		})
 		s.position += protocol.Position(p.metaqLen)
+		size += len(p.batch)
+	}
+	if len(s.parts) == 1 {
+		c.inFlight = s
+		if b := s.parts[0].singles; b != nil {
+			around = b.Around()
+		}
+		return s.parts[0].batch, around
+	}
+	s.joined = joins.Get().(*[]byte) //nolint:forcetypeassert // the pool's own
+	if room := aligned.Up(c.lead + size); room > len(*s.joined) {
+		*s.joined = aligned.New(max(room, min(2*len(*s.joined), maxPooled)))
+	}
+	batches = (*s.joined)[c.lead:c.lead]
+	for i := range s.parts {
+		batches = append(batches, s.parts[i].batch...)
 	}
 	c.inFlight = s
-	if len(s.parts) == 1 {
-		return s.parts[0].batch
-	}
-	c.inFlight.joined = joins.Get().(*[]byte) //nolint:forcetypeassert // the pool's own
-	for i := range s.parts {
-		*c.inFlight.joined = append(*c.inFlight.joined, s.parts[i].batch...)
-	}
-	return *c.inFlight.joined
+	return batches, *s.joined
 }
 
 // syncNow returns the work of a sync alone. Nothing else is done meanwhile.
@@ -497,8 +512,7 @@ func (s *stamped) release() {
 	s.parts = releaseParts(s.parts)
 	if j := s.joined; j != nil {
 		s.joined = nil
-		if cap(*j) <= maxPooled {
-			*j = (*j)[:0]
+		if len(*j) <= maxPooled {
 			joins.Put(j)
 		}
 	}

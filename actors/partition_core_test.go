@@ -164,7 +164,7 @@ func (s *coreScript) done(how string) string {
 	})
 	var err error
 	if w.bytes != nil {
-		err = s.log.Append(w.bytes)
+		err = s.log.Append(w.bytes, w.around)
 	}
 	if w.sync && err == nil {
 		err = s.log.Sync()

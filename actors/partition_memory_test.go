@@ -71,3 +71,39 @@ func TestTheMemoryOfABatchIsReleasedOnceItWasWritten(t *testing.T) {
 		}
 	}
 }
+
+// Messages, and batches that are written together, lie where the disk can fetch them from;
+// also those that came while others were written.
+func TestWhatIsWrittenLiesWhereTheLogWantsIt(t *testing.T) {
+	r, l := startOne(t)
+	syncing, goOn := l.stallSyncs()
+	value := string(make([]byte, besideSize))
+	r.sendPut(value)
+	<-syncing
+	const rounds = 5
+	for i := range rounds {
+		for range 3 {
+			r.sendPut(value + "x")
+		}
+		if i == 2 { // a batch among them
+			b := encodeBatch(t, protocol.Producer{ID: protocol.NoProducer}, 1)
+			h, err := protocol.CheckBatch(b, 0)
+			if err != nil {
+				t.Fatal(err)
+			}
+			r.send(r.leader("t", 0), &PutBatch{Batch: b, Header: h, Ticket: r.tickets.take()})
+		}
+		goOn <- true
+		<-syncing
+	}
+	l.update(func(l *fakeLog) { l.beforeSync = nil })
+	goOn <- true
+	for range 1 + 3*rounds + 1 {
+		offsetOf(t, r.probe.next(t))
+	}
+	l.update(func(l *fakeLog) {
+		if l.inPlace != l.appends {
+			t.Errorf("%d of %d appends lay there", l.inPlace, l.appends)
+		}
+	})
+}

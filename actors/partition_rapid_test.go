@@ -154,7 +154,7 @@ func (m *coreMachine) done() {
 	if m.work.bytes != nil {
 		fault := rapid.SampledFrom([]error{nil, nil, nil, protocol.ErrDiskFull, errDisk}).Draw(m.t, "append")
 		m.log.appendErr = fault
-		if err = m.log.Append(m.work.bytes); !errors.Is(err, fault) {
+		if err = m.log.Append(m.work.bytes, m.work.around); !errors.Is(err, fault) {
 			m.t.Fatal(err)
 		}
 	}

@@ -14,7 +14,12 @@ import (
 // An error that wraps protocol.ErrDiskFull means that nothing was kept and the
 // log goes on. One that wraps ErrRefused means that the batches do not continue
 // the log, and nothing was written. Every other error is final.
-func (l *Log) Append(batches []byte) error {
+func (l *Log) Append(batches []byte) error { return l.AppendIn(batches, nil) }
+
+// AppendIn is Append of batches that are a part of around, memory of aligned.New, up to its
+// end. Of what lies beside them the log may make what it likes, until it returns: large
+// batches that begin Lead bytes behind the border of a block are written without a copy.
+func (l *Log) AppendIn(batches, around []byte) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
@@ -35,7 +40,7 @@ func (l *Log) Append(batches []byte) error {
 	}
 	s := l.active()
 	end := s.end.Load()
-	if dirty, err := l.write(batches, end); err != nil {
+	if dirty, err := l.write(batches, around, end); err != nil {
 		return l.undo(dirty, err)
 	}
 	if err := l.grow(end+int64(len(batches)), len(batches)); err != nil {

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"syscall"
 
+	"metaq/internal/aligned"
 	"metaq/internal/vfs"
 )
 
@@ -20,7 +21,7 @@ const (
 )
 
 var (
-	pieces     = sync.Pool{New: func() any { b := vfs.Aligned(directPiece); return &b }}
+	pieces     = sync.Pool{New: func() any { b := aligned.New(directPiece); return &b }}
 	directTurn = make(chan struct{}, directAtOnce)
 )
 
@@ -34,12 +35,16 @@ type direct struct {
 	end  int64          // 0: tail says nothing
 }
 
-// write writes b at byte at of the active segment. Also after an error, bytes up to dirty
+// Lead is how far behind the border of a block of its file the next append begins, unless
+// the next segment begins with it; see AppendIn.
+func (l *Log) Lead() int { return int(l.active().end.Load() % aligned.Block) }
+
+// write writes b, which lies in around, at byte at of the active segment. Also after an error, bytes up to dirty
 // may have been written.
-func (l *Log) write(b []byte, at int64) (dirty int64, err error) {
+func (l *Log) write(b, around []byte, at int64) (dirty int64, err error) {
 	w := &l.w
 	if l.goesDirect(len(b)) {
-		dirty, err = w.writeDirect(b, at, l.growStep(at+int64(len(b)), len(b)))
+		dirty, err = w.writeDirect(b, around, at, l.growStep(at+int64(len(b)), len(b)))
 		switch {
 		case errors.Is(err, syscall.EINVAL), errors.Is(err, syscall.EOPNOTSUPP):
 			// The disk has larger blocks, or the file system only says that it can.
@@ -78,13 +83,18 @@ func (l *Log) goesDirect(n int) bool {
 
 // writeDirect writes b at byte at, and step bytes of blank space behind it when the file
 // has no more.
-func (w *writer) writeDirect(b []byte, at, step int64) (dirty int64, err error) {
+func (w *writer) writeDirect(b, around []byte, at, step int64) (dirty int64, err error) {
 	directTurn <- struct{}{}
 	defer func() { <-directTurn }()
+	d := &w.direct
+	head := int(at % aligned.Block)
+	if end := at + int64(len(b)); step == 0 || end <= w.size {
+		if blocks := aligned.Within(around, b, head); blocks != nil {
+			return w.writeInPlace(blocks, head, at, end)
+		}
+	}
 	piece := pieces.Get().(*[]byte) //nolint:forcetypeassert // the pool's own
 	defer pieces.Put(piece)
-	d := &w.direct
-	head := int(at % vfs.DirectBlock)
 	if err := d.before(w.file.file, (*piece)[:head], at); err != nil {
 		return at, err
 	}
@@ -98,20 +108,43 @@ func (w *writer) writeDirect(b []byte, at, step int64) (dirty int64, err error) 
 		if at == end && end > w.size {
 			buf = buf[:min(used+int(step), directPiece)]
 		}
-		buf = buf[:(len(buf)+vfs.DirectBlock-1)&^(vfs.DirectBlock-1)]
+		buf = buf[:aligned.Up(len(buf))]
 		clear(buf[used:])
 		dirty = from + int64(len(buf))
 		if _, err := d.file.WriteAt(buf, from); err != nil {
 			return dirty, err
 		}
 		if at == end {
-			last := used &^ (vfs.DirectBlock - 1)
-			d.tail, d.end = append(d.tail[:0], buf[last:used]...), end
-			w.size = max(w.size, dirty)
+			w.wrote(buf[:used], end, dirty)
 			return dirty, nil
 		}
 		head = 0
 	}
+}
+
+// writeInPlace writes blocks, of which the bytes from head on are those that belong between
+// the file's bytes at and end.
+func (w *writer) writeInPlace(blocks []byte, head int, at, end int64) (dirty int64, err error) {
+	d, from := &w.direct, at-int64(head)
+	if err := d.before(w.file.file, blocks[:head], at); err != nil {
+		return at, err
+	}
+	d.forget()
+	clear(blocks[end-from:])
+	dirty = from + int64(len(blocks))
+	if _, err := d.file.WriteAt(blocks, from); err != nil {
+		return dirty, err
+	}
+	w.wrote(blocks[:end-from], end, dirty)
+	return dirty, nil
+}
+
+// wrote remembers what the file has before byte end, which buf ends with from the border of
+// a block on; it has bytes up to dirty.
+func (w *writer) wrote(buf []byte, end, dirty int64) {
+	d, last := &w.direct, len(buf)&^(aligned.Block-1)
+	d.tail, d.end = append(d.tail[:0], buf[last:]...), end
+	w.size = max(w.size, dirty)
 }
 
 // before fills head with what the file has before byte at.

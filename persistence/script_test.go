@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"metaq/internal/aligned"
 	"metaq/protocol"
 )
 
@@ -74,7 +75,7 @@ func (w *world) append() error {
 		})
 		group = append(group, enc...)
 	}
-	err := w.log.Append(group)
+	err := w.log.AppendIn(w.inBlocks(group))
 	w.tracef("append %d records, %d bytes at %d: %v", len(added), len(group), len(w.sent), err)
 	if errors.Is(err, protocol.ErrDiskFull) {
 		w.stats.full++
@@ -88,6 +89,24 @@ func (w *world) append() error {
 	w.sent = append(w.sent, added...)
 	w.boundaries = append(w.boundaries, bounds...)
 	return err
+}
+
+// inBlocks lets batches lie in memory from which they are written without a copy, mostly,
+// with rubbish beside them.
+func (w *world) inBlocks(batches []byte) (in, around []byte) {
+	lead := w.log.Lead()
+	switch w.rng.IntN(6) {
+	case 0:
+		return batches, nil
+	case 1:
+		lead = w.rng.IntN(aligned.Block) // it was going to be elsewhere
+	}
+	around = aligned.New(aligned.Up(lead+len(batches)) + aligned.Block*w.rng.IntN(2))
+	for i := range around {
+		around[i] = 0xa5
+	}
+	in = around[lead:]
+	return in[:copy(in, batches)], around
 }
 
 func (w *world) sync() error {

@@ -4,6 +4,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"hash/crc32"
+
+	"metaq/internal/aligned"
 )
 
 // ErrBatchFull is returned by BatchBuilder.Add when the record would take the
@@ -15,6 +17,8 @@ var ErrBatchFull = errors.New("batch is full")
 // that is used again does not allocate.
 type BatchBuilder struct {
 	buf       []byte // room for the header, then the raw body
+	around    []byte // in which buf lies up to its end; nil: anywhere
+	lead      int
 	packed    []byte // header and compressed body, when there is compression
 	summed    int    // buf up to here is in sum
 	sum       uint32 // checksum of the body so far
@@ -29,6 +33,19 @@ type BatchBuilder struct {
 func (b *BatchBuilder) Reset() {
 	b.buf, b.count, b.metaqLen = b.buf[:0], 0, 0
 }
+
+// Align lets the batch to come begin lead bytes, less than aligned.Block, behind the
+// beginning of Around, which a disk can fetch it from. The builder is empty.
+func (b *BatchBuilder) Align(lead int) {
+	if b.around == nil {
+		b.around = aligned.New(2 * aligned.Block)
+	}
+	b.lead, b.buf = lead, b.around[lead:lead]
+}
+
+// Around is the memory of package aligned that the batch lies in up to its end, as long as
+// it is not compressed. It is nil before Align.
+func (b *BatchBuilder) Around() []byte { return b.around }
 
 // Count is the number of records added since the last Reset.
 func (b *BatchBuilder) Count() int { return b.count }
@@ -53,9 +70,12 @@ func (b *BatchBuilder) Add(r *Record) error {
 		b.firstTime, b.maxTime = r.Time, r.Time
 	}
 	delta := uint64(min(max(r.Time-b.firstTime, 0), maxBatchSpan))
-	// A varint of the length takes at most 10 bytes.
-	if b.count == MaxBatchRecords || len(b.buf)+recordLen(r, delta)+10 > MaxRawSize {
+	most := len(b.buf) + recordLen(r, delta) + 10 // a varint of the length takes at most 10
+	if b.count == MaxBatchRecords || most > MaxRawSize {
 		return ErrBatchFull
+	}
+	if b.around != nil && most > cap(b.buf) {
+		b.grow(most)
 	}
 	b.buf = appendRecord(b.buf, r, delta)
 	b.count++
@@ -65,6 +85,12 @@ func (b *BatchBuilder) Add(r *Record) error {
 		b.sumUp()
 	}
 	return nil
+}
+
+// grow makes room for n bytes of the batch.
+func (b *BatchBuilder) grow(n int) {
+	b.around = aligned.New(aligned.Up(max(b.lead+n, 2*len(b.around))))
+	b.buf = b.around[b.lead : b.lead+copy(b.around[b.lead:], b.buf)]
 }
 
 // sumAtOnce is how many bytes are summed up while they are in the processor's nearest

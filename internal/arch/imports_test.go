@@ -12,18 +12,19 @@ import (
 // Tests may import more, since Go itself forbids the circles; packages below
 // test/ may import everything.
 var allowed = map[string][]string{
-	"protocol":             {},
+	"protocol":             {"internal/aligned"},
 	"internal/arch":        {},
-	"internal/vfs":         {},
+	"internal/aligned":     {}, // memory for disks, which is used from the message to the file
+	"internal/vfs":         {"internal/aligned"},
 	"internal/vfs/faultfs": {"internal/vfs"},
-	"persistence":          {"internal/vfs", "protocol"},
+	"persistence":          {"internal/aligned", "internal/vfs", "protocol"},
 	"cluster":              {"internal/vfs", "protocol"},
 	"cluster/registrytest": {"cluster"},
 	"configs":              {"protocol"},
 	"transport":            {"actors", "protocol", "transport/front", "transport/resolver"}, // actors for the messages
 	"transport/front":      {},
 	"transport/resolver":   {"actors", "protocol"},
-	"actors":               {"protocol"}, // it declares the interfaces that it needs
+	"actors":               {"internal/aligned", "protocol"}, // it declares the interfaces that it needs
 	"client":               {"protocol"},
 	"client/discovery":     {"client", "cluster"},                  // read-only; apart from client, so that client needs no ZooKeeper
 	"client/messagedir":    {"client", "internal/vfs", "protocol"}, // apart from client, so that one that keeps nothing needs no file system

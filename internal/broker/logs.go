@@ -70,7 +70,7 @@ type partitionLog struct {
 
 // Append implements actors.Log. It refuses messages a little before the disk is
 // full: committed offsets, topics and a restart need room, too.
-func (l *partitionLog) Append(batches []byte) error {
+func (l *partitionLog) Append(batches, around []byte) error {
 	if l.dirs != nil && l.dirs.reserve > 0 {
 		// A few microseconds, beside a sync. Where nobody knows, the write will tell.
 		u, err := l.dirs.fs.GetDiskUsage(l.dir)
@@ -78,7 +78,7 @@ func (l *partitionLog) Append(batches []byte) error {
 			return fmt.Errorf("append to %s: %w: %d bytes are free and diskReserve=%d", l.dir, protocol.ErrDiskFull, u.AvailBytes, l.dirs.reserve)
 		}
 	}
-	return l.Log.Append(batches)
+	return l.Log.AppendIn(batches, around)
 }
 
 // SetEpoch implements actors.Log. A granted epoch is durable before anybody gets

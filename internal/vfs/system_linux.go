@@ -6,6 +6,8 @@ import (
 	"os"
 
 	"golang.org/x/sys/unix"
+
+	"metaq/internal/aligned"
 )
 
 // SyncData makes the bytes durable, and of what the file system notes about the
@@ -35,7 +37,7 @@ func (system) OpenDirect(path string) (DirectFile, error) {
 	if err := unix.Statfs(path, &about); err != nil {
 		return nil, os.NewSyscallError("statfs", err)
 	}
-	if page := os.Getpagesize(); page > DirectBlock || about.Bsize < int64(page) {
+	if page := os.Getpagesize(); page > aligned.Block || about.Bsize < int64(page) {
 		return nil, fmt.Errorf("%w: a page has %d bytes and a block %d", ErrUnsupported, page, about.Bsize)
 	}
 	f, err := os.OpenFile(path, os.O_WRONLY|unix.O_DIRECT, 0)

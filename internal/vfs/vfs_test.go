@@ -8,6 +8,7 @@ import (
 	"syscall"
 	"testing"
 
+	"metaq/internal/aligned"
 	"metaq/internal/vfs"
 	"metaq/internal/vfs/faultfs"
 )
@@ -182,8 +183,8 @@ func TestOpenDirect(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer f.Close()
-	b := vfs.Aligned(3 * vfs.DirectBlock)
-	if !vfs.IsAligned(b, vfs.DirectBlock) || vfs.IsAligned(b[1:], 0) || vfs.IsAligned(b[:100], 0) || vfs.IsAligned(b, 100) {
+	b := aligned.New(3 * aligned.Block)
+	if !vfs.IsAligned(b, aligned.Block) || vfs.IsAligned(b[1:], 0) || vfs.IsAligned(b[:100], 0) || vfs.IsAligned(b, 100) {
 		t.Error("what is aligned is not told from what is not")
 	}
 	copy(b, "after")

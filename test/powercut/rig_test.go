@@ -81,6 +81,8 @@ func (logs) SetAside(string, protocol.PartitionID) error { return errNotHere }
 
 type partitionLog struct{ *persistence.Log }
 
+func (l partitionLog) Append(batches, around []byte) error { return l.AppendIn(batches, around) }
+
 func (l partitionLog) Expire(now time.Time, r actors.Retention) (func() error, error) {
 	return l.Log.Expire(now, persistence.Retention(r))
 }
