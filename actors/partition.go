@@ -476,9 +476,9 @@ func (p *partition) acks(all []waiting) iter.Seq2[*actor.PID, *protocol.PubAck] 
 				p.env.events.Reply(p.event(w.first, w.next(), nil))
 			}
 			ack.Offset, ack.Count, ack.Duplicate = w.first, w.count, w.duplicate
-			for to := range w.askers() {
+			for k := range w.requests() {
 				ack.Seq = uint64(ack.Offset) + 1
-				if !yield(to, &ack) {
+				if !yield(w.asker(k), &ack) {
 					return
 				}
 				ack.Offset++
@@ -493,8 +493,8 @@ func (p *partition) refuse(ctx actor.Context, w *waiting, err error) {
 	if p.env.events.Reply != nil {
 		p.env.events.Reply(p.event(w.first, w.first, err))
 	}
-	for to := range w.askers() {
-		p.env.refuse(ctx, to, err)
+	for k := range w.requests() {
+		p.env.refuse(ctx, w.asker(k), err)
 	}
 }
 

@@ -86,8 +86,8 @@ func (c *checked) flush(err error) {
 func (c *checked) take(out outcome) {
 	for _, w := range out.answer {
 		if out.err == nil {
-			for to := range w.askers() {
-				c.acks[to.Id] = append(c.acks[to.Id], w)
+			for i := range w.requests() {
+				c.acks[w.asker(i).Id] = append(c.acks[w.asker(i).Id], w)
 			}
 		}
 	}

@@ -233,8 +233,8 @@ func answerLine(w *waiting, err error) string {
 // names are those of who waits.
 func names(w *waiting) string {
 	var all []string
-	for to := range w.askers() {
-		all = append(all, to.Id)
+	for i := range w.requests() {
+		all = append(all, w.asker(i).Id)
 	}
 	return strings.Join(all, ",")
 }

@@ -86,8 +86,8 @@ func (m *coreMachine) verdict(v verdict) {
 
 func (m *coreMachine) answered(w *waiting, err error) {
 	one := *w
-	for to := range w.askers() {
-		m.answeredOne(to.Id, one, err)
+	for i := range w.requests() {
+		m.answeredOne(w.asker(i).Id, one, err)
 		one.first++
 	}
 }

@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"iter"
 	"sync"
 
 	"github.com/asynkron/protoactor-go/actor"
@@ -31,19 +30,12 @@ func (w *waiting) next() protocol.Offset {
 	return w.first + protocol.Offset(max(1, w.count, len(w.puts)))
 }
 
-// askers are who is answered, in the order of the offsets.
-func (w *waiting) askers() iter.Seq[*actor.PID] {
-	return func(yield func(*actor.PID) bool) {
-		if len(w.puts) == 0 {
-			yield(w.to)
-			return
-		}
-		for i := range w.puts {
-			if !yield(w.puts[i].From) {
-				return
-			}
-		}
+// asker is who sent the ith of the requests, in the order of the offsets.
+func (w *waiting) asker(i int) *actor.PID {
+	if len(w.puts) == 0 {
+		return w.to
 	}
+	return w.puts[i].From
 }
 
 // answered gives back where they lie.

@@ -474,13 +474,17 @@ func (g *Gateway) Acknowledge(all iter.Seq2[*actor.PID, *protocol.PubAck]) {
 		answers.Begin(g.opts.Front)
 		defer answers.End()
 	}
-	var data []byte
+	buf, ok := buffers.Get().(*[]byte)
+	if !ok {
+		buf = new([]byte)
+	}
+	defer buffers.Put(buf)
 	for to, ack := range all {
 		switch {
 		case to == nil:
 		case to.Address == addressReply && front.Mine(to.Id):
-			data = ack.Append(data[:0])
-			answers.Add(to.Id, data)
+			*buf = ack.Append((*buf)[:0])
+			answers.Add(to.Id, *buf)
 		default:
 			if g.opts.Front != nil {
 				answers.End() // nothing of a client is held while others are told
