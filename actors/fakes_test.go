@@ -100,6 +100,7 @@ type fakeLog struct {
 	syncs   int
 	appends int
 	inPlace int // of them, those that lay where Lead said
+	rolls   int // batches of a segment; 0: there is one
 	parks   int
 	expires int
 
@@ -217,8 +218,13 @@ func (l *fakeLog) Lead() int {
 	return l.leadLocked()
 }
 
+// leadLocked is as if each rolls batches began a segment, where a log has so many.
 func (l *fakeLog) leadLocked() (n int) {
-	for _, b := range l.batches {
+	from := 0
+	if l.rolls > 0 {
+		from = len(l.batches) / l.rolls * l.rolls
+	}
+	for _, b := range l.batches[from:] {
 		n += len(b.bytes)
 	}
 	return n % aligned.Block
@@ -698,8 +704,13 @@ func (r *rig) admin(m any) any {
 	return r.ask(r.env.system.NewLocalPID(TopicsActor), m)
 }
 
-// together is a message of puts that came one after the other.
-func together(all ...Put) *Puts { return &Puts{All: all} }
+// together is a message of puts that came one after the other. Nobody may say more than
+// once for each that it was answered.
+func together(all ...Put) *Puts {
+	l := new(lent)
+	l.users.Store(int64(len(all)))
+	return &Puts{All: all, Memory: l}
+}
 
 func (r *rig) putTo(topic string, n int, value string) any {
 	r.t.Helper()

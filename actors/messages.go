@@ -44,7 +44,8 @@ func (m *Puts) Each(sender *actor.PID) iter.Seq[*Puts] {
 	}
 }
 
-// cut is one step of Each: it returns those after m.
+// cut is one step of Each: m is then by itself, with who is answered, and those after it
+// are returned.
 func (m *Puts) cut(sender *actor.PID) (rest *Puts) {
 	for i := range m.All {
 		if to := &m.All[i].From; *to == nil {

@@ -206,21 +206,25 @@ func (p *partition) put(ctx actor.Context) {
 		v = p.core.putChecked(all[:1], memory, p.env.now().UnixMilli())
 	}
 	p.current.puts = all[n:]
-	p.inHand = n < len(all)
+	if p.inHand = n < len(all); !p.inHand {
+		p.current = waiting{}
+	}
 	releaseRecords(all[:n])
 	p.accepted(ctx, v)
 }
 
-// releaseRecords releases the memory of records. Many lie in one.
+// releaseRecords forgets records, which have been copied. Many lie in one memory.
 func releaseRecords(all []Put) {
 	var memory Memory // of the last so many
 	many := 0
 	for i := range all {
-		if m := all[i].Memory; m != memory {
+		put := &all[i]
+		if put.Memory != memory {
 			releaseMemory(memory, many)
-			memory, many = m, 0
+			memory, many = put.Memory, 0
 		}
 		many++
+		put.Record, put.Memory = protocol.Record{}, nil // who waits is kept longer
 	}
 	releaseMemory(memory, many)
 }
@@ -263,11 +267,11 @@ func (p *partition) accepted(ctx actor.Context, v verdict) {
 	switch {
 	case v.err != nil:
 		p.refuse(ctx, &v.w, v.err)
-		v.w.answered()
+		v.w.release()
 		return
 	case v.done:
 		p.acknowledge(ctx, []waiting{v.w})
-		v.w.answered()
+		v.w.release()
 		return
 	}
 	if p.env.events.Accept != nil {
@@ -335,10 +339,7 @@ func (p *partition) finish(ctx actor.Context) {
 	case j.sync:
 		p.attempt = 0
 	}
-	if err == nil {
-		p.core.lead = p.store.Lead()
-	}
-	p.perform(ctx, p.core.worked(err))
+	p.perform(ctx, p.core.worked(err, p.store.Lead()))
 }
 
 // show counts the work and tells of it.

@@ -76,7 +76,7 @@ func (c *checked) flush(err error) {
 	if err = c.log.Append(w.bytes, w.around); err == nil && w.sync {
 		err = c.log.Sync()
 	}
-	out := c.core.worked(err)
+	out := c.core.worked(err, c.log.Lead())
 	c.take(out)
 	if out.poisoned {
 		c.reopen()

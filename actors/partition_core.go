@@ -54,7 +54,7 @@ type partitionCore struct {
 	written   protocol.Offset
 	synced    protocol.Offset
 	committed protocol.Offset
-	lead      int               // what the log's Lead will be when what is written is in it
+	lead      int               // what the log's Lead is expected to be when what is written is in it
 	position  protocol.Position // MetaQ position of written
 	lastTime  int64             // of the last record written, Unix milliseconds
 
@@ -193,7 +193,7 @@ func (c *partitionCore) granted(epoch protocol.Epoch) {
 
 // put accepts messages that came together, up to one that asks for a check, one that is
 // refused, or the one that is enough for a write. The verdict is about the first n of
-// them: at least the first, which asks for no check.
+// them: at least the first, which asks for no check, and all while no puts are taken.
 func (c *partitionCore) put(all []Put, memory Memory) (n int, v verdict) {
 	w := waiting{puts: all, memory: memory, first: c.next}
 	if refusal := c.refusesPuts(); refusal != nil {
@@ -393,9 +393,10 @@ func (c *partitionCore) syncNow() work {
 	return work{sync: true, beside: true}
 }
 
-// worked takes the result of the work: that of the write, or of the sync after it.
-func (c *partitionCore) worked(err error) outcome {
-	c.busy = false
+// worked takes the result of the work: that of the write, or of the sync after it; and the
+// log's Lead.
+func (c *partitionCore) worked(err error, lead int) outcome {
+	c.busy, c.lead = false, lead
 	c.inFlight.release()
 	switch {
 	case errors.Is(err, protocol.ErrDiskFull):
@@ -519,7 +520,7 @@ func (s *stamped) release() {
 }
 
 func releaseBuilder(b *protocol.BatchBuilder) {
-	if b.Size() <= maxPooled {
+	if max(b.Size(), len(b.Around())) <= maxPooled {
 		b.Reset()
 		builders.Put(b)
 	}

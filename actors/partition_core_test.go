@@ -172,7 +172,7 @@ func (s *coreScript) done(how string) string {
 	if (err == nil) != (how == "ok") {
 		s.t.Fatalf("%s: %v", how, err)
 	}
-	return s.outcome(s.core.worked(err))
+	return s.outcome(s.core.worked(err, s.log.Lead()))
 }
 
 func (s *coreScript) state() string {

@@ -163,7 +163,7 @@ func (m *coreMachine) done() {
 		err = m.log.Sync()
 	}
 	m.work = work{}
-	m.outcome(m.core.worked(err))
+	m.outcome(m.core.worked(err, m.log.Lead()))
 }
 
 func (m *coreMachine) outcome(o outcome) {
@@ -204,6 +204,9 @@ func (m *coreMachine) judge() {
 	c := m.core
 	if c.synced > c.written || c.written > c.next || c.committed != c.written {
 		m.t.Fatalf("next %d, written %d, synced %d, committed %d", c.next, c.written, c.synced, c.committed)
+	}
+	if staged := requestsOf(c.staged); c.requests != staged {
+		m.t.Fatalf("%d requests are staged, the core counts %d", staged, c.requests)
 	}
 	if c.state == serving && c.written != m.log.Next() {
 		m.t.Fatalf("written %d, the log ends at %d", c.written, m.log.Next())

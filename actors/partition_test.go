@@ -196,17 +196,16 @@ func TestACrashWithABatchInHand(t *testing.T) {
 // linked makes one message of n puts that are answered here: one, two, three and so on
 // lie together.
 func (r *rig) linked(n int) *Puts {
-	first := new(Puts)
-	last, left := first, 1
-	for i := range n {
-		if left == 0 {
-			left = len(last.All) + 1
-			last.Next = new(Puts)
-			last = last.Next
+	var first *Puts
+	next := &first
+	for i, size := 0, 1; i < n; size++ {
+		var all []Put
+		for ; i < n && len(all) < size; i++ {
+			value := fmt.Appendf(nil, "%d%s", i, strings.Repeat("x", 2000))
+			all = append(all, Put{Record: protocol.Record{Value: value}, Ticket: r.tickets.take(), From: r.probe.pid})
 		}
-		value := fmt.Appendf(nil, "%d%s", i, strings.Repeat("x", 2000))
-		last.All = append(last.All, Put{Record: protocol.Record{Value: value}, Ticket: r.tickets.take(), From: r.probe.pid})
-		left--
+		*next = together(all...)
+		next = &(*next).Next
 	}
 	return first
 }

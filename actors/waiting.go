@@ -38,8 +38,8 @@ func (w *waiting) asker(i int) *actor.PID {
 	return w.puts[i].From
 }
 
-// answered gives back where they lie.
-func (w *waiting) answered() { releaseMemory(w.memory, len(w.puts)) }
+// release gives back where they lie, when they have been answered.
+func (w *waiting) release() { releaseMemory(w.memory, len(w.puts)) }
 
 func requestsOf(all []waiting) (n int) {
 	for i := range all {
@@ -100,7 +100,7 @@ func (c *partitionCore) join(others []waiting, from *[]waiting) []waiting {
 // from any goroutine.
 func recycle(all []waiting) {
 	for i := range all {
-		all[i].answered()
+		all[i].release()
 	}
 	clear(all)
 	all = all[:0]

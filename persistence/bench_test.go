@@ -10,6 +10,7 @@ import (
 	"testing"
 	"time"
 
+	"metaq/internal/aligned"
 	"metaq/internal/vfs"
 	"metaq/protocol"
 )
@@ -130,6 +131,7 @@ func BenchmarkAppendSync(b *testing.B) {
 				values[i] = strings.Repeat("x", 1000)
 			}
 			batch := stamped(b, l, epochTime, values...)
+			around := aligned.New(aligned.Up(len(batch)) + aligned.Block)
 			h, err := protocol.ParseBatchHeader(batch)
 			if err != nil {
 				b.Fatal(err)
@@ -137,7 +139,8 @@ func BenchmarkAppendSync(b *testing.B) {
 			b.SetBytes(int64(group) * 1000)
 			for b.Loop() {
 				protocol.StampBatch(batch, protocol.Stamp{Base: l.Next(), Position: l.NextPosition(), MaxTime: epochTime, MetaqLen: h.MetaqLen})
-				if err := errors.Join(l.Append(batch), l.Sync()); err != nil {
+				in := around[l.Lead():] // a copy, as when messages are collected
+				if err := errors.Join(l.AppendIn(in[:copy(in, batch)], around), l.Sync()); err != nil {
 					b.Fatal(err)
 				}
 			}

@@ -16,8 +16,8 @@ import (
 const (
 	directLeast  = 8 << 10  // bytes of a large append
 	directUnread = 32 << 20 // bytes that are appended after a read before any goes past the cache
-	directPiece  = 1 << 20  // bytes of one write
-	directAtOnce = 16       // writes at a time in the process, each with a piece of memory
+	directPiece  = 1 << 20  // bytes of one write that has to be copied
+	directAtOnce = 16       // of these at a time in the process, each with a piece of memory
 )
 
 var (
@@ -39,7 +39,7 @@ type direct struct {
 // the next segment begins with it; see AppendIn.
 func (l *Log) Lead() int { return int(l.active().end.Load() % aligned.Block) }
 
-// write writes b, which lies in around, at byte at of the active segment. Also after an error, bytes up to dirty
+// write writes b, which may lie in around, at byte at of the active segment. Also after an error, bytes up to dirty
 // may have been written.
 func (l *Log) write(b, around []byte, at int64) (dirty int64, err error) {
 	w := &l.w
@@ -84,8 +84,6 @@ func (l *Log) goesDirect(n int) bool {
 // writeDirect writes b at byte at, and step bytes of blank space behind it when the file
 // has no more.
 func (w *writer) writeDirect(b, around []byte, at, step int64) (dirty int64, err error) {
-	directTurn <- struct{}{}
-	defer func() { <-directTurn }()
 	d := &w.direct
 	head := int(at % aligned.Block)
 	if end := at + int64(len(b)); step == 0 || end <= w.size {
@@ -93,6 +91,8 @@ func (w *writer) writeDirect(b, around []byte, at, step int64) (dirty int64, err
 			return w.writeInPlace(blocks, head, at, end)
 		}
 	}
+	directTurn <- struct{}{}
+	defer func() { <-directTurn }()
 	piece := pieces.Get().(*[]byte) //nolint:forcetypeassert // the pool's own
 	defer pieces.Put(piece)
 	if err := d.before(w.file.file, (*piece)[:head], at); err != nil {
@@ -130,7 +130,9 @@ func (w *writer) writeInPlace(blocks []byte, head int, at, end int64) (dirty int
 		return at, err
 	}
 	d.forget()
-	clear(blocks[end-from:])
+	if planted != directLeavesRubbish {
+		clear(blocks[end-from:])
+	}
 	dirty = from + int64(len(blocks))
 	if _, err := d.file.WriteAt(blocks, from); err != nil {
 		return dirty, err

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"testing"
 
+	"metaq/internal/aligned"
 	"metaq/internal/vfs"
 	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
@@ -20,6 +21,7 @@ type directFS struct {
 	fail   error
 	opens  int
 	writes int
+	last   []byte // what was written last
 }
 
 func (f *directFS) OpenDirect(path string) (vfs.DirectFile, error) {
@@ -35,6 +37,7 @@ type directFile struct {
 
 func (f *directFile) WriteAt(b []byte, at int64) (int, error) {
 	f.fs.writes++
+	f.fs.last = b
 	if f.fs.fail != nil {
 		return 0, f.fs.fail
 	}
@@ -105,6 +108,51 @@ func TestTheRoomBehindAnAppendMayBeMissing(t *testing.T) {
 	}
 }
 
+// inPlace appends a value from memory of which a disk fetches it without a copy, with rubbish
+// beside it.
+func inPlace(t *testing.T, l *Log, value string) (around []byte) {
+	t.Helper()
+	batch, lead := stamped(t, l, epochTime, value), l.Lead()
+	around = aligned.New(aligned.Up(lead + len(batch)))
+	for i := range around {
+		around[i] = 0xa5
+	}
+	b := around[lead:]
+	if err := errors.Join(l.AppendIn(b[:copy(b, batch)], around), l.Sync()); err != nil {
+		t.Fatal(err)
+	}
+	return around
+}
+
+// What lies where the disk can fetch it is written from there, in one write; with another
+// Lead, with nothing around it, and where the file grows ahead it is copied.
+func TestWhatLiesRightIsNotCopied(t *testing.T) {
+	fsys := &directFS{FS: faultfs.New(1)}
+	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0", Now: newClock().now, SegmentSize: 10 * int64(len(large)), Preallocate: -1})
+	var want []string
+	for i := range 30 { // over several segments
+		value := strings.Repeat(string(rune('a'+i)), directLeast+i*37)
+		want = append(want, value)
+		before, base := fsys.writes, l.active().base
+		around := inPlace(t, l, value)
+		rolled := l.active().base != base
+		if same := &fsys.last[0] == &around[0]; same == rolled || fsys.writes != before+1 {
+			t.Errorf("append %d: from where it lies %t, a new segment %t, %d writes", i, same, rolled, fsys.writes-before)
+		}
+	}
+	if base := l.active().base; base == 0 {
+		t.Error("there is one segment only")
+	}
+	if got := readAll(t, l, 0, 1<<20); strings.Join(got, ",") != strings.Join(want, ",") {
+		t.Errorf("%d records came back, or others", len(got))
+	}
+
+	grows, _ := openLog(t, Options{FS: fsys, Dir: "/g-0-0", Now: newClock().now})
+	if around := inPlace(t, grows, large); &fsys.last[0] == &around[0] || grows.w.size <= grows.active().end.Load() {
+		t.Errorf("the file has %d bytes and its end is %d", grows.w.size, grows.active().end.Load())
+	}
+}
+
 // A disk that does not take such a write gets the same bytes in the usual way, and is not
 // asked again.
 func TestADiskWithoutDirectWrites(t *testing.T) {
@@ -163,7 +211,11 @@ func TestDirectWritesOnADisk(t *testing.T) {
 			size = 3 << 20 // in several pieces
 		}
 		want = append(want, value(i, size))
-		put(t, l, epochTime, want[i])
+		if i%2 == 0 {
+			inPlace(t, l, want[i])
+		} else {
+			put(t, l, epochTime, want[i])
+		}
 		readable.Store(int64(i + 1))
 	}
 	close(stop)

@@ -9,8 +9,8 @@
 // the segments do not hold (an epoch that has no record yet) cannot.
 // docs/format has the pictures.
 //
-// Log.Append, Sync, SetEpoch, AdoptEpoch, TruncateTo, Expire, Park and Close
-// belong to one goroutine at a time, the owner's. Everything else may be called
+// Log.Append, AppendIn, Lead, Sync, SetEpoch, AdoptEpoch, TruncateTo, Expire, Park
+// and Close belong to one goroutine at a time, the owner's. Everything else may be called
 // from any goroutine and waits for none of them.
 //
 // Start at Log.Append (append.go), then Open (recovery.go), then Log.Read

@@ -18,7 +18,8 @@ var ErrBatchFull = errors.New("batch is full")
 type BatchBuilder struct {
 	buf       []byte // room for the header, then the raw body
 	around    []byte // in which buf lies up to its end; nil: anywhere
-	lead      int
+	lead      int    // where in a block buf begins then
+	align     bool
 	packed    []byte // header and compressed body, when there is compression
 	summed    int    // buf up to here is in sum
 	sum       uint32 // checksum of the body so far
@@ -34,17 +35,20 @@ func (b *BatchBuilder) Reset() {
 	b.buf, b.count, b.metaqLen = b.buf[:0], 0, 0
 }
 
-// Align lets the batch to come begin lead bytes, less than aligned.Block, behind the
-// beginning of Around, which a disk can fetch it from. The builder is empty.
+// Align lets the batch to come, if it is large, begin lead bytes, less than aligned.Block,
+// behind the beginning of Around, which a disk can fetch it from. The builder is empty.
 func (b *BatchBuilder) Align(lead int) {
-	if b.around == nil {
-		b.around = aligned.New(2 * aligned.Block)
+	b.lead, b.align = lead, true
+	switch {
+	case b.around != nil:
+		b.buf = b.around[lead:lead]
+	case cap(b.buf) > smallBatch:
+		b.buf = nil
 	}
-	b.lead, b.buf = lead, b.around[lead:lead]
 }
 
 // Around is the memory of package aligned that the batch lies in up to its end, as long as
-// it is not compressed. It is nil before Align.
+// it is not compressed. It is nil without Align, and for a small batch.
 func (b *BatchBuilder) Around() []byte { return b.around }
 
 // Count is the number of records added since the last Reset.
@@ -63,7 +67,7 @@ func (b *BatchBuilder) MetaqLen() int64 { return b.metaqLen }
 func (b *BatchBuilder) Add(r *Record) error {
 	if b.count == 0 {
 		if cap(b.buf) < BatchHeaderSize {
-			b.buf = make([]byte, 0, 4096)
+			b.buf = make([]byte, 0, smallBatch)
 		}
 		b.buf = b.buf[:BatchHeaderSize]
 		b.summed, b.sum = BatchHeaderSize, 0
@@ -74,7 +78,7 @@ func (b *BatchBuilder) Add(r *Record) error {
 	if b.count == MaxBatchRecords || most > MaxRawSize {
 		return ErrBatchFull
 	}
-	if b.around != nil && most > cap(b.buf) {
+	if b.align && most > cap(b.buf) {
 		b.grow(most)
 	}
 	b.buf = appendRecord(b.buf, r, delta)
@@ -87,11 +91,14 @@ func (b *BatchBuilder) Add(r *Record) error {
 	return nil
 }
 
-// grow makes room for n bytes of the batch.
+// grow makes room for n bytes of the batch in aligned memory.
 func (b *BatchBuilder) grow(n int) {
-	b.around = aligned.New(aligned.Up(max(b.lead+n, 2*len(b.around))))
+	b.around = aligned.New(aligned.Up(max(b.lead+n, 2*len(b.around), 2*cap(b.buf))))
 	b.buf = b.around[b.lead : b.lead+copy(b.around[b.lead:], b.buf)]
 }
+
+// smallBatch is what a builder begins with, in bytes.
+const smallBatch = 4 << 10
 
 // sumAtOnce is how many bytes are summed up while they are in the processor's nearest
 // cache, instead of all when the batch is encoded, which somebody waits for.
@@ -139,7 +146,7 @@ func (b *BatchBuilder) Encode(c Compression, p Producer) []byte {
 	be.PutUint32(out[offCount:], uint32(b.count))
 	be.PutUint32(out[offRawLen:], uint32(rawLen))
 	be.PutUint32(out[offMetaqLen:], uint32(b.metaqLen))
-	if c != CompressionNone {
+	if c != CompressionNone || b.summed == BatchHeaderSize { // of a small one the sum is not begun
 		sealBatch(out)
 		return out
 	}

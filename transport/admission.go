@@ -22,26 +22,17 @@ type budget struct {
 
 func newBudget(l Limits) *budget { return &budget{limits: l} }
 
-// take admits a request of n bytes, or changes nothing and returns false. A
-// request that is larger than the whole limit is admitted when nothing else is
-// in flight: refused as busy it would be tried again for ever.
-func (b *budget) take(n int64) bool {
-	if b.requests.Add(1) > b.limits.Requests {
-		b.requests.Add(-1)
-		return false
-	}
-	if total := b.bytes.Add(n); total > b.limits.Bytes && total != n {
-		b.release(1, n)
-		return false
-	}
-	return true
-}
-
-// takeAll admits so many requests of n bytes in all, or changes nothing and returns false.
-func (b *budget) takeAll(requests, n int64) bool {
-	if b.requests.Add(requests) > b.limits.Requests || b.bytes.Add(n) > b.limits.Bytes {
-		b.bytes.Add(-n)
+// take admits requests of n bytes in all, or changes nothing and returns false. One that
+// is larger than the whole limit is admitted when nothing else is in flight: refused as
+// busy it would be tried again for ever.
+func (b *budget) take(requests, n int64) bool {
+	if b.requests.Add(requests) > b.limits.Requests {
 		b.requests.Add(-requests)
+		return false
+	}
+	total := b.bytes.Add(n)
+	if alone := requests == 1 && total == n; total > b.limits.Bytes && !alone {
+		b.release(requests, n)
 		return false
 	}
 	return true
@@ -65,26 +56,14 @@ func newAccount(all *budget, own Limits) *account {
 	return &account{all: all, own: budget{limits: own}}
 }
 
-// admitAll says whether so many requests, more than one, may go on; Release gives each back.
-// Without, nothing has changed, and some of them may.
-func (a *account) admitAll(requests, bytes int) bool {
-	if !a.own.takeAll(int64(requests), int64(bytes)) {
-		return false
-	}
-	if !a.all.takeAll(int64(requests), int64(bytes)) {
-		a.own.release(int64(requests), int64(bytes))
-		return false
-	}
-	return true
-}
-
-// admit returns nil when a request of n bytes may go on; Release gives it back.
-func (a *account) admit(n int) error {
-	if !a.own.take(int64(n)) {
+// admit returns nil when requests of n bytes in all may go on; Release gives each back. Of
+// those that may not, some may.
+func (a *account) admit(requests, n int) error {
+	if !a.own.take(int64(requests), int64(n)) {
 		return partitionBusy
 	}
-	if !a.all.take(int64(n)) {
-		a.own.release(1, int64(n))
+	if !a.all.take(int64(requests), int64(n)) {
+		a.own.release(int64(requests), int64(n))
 		return brokerBusy
 	}
 	return nil

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"slices"
 	"sync"
 	"testing"
 
@@ -15,25 +16,30 @@ func TestAdmission(t *testing.T) {
 		name     string
 		all, own Limits
 		admitted []int // sizes in flight
-		next     int
+		next     int   // size of what comes next
 		ok       bool
+		requests int // that it is; 0: 1
 	}{
-		{"room for one more", Limits{2, 100}, Limits{2, 100}, []int{50}, 50, true},
-		{"too many in the partition", Limits{9, 100}, Limits{1, 100}, []int{1}, 1, false},
-		{"too many in all", Limits{1, 100}, Limits{9, 100}, []int{1}, 1, false},
-		{"too many bytes in the partition", Limits{9, 100}, Limits{9, 60}, []int{50}, 11, false},
-		{"too many bytes in all", Limits{9, 60}, Limits{9, 100}, []int{50}, 11, false},
-		{"larger than the limit but alone", Limits{9, 60}, Limits{9, 60}, nil, 1000, true},
-		{"larger than the limit and not alone", Limits{9, 60}, Limits{9, 60}, []int{1}, 1000, false},
+		{"room for one more", Limits{2, 100}, Limits{2, 100}, []int{50}, 50, true, 0},
+		{"too many in the partition", Limits{9, 100}, Limits{1, 100}, []int{1}, 1, false, 0},
+		{"too many in all", Limits{1, 100}, Limits{9, 100}, []int{1}, 1, false, 0},
+		{"too many bytes in the partition", Limits{9, 100}, Limits{9, 60}, []int{50}, 11, false, 0},
+		{"too many bytes in all", Limits{9, 60}, Limits{9, 100}, []int{50}, 11, false, 0},
+		{"larger than the limit but alone", Limits{9, 60}, Limits{9, 60}, nil, 1000, true, 0},
+		{"larger than the limit and not alone", Limits{9, 60}, Limits{9, 60}, []int{1}, 1000, false, 0},
+		{"together, and as many as there is room for", Limits{3, 60}, Limits{3, 60}, []int{10}, 50, true, 2},
+		{"together too many", Limits{9, 60}, Limits{2, 60}, []int{10}, 2, false, 2},
+		{"together too large", Limits{9, 60}, Limits{9, 60}, []int{10}, 51, false, 2},
+		{"together larger than the limit and alone", Limits{9, 60}, Limits{9, 60}, nil, 61, false, 2},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			a := newAccount(newBudget(tc.all), tc.own)
 			for _, n := range tc.admitted {
-				if err := a.admit(n); err != nil {
+				if err := a.admit(1, n); err != nil {
 					t.Fatal(err)
 				}
 			}
-			if err := a.admit(tc.next); (err == nil) != tc.ok || err != nil && !errors.Is(err, protocol.ErrBusy) {
+			if err := a.admit(max(1, tc.requests), tc.next); (err == nil) != tc.ok || err != nil && !errors.Is(err, protocol.ErrBusy) {
 				t.Errorf("admit(%d) = %v, want admitted %v", tc.next, err, tc.ok)
 			}
 		})
@@ -48,8 +54,9 @@ func TestAdmissionGivesBackWhatItTook(t *testing.T) {
 		for range rapid.IntRange(1, 100).Draw(t, "steps") {
 			i := rapid.IntRange(0, 1).Draw(t, "account")
 			if rapid.Bool().Draw(t, "admit") {
-				if n := rapid.IntRange(0, 400).Draw(t, "size"); accounts[i].admit(n) == nil {
-					held[i] = append(held[i], n)
+				requests, n := rapid.IntRange(1, 4).Draw(t, "requests"), rapid.IntRange(0, 400).Draw(t, "size")
+				if accounts[i].admit(requests, requests*n) == nil {
+					held[i] = append(held[i], slices.Repeat([]int{n}, requests)...)
 				}
 			} else if len(held[i]) > 0 {
 				accounts[i].Release(1, held[i][0])
@@ -79,7 +86,7 @@ func TestAdmissionIsSafeForConcurrentUse(t *testing.T) {
 	for range 8 {
 		wg.Go(func() {
 			for range 1000 {
-				if a.admit(10) == nil {
+				if a.admit(1, 10) == nil {
 					if n := a.all.requests.Load(); n < 1 {
 						t.Errorf("%d in flight while one is", n)
 					}

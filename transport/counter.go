@@ -30,7 +30,7 @@ func newCounter(places int) *counter {
 
 // hand returns when the dispatcher will look at them.
 func (c *counter) hand(r *front.Requests) {
-	if n := int64(r.Bytes); !c.waiting.take(n) {
+	if n := int64(r.Bytes); !c.waiting.take(1, n) {
 		c.wait(n)
 	}
 	c.requests <- r // there is a place
@@ -42,7 +42,7 @@ func (c *counter) wait(n int64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.held.Add(1)
-	for !c.waiting.take(n) {
+	for !c.waiting.take(1, n) {
 		c.room.Wait()
 	}
 	c.held.Add(-1)

@@ -49,7 +49,7 @@ func (g *Gateway) create(t *target, m *nats.Msg) error {
 }
 
 func (w *waitingTopic) add(m *nats.Msg) error {
-	if err := w.account.admit(m.Size()); err != nil {
+	if err := w.account.admit(1, m.Size()); err != nil {
 		return err
 	}
 	kept := *m

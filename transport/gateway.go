@@ -280,13 +280,17 @@ const some = 256
 // together handles what a client handed over together, and returns how many they were.
 func (g *Gateway) together(r *front.Requests) (n int) {
 	g.counter.looked(r.Bytes)
-	for rest := r.All(); len(rest) > 0; rest = rest[n:] {
-		if n = g.putAlike(rest); n == 0 {
-			g.fromClient(&rest[0])
-			n = 1
+	all := r.All()
+	for rest := all; len(rest) > 0; {
+		n, served := g.putAlike(rest)
+		for i := range rest[:n] {
+			if !served {
+				g.fromClient(&rest[i])
+			}
 		}
+		rest = rest[n:]
 	}
-	n = len(r.All())
+	n = len(all)
 	r.Done()
 	return n
 }

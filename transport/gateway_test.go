@@ -56,27 +56,27 @@ func (p *fakePartition) Receive(ctx actor.Context) {
 		for m := range m.Each(ctx.Sender()) {
 			for i := range m.All {
 				put := &m.All[i]
-				p.later(put.From, ctx.ActorSystem().Root, put.Ticket, func() any {
+				p.later(put.From, ctx.ActorSystem().Root, put.Ticket, m.Memory, func() any {
 					p.records = append(p.records, put.Record)
 					return protocol.NewPubAck("t", p.id, protocol.Offset(len(p.records)-1), 0)
 				})
 			}
 		}
 	case *actors.PutBatch:
-		p.later(ctx.Sender(), ctx.ActorSystem().Root, m.Ticket, func() any {
+		p.later(ctx.Sender(), ctx.ActorSystem().Root, m.Ticket, nil, func() any {
 			p.batches++
 			return protocol.NewPubAck("t", p.id, 0, m.Header.Count)
 		})
 	case *actors.Get:
-		p.later(ctx.Sender(), ctx.ActorSystem().Root, m.Ticket, func() any {
+		p.later(ctx.Sender(), ctx.ActorSystem().Root, m.Ticket, nil, func() any {
 			return &actors.GetResult{Topic: "t", Partition: p.id, Format: m.Request.Format, MaxMessages: m.Request.MaxMessages}
 		})
 	case *actors.Offsets:
-		p.later(ctx.Sender(), ctx.ActorSystem().Root, m.Ticket, func() any { return protocol.OffsetsReply{EndOffset: 7} })
+		p.later(ctx.Sender(), ctx.ActorSystem().Root, m.Ticket, nil, func() any { return protocol.OffsetsReply{EndOffset: 7} })
 	}
 }
 
-func (p *fakePartition) later(to *actor.PID, root *actor.RootContext, ticket actors.Ticket, do func() any) {
+func (p *fakePartition) later(to *actor.PID, root *actor.RootContext, ticket actors.Ticket, memory actors.Memory, do func() any) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	answer := func() {
@@ -84,6 +84,9 @@ func (p *fakePartition) later(to *actor.PID, root *actor.RootContext, ticket act
 		ticket.Release()
 		if to != nil {
 			root.Send(to, a)
+		}
+		if memory != nil {
+			memory.Release(1)
 		}
 	}
 	if p.hold {

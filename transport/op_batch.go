@@ -57,7 +57,7 @@ func (g *Gateway) putBatch(t *target, m *nats.Msg) error {
 		return err
 	}
 	account, size := topic.accounts[i], len(m.Data)
-	if err := account.admit(size); err != nil {
+	if err := account.admit(1, size); err != nil {
 		return err
 	}
 	h, err := checkBatch(m.Data, limit*maxRawFactor, g.opts.MaxMessage(t.topic))

@@ -93,7 +93,7 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 	name, verb, _ := strings.Cut(rest[len(opGroup)+1:], ".")
 	request, err := groupRequest(name, verb, m.Data)
 	if err == nil {
-		err = account.admit(len(m.Data))
+		err = account.admit(1, len(m.Data))
 	}
 	if err != nil {
 		g.refuse(m, err)

@@ -18,7 +18,7 @@ func (g *Gateway) offsets(t *target, m *nats.Msg) error {
 		return err
 	}
 	account, size := topic.reads[i], len(m.Data)
-	if err := account.admit(size); err != nil {
+	if err := account.admit(1, size); err != nil {
 		return err
 	}
 	g.send(topic.route.Leaders[i], &actors.Offsets{Request: request, Ticket: actors.Ticket{From: account, Bytes: size}}, m)

@@ -68,57 +68,43 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	}
 	account := topic.accounts[i]
 	size = max(size, heldBy(m))
-	if err := account.admit(size); err != nil {
+	if err := account.admit(1, size); err != nil {
 		return err
 	}
 	o := newOutgoing(1)
 	o.All[0] = actors.Put{Record: record, Check: check, Ticket: actors.Ticket{From: account, Bytes: size}, Memory: g.takeMemory()}
-	o.answers(g, 0, m.Reply)
+	o.answer(g, 0, m.Reply)
 	g.post(&topic.runs[i], topic.route.Leaders[i], &o.Puts)
 	return nil
 }
 
-// putAlike serves what a client sent first, as far as it is puts of one subject that need
-// no look at each: they go to their partition in one object. It returns their number; 0
-// leaves the first one to put.
-func (g *Gateway) putAlike(all []front.Request) (n int) {
-	subject, bytes := all[0].Subject, 0
-	for n < len(all) {
-		m := &all[n]
-		if m.Subject != subject || m.Header != nil || m.Reply != "" && !front.Mine(m.Reply) {
-			break
-		}
-		bytes += len(m.Data)
+// putAlike serves what a client sent first, as far as it is puts of one subject: they go to
+// their partition in one object. It returns how many are alike, at least 1; they are not
+// served where each needs a look, and then put has it. It says what serve and put say:
+// messages of one subject have one target, and here that is a partition which is led
+// here, without headers there is nothing else to judge, and who sent them to the front
+// is answered outside of the broker's subjects.
+func (g *Gateway) putAlike(all []front.Request) (n int, served bool) {
+	t, subject := &g.last.target, all[0].Subject
+	if subject != g.last.subject || t.op != protocol.OpPut || g.waiting[t.topic] != nil {
+		return 1, false
+	}
+	topic := g.topic(t.topic)
+	if topic == nil || !topic.route.AcceptPublish {
+		return 1, false
+	}
+	i, ok := topic.only(t)
+	if !ok || remote(topic.route.Leaders[i]) {
+		return 1, false
+	}
+	bytes, limit := 0, g.opts.MaxMessage(t.topic)
+	for n < len(all) && all[n].Subject == subject && all[n].Header == nil && len(all[n].Data) <= limit {
+		bytes += len(all[n].Data)
 		n++
 	}
-	t := &g.last.target
-	if n < 2 || subject != g.last.subject || t.op != protocol.OpPut || g.waiting[t.topic] != nil {
-		return 0
-	}
-	var err error
-	topic, i := g.topic(t.topic), 0
-	switch {
-	case topic == nil || !topic.route.AcceptPublish:
-		return 0
-	case t.one:
-		i, err = topic.find(t.partition)
-	case len(topic.route.All) == 1:
-		err = topic.led(0)
-	default:
-		return 0 // each goes to another one
-	}
-	if err != nil || remote(topic.route.Leaders[i]) {
-		return 0
-	}
-	limit := g.opts.MaxMessage(t.topic)
-	for k := range n {
-		if len(all[k].Data) > limit {
-			return 0
-		}
-	}
 	account := topic.accounts[i]
-	if !account.admitAll(n, bytes) {
-		return 0
+	if n < 2 || account.admit(n, bytes) != nil {
+		return max(1, n), false
 	}
 	g.metrics.puts.add(n, bytes)
 	o := newOutgoing(n)
@@ -126,10 +112,10 @@ func (g *Gateway) putAlike(all []front.Request) (n int) {
 		m, put := &all[k], &o.All[k]
 		put.Record.Value, put.Memory = m.Data, m.Memory()
 		put.Ticket = actors.Ticket{From: account, Bytes: len(m.Data)}
-		o.answers(g, k, m.Reply)
+		o.answer(g, k, m.Reply)
 	}
 	g.post(&topic.runs[i], topic.route.Leaders[i], &o.Puts)
-	return n
+	return n, true
 }
 
 // run is puts of one partition that came one after the other. They are sent

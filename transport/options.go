@@ -51,7 +51,7 @@ type Options struct {
 	// broker 0 with 4.
 	BrokerID, Partitions int
 	// MaxMessage returns the largest message of a topic in bytes: payload, key and
-	// headers. It is called for each put and must be fast.
+	// headers. It is called for each put, or for some that came together, and must be fast.
 	MaxMessage func(topic string) int
 	// Version (optional) is the release, shown by `nats micro ls`.
 	Version string

@@ -15,21 +15,20 @@ import (
 // It is used again when all have been answered. It is the actors.Memory of its puts.
 type outgoing struct {
 	actors.Puts
-	all     []actors.Put // Puts.All are the first of them
-	from    []actor.PID
-	waiting atomic.Int32
-	pool    *sync.Pool
+	all   []actors.Put // Puts.All are the first of them
+	from  []actor.PID
+	users atomic.Int32 // who was not answered
+	pool  *sync.Pool
 }
 
 // Outgoings have 1, 4 or 16 places.
-const (
-	placesBits = 2
-	mostPlaces = front.ManyRequests
-)
+const placesBits = 2
 
 var outgoings [3]sync.Pool
 
-// newOutgoing returns one with n empty puts, at most mostPlaces.
+const _ = uint(1<<(placesBits*(len(outgoings)-1)) - front.ManyRequests) // there is one for all that come together
+
+// newOutgoing returns one with n empty puts, at most front.ManyRequests.
 func newOutgoing(n int) *outgoing {
 	class := (bits.Len(uint(n-1)) + placesBits - 1) / placesBits
 	pool := &outgoings[class]
@@ -40,23 +39,25 @@ func newOutgoing(n int) *outgoing {
 		o.Memory = o
 	}
 	o.All = o.all[:n]
-	o.waiting.Store(int32(n))
+	o.users.Store(int32(n))
 	return o
 }
 
-// answers says where the answer to a put goes: nowhere when reply is empty.
-func (o *outgoing) answers(g *Gateway, put int, reply string) {
-	if reply == "" {
-		o.All[put].From = nil
-		return
+// answer says where the answer to a put goes: nowhere when reply is empty.
+func (o *outgoing) answer(g *Gateway, put int, reply string) {
+	if reply != "" {
+		g.replies.Fill(&o.from[put], reply)
+		o.All[put].From = &o.from[put]
 	}
-	g.replies.Fill(&o.from[put], reply)
-	o.All[put].From = &o.from[put]
 }
 
 // Release says that so many were answered. It may be called from any goroutine.
 func (o *outgoing) Release(puts int) {
-	if o.waiting.Add(-int32(puts)) == 0 {
+	switch left := o.users.Add(-int32(puts)); {
+	case left < 0:
+		panic("transport: puts were answered more often than they came")
+	case left == 0:
+		clear(o.from[:len(o.All)]) // the library keeps in a PID where it led to
 		clear(o.All)
 		o.pool.Put(o)
 	}

@@ -91,7 +91,7 @@ func (r *relay) start() error {
 func (r *relay) send(m *nats.Msg, op, place string, broker int, o onward) error {
 	o.reply, o.broker, o.size = m.Reply, broker, m.Size()+overhead
 	o.from = r.window(broker).of(op)
-	if !o.from.take(int64(o.size)) {
+	if !o.from.take(1, int64(o.size)) {
 		r.g.metrics.windowFull.Inc()
 		return peerBusy
 	}

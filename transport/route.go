@@ -100,6 +100,18 @@ func (t *topicState) find(id protocol.PartitionID) (int, error) {
 	return i, t.led(i)
 }
 
+// only returns the index of the one partition that all messages of a target without a key
+// go to; ok is false when there are several, or nobody leads it.
+func (t *topicState) only(to *target) (i int, ok bool) {
+	switch {
+	case to.one:
+		i, ok = t.index(to.partition)
+	case len(t.route.All) == 1:
+		ok = true
+	}
+	return i, ok && t.route.Leaders[i] != nil
+}
+
 func (t *topicState) led(i int) error {
 	if t.route.Leaders[i] == nil {
 		return protocol.ErrUnavailable.With("partition %s of topic %s has no leader now: try again", t.route.All[i], t.route.Name)

@@ -9,7 +9,11 @@ const Block = 4096
 
 // New returns n zero bytes whose address is a multiple of Block.
 func New(n int) []byte {
-	b := make([]byte, n+Block)
+	b := make([]byte, n)
+	if Misaligned(b) == 0 { // as large ones are anyway
+		return b
+	}
+	b = make([]byte, n+Block)
 	from := (Block - Misaligned(b)) % Block
 	return b[from : from+n : from+n]
 }
@@ -22,12 +26,13 @@ func Misaligned(b []byte) int {
 // Up is the next multiple of Block, or n itself.
 func Up(n int) int { return (n + Block - 1) &^ (Block - 1) }
 
-// Within returns the blocks of around that b touches, where b is a part of around up to its
-// end which begins lead bytes behind the beginning of a block. It returns nil when b begins
-// elsewhere, or around is nil or too short.
+// Within returns the blocks of around that b touches, where around is memory of New and b a
+// part of it up to its end, which begins lead bytes behind the beginning of a block. It
+// returns nil when b begins elsewhere, or the last block is not in around.
 func Within(around, b []byte, lead int) []byte {
 	from, n := cap(around)-cap(b)-lead, Up(lead+len(b))
-	if from < 0 || from%Block != 0 || from+n > len(around) {
+	if len(b) == 0 || from < 0 || from%Block != 0 || from+n > len(around) ||
+		&around[from+lead] != &b[0] || Misaligned(around) != 0 {
 		return nil
 	}
 	return around[from : from+n]

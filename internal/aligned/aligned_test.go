@@ -35,6 +35,19 @@ func TestBlocksAroundAPart(t *testing.T) {
 			t.Errorf("%s: %d bytes", tc.what, len(got))
 		}
 	}
+	for what, b := range map[string][]byte{
+		"a part whose capacity was cut": around[0:block:block],
+		"memory from elsewhere":         make([]byte, block, 2*block),
+		"nothing":                       around[block:block],
+	} {
+		if got := aligned.Within(around, b, 0); got != nil {
+			t.Errorf("%s: %d bytes", what, len(got))
+		}
+	}
+	off := aligned.New(3 * block)[1 : 2*block+1]
+	if got := aligned.Within(off, off, 0); got != nil {
+		t.Errorf("%d bytes of memory that is not aligned", len(got))
+	}
 	short := around[:block+10]
 	if got := aligned.Within(short, short[block:], 0); got != nil {
 		t.Errorf("%d bytes where the last block is not whole", len(got))
