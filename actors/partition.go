@@ -199,7 +199,8 @@ func (p *partition) puts(ctx actor.Context, m *Puts) {
 // put accepts the first messages in hand. Their records have been copied when it returns.
 func (p *partition) put(ctx actor.Context) {
 	all, memory := p.current.puts, p.current.memory
-	n, v := 1, verdict{}
+	var v verdict
+	n := 1
 	if all[0].Check == nil {
 		n, v = p.core.put(all, memory)
 	} else {

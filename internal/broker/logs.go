@@ -78,7 +78,7 @@ func (l *partitionLog) Append(batches, around []byte) error {
 			return fmt.Errorf("append to %s: %w: %d bytes are free and diskReserve=%d", l.dir, protocol.ErrDiskFull, u.AvailBytes, l.dirs.reserve)
 		}
 	}
-	return l.Log.AppendIn(batches, around)
+	return l.AppendIn(batches, around)
 }
 
 // SetEpoch implements actors.Log. A granted epoch is durable before anybody gets
