@@ -179,6 +179,12 @@ func (s *Server) Connect(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*na
 }
 
 func (s *Server) connect(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
+	if s.routes != nil {
+		// A server that takes new options takes a connection that has just said who it is
+		// for one that has changed accounts, and closes it.
+		s.routes.mu.Lock()
+		defer s.routes.mu.Unlock()
+	}
 	nc, err := nats.Connect("", append(opts, nats.InProcessServer(gatedServer{s.nats, wrap}))...)
 	if err == nil {
 		s.brake.spare(nc)

@@ -51,7 +51,7 @@ const routePings = 2
 
 // routes is the cluster side of a Server.
 type routes struct {
-	mu   sync.Mutex // guards what follows, and is held while the server reloads
+	mu   sync.Mutex // guards what follows, and is held while the server reloads, or we connect
 	opts *server.Options
 	urls map[int]string // by broker id
 

@@ -2,11 +2,13 @@ package transport
 
 import (
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"net"
 	"net/http"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -116,5 +118,42 @@ func TestTheServerWaitsForTheGateway(t *testing.T) {
 	}
 	if v.WriteDeadline < time.Hour {
 		t.Errorf("the server waits %v for what it writes to be taken", v.WriteDeadline)
+	}
+}
+
+// A broker that starts while the registry names others gets its connections: each change of
+// the routes is a reload of the server, which closes who is just saying what his account is.
+func TestConnectionsAreMadeWhileTheRoutesChange(t *testing.T) {
+	s, err := StartServer(ServerOptions{
+		Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler),
+		Cluster: &ClusterOptions{Name: "c", Advertise: "127.0.0.1"},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(s.Stop)
+	var all sync.WaitGroup
+	defer all.Wait()
+	done := make(chan struct{})
+	defer close(done)
+	all.Go(func() {
+		for port := 10_000; ; port++ {
+			select {
+			case <-done:
+				return
+			default:
+			}
+			if err := s.SetRoutes(map[int]string{1: fmt.Sprintf("nats-route://127.0.0.1:%d", port)}); err != nil {
+				t.Error(err)
+				return
+			}
+		}
+	})
+	for range 100 {
+		nc, err := s.ConnectPeers(func(c net.Conn) net.Conn { return c })
+		if err != nil {
+			t.Fatal(err)
+		}
+		nc.Close()
 	}
 }
