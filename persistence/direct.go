@@ -39,8 +39,8 @@ type direct struct {
 // the next segment begins with it; see AppendIn.
 func (l *Log) Lead() int { return int(l.active().end.Load() % aligned.Block) }
 
-// write writes b, which may lie in around, at byte at of the active segment. Also after an error, bytes up to dirty
-// may have been written.
+// write writes b, which may lie in around, at byte at of the active segment. Also after an
+// error, bytes up to dirty may have been written.
 func (l *Log) write(b, around []byte, at int64) (dirty int64, err error) {
 	w := &l.w
 	if l.goesDirect(len(b)) {
@@ -84,11 +84,13 @@ func (l *Log) goesDirect(n int) bool {
 // writeDirect writes b at byte at, and step bytes of blank space behind it when the file
 // has no more.
 func (w *writer) writeDirect(b, around []byte, at, step int64) (dirty int64, err error) {
-	d := &w.direct
-	head := int(at % aligned.Block)
-	if end := at + int64(len(b)); step == 0 || end <= w.size {
+	d, head, end := &w.direct, int(at%aligned.Block), at+int64(len(b))
+	if step == 0 || end <= w.size {
 		if blocks := aligned.Within(around, b, head); blocks != nil {
-			return w.writeInPlace(blocks, head, at, end)
+			if err := d.before(w.file.file, blocks[:head], at); err != nil {
+				return at, err
+			}
+			return w.writeBlocks(blocks, at-int64(head), end)
 		}
 	}
 	directTurn <- struct{}{}
@@ -98,55 +100,35 @@ func (w *writer) writeDirect(b, around []byte, at, step int64) (dirty int64, err
 	if err := d.before(w.file.file, (*piece)[:head], at); err != nil {
 		return at, err
 	}
-	d.forget()
-	for end := at + int64(len(b)); ; {
+	for {
 		buf := (*piece)[:head+copy((*piece)[head:], b)]
 		b = b[len(buf)-head:]
 		from := at - int64(head)
-		at = from + int64(len(buf))
-		used := len(buf)
+		at, head = from+int64(len(buf)), 0
 		if at == end && end > w.size {
-			buf = buf[:min(used+int(step), directPiece)]
+			buf = buf[:min(len(buf)+int(step), directPiece)]
 		}
-		buf = buf[:aligned.Up(len(buf))]
-		clear(buf[used:])
-		dirty = from + int64(len(buf))
-		if _, err := d.file.WriteAt(buf, from); err != nil {
+		if dirty, err = w.writeBlocks(buf[:aligned.Up(len(buf))], from, at); err != nil || at == end {
 			return dirty, err
 		}
-		if at == end {
-			w.wrote(buf[:used], end, dirty)
-			return dirty, nil
-		}
-		head = 0
 	}
 }
 
-// writeInPlace writes blocks, of which the bytes from head on are those that belong between
-// the file's bytes at and end.
-func (w *writer) writeInPlace(blocks []byte, head int, at, end int64) (dirty int64, err error) {
-	d, from := &w.direct, at-int64(head)
-	if err := d.before(w.file.file, blocks[:head], at); err != nil {
-		return at, err
-	}
+// writeBlocks writes blocks to byte from, and blanks what lies in them behind byte end of the
+// file, which it remembers the last block up to.
+func (w *writer) writeBlocks(blocks []byte, from, end int64) (dirty int64, err error) {
+	d, used := &w.direct, int(end-from)
 	d.forget()
 	if planted != directLeavesRubbish {
-		clear(blocks[end-from:])
+		clear(blocks[used:])
 	}
 	dirty = from + int64(len(blocks))
 	if _, err := d.file.WriteAt(blocks, from); err != nil {
 		return dirty, err
 	}
-	w.wrote(blocks[:end-from], end, dirty)
-	return dirty, nil
-}
-
-// wrote remembers what the file has before byte end, which buf ends with from the border of
-// a block on; it has bytes up to dirty.
-func (w *writer) wrote(buf []byte, end, dirty int64) {
-	d, last := &w.direct, len(buf)&^(aligned.Block-1)
-	d.tail, d.end = append(d.tail[:0], buf[last:]...), end
+	d.tail, d.end = append(d.tail[:0], blocks[used&^(aligned.Block-1):used]...), end
 	w.size = max(w.size, dirty)
+	return dirty, nil
 }
 
 // before fills head with what the file has before byte at.

@@ -53,6 +53,6 @@ func (d defect) String() string {
 
 		directOverNeighbours: "a write past the cache blanks what its first block had",
 		directBelievesTail:   "a write past the cache takes the block before it for unchanged",
-		directLeavesRubbish:  "a write past the cache that is not copied leaves what lay behind it in memory",
+		directLeavesRubbish:  "a write past the cache leaves what lay behind it in memory",
 	}[d]
 }

@@ -478,10 +478,7 @@ func (g *Gateway) Acknowledge(all iter.Seq2[*actor.PID, *protocol.PubAck]) {
 		answers.Begin(g.opts.Front)
 		defer answers.End()
 	}
-	buf, ok := buffers.Get().(*[]byte)
-	if !ok {
-		buf = new([]byte)
-	}
+	buf := buffers.Get().(*[]byte) //nolint:forcetypeassert // the pool's own
 	defer buffers.Put(buf)
 	for to, ack := range all {
 		switch {
@@ -529,10 +526,7 @@ func (g *Gateway) publish(reply string, answer any) {
 		g.write(nc, reply, frame)
 		return
 	}
-	buf, ok := buffers.Get().(*[]byte)
-	if !ok {
-		buf = new([]byte)
-	}
+	buf := buffers.Get().(*[]byte) //nolint:forcetypeassert // the pool's own
 	*buf = encodeAnswer((*buf)[:0], answer, limit)
 	g.write(nc, reply, *buf)
 	if cap(*buf) <= maxPooled {

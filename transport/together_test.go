@@ -21,7 +21,7 @@ type scriptedPut struct {
 	quiet   bool // nobody is answered
 }
 
-// together is what a client sends: runs of one subject, and all that ends or spoils one.
+// togetherScript is what a client sends: runs of one subject, and all that ends or spoils one.
 func togetherScript() []scriptedPut {
 	var all []scriptedPut
 	add := func(n int, subject, body string) {

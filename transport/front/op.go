@@ -220,22 +220,22 @@ func (l *like) again(b []byte, maxPayload int) (p publication, size int, ok bool
 	if len(l.text) == l.reply || !bytes.HasPrefix(b, l.text) {
 		return p, 0, false
 	}
-	end := len(l.text)
-	for end < len(b) && b[end] > ' ' {
-		end++
-	}
-	number := end + 1
-	size = number
-	for size < len(b) && b[size]-'0' <= 9 && size-number < digits {
-		p.size = p.size*10 + int(b[size]-'0')
-		size++
-	}
-	if size == number || size+len(lineEnd) > min(len(b), maxLine) ||
-		b[end] != ' ' || b[size] != lineEnd[0] || b[size+1] != lineEnd[1] || p.size > maxPayload {
+	end := graphicEnd(b, len(l.text))
+	last := graphicEnd(b, min(end+1, len(b)))
+	size = last + len(lineEnd)
+	if size > min(len(b), maxLine) || b[end] != ' ' || !isWhole(b[:size]) {
 		return p, 0, false
 	}
-	p.subject, p.reply = l.subject, b[l.reply:end]
-	return p, size + len(lineEnd), true
+	p.subject, p.reply, p.size = l.subject, b[l.reply:end], number(b[end+1:last], maxPayload)
+	return p, size, p.size >= 0
+}
+
+// graphicEnd is where the bytes above the blank end that begin at from.
+func graphicEnd(b []byte, from int) int {
+	for from < len(b) && b[from] > ' ' {
+		from++
+	}
+	return from
 }
 
 // appendLine appends the line again, with prefix before the subject.
