@@ -45,6 +45,7 @@ type member struct {
 	heard    time.Time
 	revision int64
 	parked   *parkedBeat
+	replaced []string // earlier runs of a static member, the newest last; not logged
 }
 
 // parkedBeat is a request that waits for its member's view to change, or, after
@@ -128,6 +129,9 @@ const (
 	// stallTime is how late a tick may come. When it comes later, nobody ran here,
 	// and members that were not heard may have spoken.
 	stallTime = 500 * time.Millisecond
+	// maxReplaced is how many earlier runs of a static member are remembered. Those that name
+	// their instance need not be.
+	maxReplaced = 8
 	// maxMembers bounds the memory of a group.
 	maxMembers = 10_000
 )

@@ -162,8 +162,40 @@ func TestAStaticMemberRestartsWithoutARebalance(t *testing.T) {
 	if y.Generation != 2 {
 		t.Errorf("generation is %d after the restart, it was 2", y.Generation)
 	}
-	g.refused(g.commit("x1", 2, 0, 5), protocol.ErrNoMember)
-	g.refused(g.beat("x1", 2), protocol.ErrNoMember)
+	g.refused(g.commit("x1", 2, 0, 5), protocol.ErrInstance)
+	g.refused(g.beat("x1", 2), protocol.ErrInstance)
+}
+
+// An older run of a static member is told so whatever it asks, and never takes its place
+// back: each of two processes with one instance would else put the other one out, for ever.
+func TestAReplacedRunOfAStaticMemberIsRefusedForGood(t *testing.T) {
+	g := newGroupScript(t)
+	named := func(member, instance string) any {
+		r := protocol.GroupHeartbeat{Member: member, Instance: instance, Generation: 1}
+		return g.sim.ask(func(to any) groupEffects { return g.sim.core.heartbeat(g.sim.now, r, to) })
+	}
+	x1 := g.view(g.join(protocol.GroupJoin{Member: "x1", Instance: "x"}))
+	parked := new(int)
+	g.sim.do(g.sim.core.heartbeat(g.sim.now, protocol.GroupHeartbeat{Member: "x1", Generation: 1, Revision: x1.Revision, WaitMs: 3000}, parked))
+	g.join(protocol.GroupJoin{Member: "x2", Instance: "x"})
+	g.refused(g.sim.answers[parked], protocol.ErrInstance)
+	g.refused(g.join(protocol.GroupJoin{Member: "x1", Instance: "x"}), protocol.ErrInstance) // its first one, sent again
+	g.join(protocol.GroupJoin{Member: "x3", Instance: "x"})
+	g.refused(g.beat("x1", 1), protocol.ErrInstance)
+	g.refused(g.commit("x2", 1, 0, 5), protocol.ErrInstance)
+	g.wants(g.beat("x3", 1), "0 1 2 3 4 ")
+
+	// A coordinator that was restarted knows it by the instance that the request names.
+	g.sim.restart()
+	g.refused(named("x1", "x"), protocol.ErrInstance)
+	g.refused(named("x1", ""), protocol.ErrNoMember)
+	g.refused(named("y1", "y"), protocol.ErrNoMember)
+	g.wants(named("x3", "x"), "0 1 2 3 4 ")
+
+	// When nobody has the place any more the older run is like any other.
+	g.sim.ask(func(to any) groupEffects { return g.sim.core.leave(g.sim.now, protocol.GroupLeave{Instance: "x"}, to) })
+	g.refused(named("x1", "x"), protocol.ErrNoMember)
+	g.wants(g.join(protocol.GroupJoin{Member: "x4", Instance: "x"}), "0 1 2 3 4 ")
 }
 
 func TestABeatWaitsForNews(t *testing.T) {

@@ -15,6 +15,13 @@ import (
 func (c *groupCore) join(now time.Time, r protocol.GroupJoin, to any) groupEffects {
 	m := c.members[r.Member]
 	old := c.instance(r.Instance, r.Member)
+	if m == nil {
+		// A join that is sent again after a newer run has joined must not take its place.
+		if err := c.replacedBy(r.Member, ""); err != nil {
+			c.answer(to, err)
+			return c.settle(now)
+		}
+	}
 	others := len(c.members)
 	if m != nil {
 		others--
@@ -88,9 +95,10 @@ func (c *groupCore) instance(name, id string) *member {
 // replace gives a static member's new run all that the old one had. The old one
 // is not a member any more, which fences it.
 func (c *groupCore) replace(now time.Time, old *member, r protocol.GroupJoin) *member {
-	c.dismiss(old, protocol.ErrNoMember.With("instance %s was started again as member %s, which took its place", r.Instance, r.Member))
+	m := &member{join: r, revision: old.revision, replaced: append(old.replaced, old.join.Member)}
+	m.replaced = m.replaced[max(0, len(m.replaced)-maxReplaced):]
+	c.dismiss(old, c.instanceTaken(m))
 	delete(c.members, old.join.Member)
-	m := &member{join: r, revision: old.revision}
 	c.members[r.Member] = m
 	for _, p := range c.parts {
 		if p.releasing() && p.owner == old.join.Member {
@@ -124,6 +132,31 @@ func (c *groupCore) dismiss(m *member, refusal *protocol.Error) {
 	}
 }
 
+// unknownMember returns the refusal of a member that the group does not have.
+func (c *groupCore) unknownMember(id, instance string) *protocol.Error {
+	if err := c.replacedBy(id, instance); err != nil {
+		return err
+	}
+	return c.noMember(id)
+}
+
+// replacedBy returns the refusal of a run of a static member whose place a newer run has
+// taken; nil when no such run is a member. It must be final: an older run that joined again
+// would take the place of the newer one, which would then do the same, without an end.
+func (c *groupCore) replacedBy(id, instance string) *protocol.Error {
+	for _, m := range c.members {
+		if m.join.Instance != "" && (m.join.Instance == instance || slices.Contains(m.replaced, id)) {
+			return c.instanceTaken(m)
+		}
+	}
+	return nil
+}
+
+func (c *groupCore) instanceTaken(by *member) *protocol.Error {
+	return protocol.ErrInstance.With("instance %s of group %s was started again and is member %s now: stop this process, or give each process an instance of its own",
+		by.join.Instance, c.name, by.join.Member)
+}
+
 func (c *groupCore) noMember(id string) *protocol.Error {
 	return protocol.ErrNoMember.With("group %s has no member %q: its session is over, or it was put out; join again under a new name", c.name, id)
 }
@@ -132,7 +165,7 @@ func (c *groupCore) noMember(id string) *protocol.Error {
 func (c *groupCore) heartbeat(now time.Time, r protocol.GroupHeartbeat, to any) groupEffects {
 	m := c.members[r.Member]
 	if m == nil {
-		c.answer(to, c.noMember(r.Member))
+		c.answer(to, c.unknownMember(r.Member, r.Instance))
 		return c.settle(now)
 	}
 	m.alive(now)

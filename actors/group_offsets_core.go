@@ -35,7 +35,7 @@ func (c *groupCore) commit(now time.Time, r protocol.GroupCommit, to any) groupE
 func (c *groupCore) refuseCommit(now time.Time, r *protocol.GroupCommit) error {
 	m := c.members[r.Member]
 	if m == nil && c.bug != forgetOwner {
-		return c.noMember(r.Member)
+		return c.unknownMember(r.Member, r.Instance)
 	}
 	if m != nil {
 		m.alive(now)

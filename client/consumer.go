@@ -434,7 +434,8 @@ func (a *consumerActor) commitDone(ctx actor.Context, m commitDone) {
 	if m.asked != nil {
 		a.committing = false
 	}
-	if m.err != nil && !errors.Is(m.err, protocol.ErrNoMember) {
+	// The membership finds out the same, and acts on it.
+	if m.err != nil && !errors.Is(m.err, protocol.ErrNoMember) && !errors.Is(m.err, protocol.ErrInstance) {
 		a.con.o.onError(fmt.Errorf("commit of group %s: %w", a.con.group, m.err))
 	}
 	if len(a.unsaved) > 0 {

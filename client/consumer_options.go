@@ -90,8 +90,8 @@ type consumerOptions struct {
 // WithInstance makes the consumer a static member: it keeps its partitions when it
 // closes, or crashes, and when it is started again under the same name within its
 // session, nobody else's partitions move. Should it not come back, Admin.GroupRemove
-// frees them at once. Two consumers must not have one name at a time: the later one
-// puts the earlier one out.
+// frees them at once. Two consumers must not have one name at a time: the earlier one
+// ends with ErrInstance when the later one joins.
 func WithInstance(name string) ConsumerOption {
 	return func(o *consumerOptions) { o.join.Instance = name }
 }

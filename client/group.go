@@ -18,6 +18,8 @@ const (
 var (
 	ErrNoGroup  error = protocol.ErrNoGroup
 	ErrNoMember error = protocol.ErrNoMember
+	// ErrInstance ends a Consumer: a newer process has joined with the same WithInstance.
+	ErrInstance error = protocol.ErrInstance
 	ErrFenced   error = protocol.ErrFenced
 	ErrConflict error = protocol.ErrConflict // the group has members
 )

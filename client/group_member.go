@@ -109,13 +109,16 @@ func containsPartition(list []protocol.TopicPartition, p protocol.TopicPartition
 // run beats until ctx ends, or returns why the group cannot be entered again.
 func (m *membership) run(ctx context.Context) error {
 	for {
-		m.beat(ctx)
+		err := m.beat(ctx)
 		if ctx.Err() != nil {
 			return nil
 		}
 		m.lost(ctx)
 		if ctx.Err() != nil {
 			return nil
+		}
+		if err != nil {
+			return err
 		}
 		if err := m.enter(ctx); err != nil {
 			if ctx.Err() != nil {
@@ -126,8 +129,9 @@ func (m *membership) run(ctx context.Context) error {
 	}
 }
 
-// beat keeps the membership until it is lost or ctx ends.
-func (m *membership) beat(ctx context.Context) {
+// beat keeps the membership until it is lost or ctx ends. It returns an error when the group
+// must not be entered again.
+func (m *membership) beat(ctx context.Context) error {
 	failures, stopped := 0, false
 	for ctx.Err() == nil {
 		sent := time.Now()
@@ -140,7 +144,9 @@ func (m *membership) beat(ctx context.Context) {
 			failures, stopped = 0, false
 		case errors.Is(err, protocol.ErrNoMember):
 			m.c.log.Warn("group membership lost", "group", m.group, "err", err)
-			return
+			return nil
+		case errors.Is(err, protocol.ErrInstance):
+			return err
 		case errors.Is(err, errKicked):
 		default:
 			failures++
@@ -153,6 +159,7 @@ func (m *membership) beat(ctx context.Context) {
 			_ = pause(ctx, min(backoff(failures-1), m.session()/4)) // its end is seen above
 		}
 	}
+	return nil
 }
 
 var (
@@ -168,7 +175,8 @@ func (m *membership) beatOnce(ctx context.Context) (view protocol.GroupView, err
 	}
 	m.mu.Lock()
 	r := protocol.GroupHeartbeat{
-		Member: m.view.Member, Generation: m.view.Generation, Revision: m.knownLocked(), WaitMs: m.join.SessionMs / 3,
+		Member: m.view.Member, Instance: m.join.Instance, Generation: m.view.Generation,
+		Revision: m.knownLocked(), WaitMs: m.join.SessionMs / 3,
 	}
 	for p := range m.released {
 		r.Released = append(r.Released, p)
@@ -222,7 +230,7 @@ func (m *membership) release(p protocol.TopicPartition) {
 func (m *membership) owned(positions []protocol.GroupPosition) protocol.GroupCommit {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	r := protocol.GroupCommit{Member: m.view.Member, Generation: m.view.Generation}
+	r := protocol.GroupCommit{Member: m.view.Member, Instance: m.join.Instance, Generation: m.view.Generation}
 	mine := map[protocol.TopicPartition]bool{}
 	for i := range m.view.Assigned {
 		mine[m.view.Assigned[i].At()] = true
@@ -290,12 +298,12 @@ func (m *membership) leave(ctx context.Context) error {
 	default:
 		for heard := int64(0); err == nil && heard != view.Generation; { // of an older one a release does not count
 			heard = view.Generation
-			r := protocol.GroupHeartbeat{Member: view.Member, Generation: heard, Released: view.Release}
+			r := protocol.GroupHeartbeat{Member: view.Member, Instance: m.join.Instance, Generation: heard, Released: view.Release}
 			view = protocol.GroupView{}
 			err = m.c.callGroup(ctx, m.group, protocol.GroupVerbHeartbeat, r, &view)
 		}
 	}
-	if errors.Is(err, protocol.ErrNoMember) {
+	if errors.Is(err, protocol.ErrNoMember) || errors.Is(err, protocol.ErrInstance) {
 		return nil
 	}
 	return err

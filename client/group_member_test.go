@@ -3,6 +3,7 @@ package client
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 	"testing"
@@ -129,5 +130,29 @@ func TestAnAnswerFromBeforeAPauseGivesNothing(t *testing.T) {
 				}
 			})
 		})
+	}
+}
+
+// TestAReplacedStaticMemberDoesNotJoinAgain lets a newer process take the member's place: it
+// stops its work and ends, or the two would put each other out for ever.
+func TestAReplacedStaticMemberDoesNotJoinAgain(t *testing.T) {
+	var got []string
+	script := &coordinator{over: make(chan struct{}), next: []groupStep{
+		{verb: "join", view: protocol.GroupView{Member: "a", Generation: 1, Revision: 1}},
+		{verb: "heartbeat", revision: 1, err: protocol.ErrInstance},
+	}}
+	join := protocol.GroupJoin{Instance: "i", SessionMs: 3000}
+	m := newMembership(fakeClient(t, script), "g", join, callbacks{
+		changed: func(v protocol.GroupView) { got = append(got, v.Member) },
+		lost:    func(context.Context) { got = append(got, "lost") },
+	})
+	if err := m.enter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.run(t.Context()); !errors.Is(err, ErrInstance) {
+		t.Errorf("it ended with %v", err)
+	}
+	if d := cmp.Diff([]string{"a", "lost"}, got); d != "" {
+		t.Error(d)
 	}
 }

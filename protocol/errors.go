@@ -71,6 +71,7 @@ var (
 	ErrNotAccepted   = &Error{403, 20011, "the topic does not accept this"}
 	ErrNoGroup       = &Error{404, 20012, "no such group"}
 	ErrNoMember      = &Error{404, 20013, "no such member: join again under a new name"}
+	ErrInstance      = &Error{409, 20016, "a newer process runs as this instance: stop"}
 	ErrNewProducer   = &Error{409, 20014, "the producer is not known: begin at sequence 0 under a new epoch"}
 	ErrHeaderRollup  = &Error{400, 10111, "header Nats-Rollup is not supported"}
 	ErrHeaderTTL     = &Error{400, 10166, "header Nats-TTL is not supported"}

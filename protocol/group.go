@@ -149,6 +149,9 @@ func (r *GroupJoin) Check() error {
 type GroupHeartbeat struct {
 	Member     string `json:"member"`
 	Generation int64  `json:"generation"` // as last heard
+	// Instance is that of a static member. Its run that a newer one replaced is then told so
+	// with ErrInstance, also by a coordinator that has been restarted since.
+	Instance string `json:"instance,omitempty"`
 	// Revision is that of the view that the member knows. With WaitMs the answer
 	// comes when there is a newer one, or after WaitMs.
 	Revision int64 `json:"revision,omitempty"`
@@ -207,6 +210,7 @@ func (r *GroupLeave) Check() error {
 type GroupCommit struct {
 	Member     string          `json:"member"`
 	Generation int64           `json:"generation"`
+	Instance   string          `json:"instance,omitempty"` // see GroupHeartbeat
 	Offsets    []GroupPosition `json:"offsets"`
 }
 

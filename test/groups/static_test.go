@@ -2,7 +2,9 @@ package groups
 
 import (
 	"context"
+	"errors"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -73,6 +75,42 @@ func TestAStaticMemberThatClosesKeepsItsPartitions(t *testing.T) {
 		info, err := c.Admin().GroupInfo(t.Context(), "g")
 		return err == nil && info.State == protocol.GroupStable && len(info.Members) == 1 && info.Members[0].Partitions == len(info.Partitions)
 	})
+}
+
+// Two processes run with one instance by mistake: the older one ends and says why, the newer
+// one has the partitions, and the group does not notice.
+func TestTheOlderOfTwoProcessesWithOneInstanceEnds(t *testing.T) {
+	w := newWorld(t)
+	b := newBook()
+	older := consume(t, connect(t, w.url), b.handler("older"), b.forget("older"), client.WithInstance("i"), client.WithSession(time.Minute))
+	c := connect(t, w.url)
+	produce(t, c, 0, 500)
+	await(t, "no lag", func() bool { return lag(t, c) == 0 })
+	before, err := c.Admin().GroupInfo(t.Context(), "g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	newer := consume(t, c, b.handler("newer"), b.forget("newer"), client.WithInstance("i"), client.WithSession(time.Minute))
+	select {
+	case <-older.Done():
+	case <-time.After(patience):
+		t.Fatal("the older one has not ended")
+	}
+	if err := older.Err(); !errors.Is(err, client.ErrInstance) || !strings.Contains(err.Error(), newer.Member()) {
+		t.Errorf("the older one ended with %v", err)
+	}
+	produce(t, c, 500, 500)
+	await(t, "no lag", func() bool { return lag(t, c) == 0 })
+	after, err := c.Admin().GroupInfo(t.Context(), "g")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(after.Members) != 1 || after.Members[0].Member != newer.Member() || after.Members[0].Partitions != 4 || after.Generation != before.Generation {
+		t.Errorf("the group is %+v; the generation was %d and the newer one is %s", after.Members, before.Generation, newer.Member())
+	}
+	if err := newer.Err(); err != nil {
+		t.Errorf("the newer one ended with %v", err)
+	}
 }
 
 // What it was to give up when it closed goes to its new owner at once, and no record of it
