@@ -31,6 +31,7 @@ func newBroker() *cobra.Command {
 		Short: "run a broker in the foreground",
 		Long: `Runs a broker until SIGTERM or SIGINT, which let it finish what it has accepted
 and exit with 0; another signal, a second later or more, ends it at once with 1.
+SIGHUP changes nothing: a broker outlives its terminal.
 
 Without -f it is broker 0 with an embedded NATS server on 127.0.0.1:4222 and a
 registry of its own, its data in ./metaq-data; a topic is made when it is
@@ -70,6 +71,8 @@ func runBroker(cmd *cobra.Command, f *brokerFlags) error {
 	if cmd.Flags().Changed("pprof") {
 		flags["metrics-pprof"] = strconv.FormatBool(f.pprof)
 	}
+	stop := cli.OnHangup(func() { log.Info("SIGHUP ignored: there is nothing to reload; SIGTERM stops the broker") })
+	defer stop()
 	config, err := configs.Load(configs.LoadOptions{Path: f.file, Env: os.Environ(), Flags: flags})
 	if err != nil {
 		return misconfigured(err)

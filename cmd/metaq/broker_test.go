@@ -6,10 +6,12 @@ import (
 	"os"
 	"os/exec"
 	"strings"
+	"syscall"
 	"testing"
 )
 
-// A broker with --metrics tells operators how it is, and SIGTERM ends it with 0.
+// A broker with --metrics tells operators how it is, SIGHUP does not stop it, and an
+// interrupt ends it with 0.
 func TestBrokerServesOperators(t *testing.T) {
 	nats, err := freePort()
 	if err != nil {
@@ -45,6 +47,9 @@ func TestBrokerServesOperators(t *testing.T) {
 		if code, body := get(t, "http://127.0.0.1:"+http1+path); code != http.StatusOK || !strings.Contains(body, want) {
 			t.Errorf("%s: %d %s", path, code, body)
 		}
+	}
+	if err := cmd.Process.Signal(syscall.SIGHUP); err != nil {
+		t.Fatal(err)
 	}
 	if err := cmd.Process.Signal(os.Interrupt); err != nil {
 		t.Fatal(err)
@@ -128,15 +133,26 @@ func TestBrokerSurvivesTheReaderOfItsLog(t *testing.T) {
 	}
 }
 
-// A consumer that nothing limits ends with 0 at a signal.
+// A consumer that nothing limits ends with 0 at a signal, and leaves its group.
 func TestConsumeEndsAtASignal(t *testing.T) {
 	b := startBroker(t, t.TempDir(), 0)
-	produce := exec.CommandContext(t.Context(), metaqPath(t), "produce", "t", "--server", b.URL)
+	for _, s := range []syscall.Signal{syscall.SIGINT, syscall.SIGTERM, syscall.SIGHUP} {
+		consumeUntil(t, b.URL, s)
+		info, err := exec.CommandContext(t.Context(), metaqPath(t), "group", "info", "g", "--server", b.URL).Output()
+		if err != nil || !strings.HasPrefix(string(info), "group g: empty,") {
+			t.Errorf("%v: the group is left behind: %v\n%s", s, err, info)
+		}
+	}
+}
+
+func consumeUntil(t *testing.T, url string, s syscall.Signal) {
+	t.Helper()
+	produce := exec.CommandContext(t.Context(), metaqPath(t), "produce", "t", "--server", url)
 	produce.Stdin = strings.NewReader("hello\n")
 	if out, err := produce.CombinedOutput(); err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
-	consume := exec.CommandContext(t.Context(), metaqPath(t), "consume", "t", "--server", b.URL)
+	consume := exec.CommandContext(t.Context(), metaqPath(t), "consume", "t", "--group", "g", "--server", url)
 	stdout, err := consume.StdoutPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -147,10 +163,10 @@ func TestConsumeEndsAtASignal(t *testing.T) {
 	if line, err := bufio.NewReader(stdout).ReadString('\n'); err != nil || line != "hello\n" {
 		t.Fatalf("printed %q, %v", line, err)
 	}
-	if err := consume.Process.Signal(os.Interrupt); err != nil {
+	if err := consume.Process.Signal(s); err != nil {
 		t.Fatal(err)
 	}
 	if err := consume.Wait(); err != nil {
-		t.Errorf("consume ended with %v", err)
+		t.Errorf("%v: consume ended with %v", s, err)
 	}
 }

@@ -4,12 +4,12 @@ import (
 	"context"
 	"fmt"
 	"os"
-	"os/signal"
-	"syscall"
+
+	"metaq/internal/cli"
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := cli.OnSignals(context.Background(), func() { os.Exit(cli.ExitProblem) })
 	err := dispatch(ctx, os.Args[1:])
 	stop()
 	if err != nil {

@@ -11,13 +11,14 @@ import (
 	"net"
 	"os"
 	"os/exec"
-	"os/signal"
 	"path/filepath"
 	"slices"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"metaq/internal/cli"
 )
 
 const (
@@ -27,7 +28,7 @@ const (
 )
 
 func main() {
-	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	ctx, stop := cli.OnSignals(context.Background(), func() { os.Exit(cli.ExitProblem) })
 	defer stop()
 	servers := flag.String("zookeeper", "java", "run the ZooKeeper servers as processes of `java`, or in containers of docker")
 	flag.Parse()
