@@ -100,6 +100,7 @@ type GroupsDeps struct {
 	Logger   *slog.Logger
 	Metrics  prometheus.Registerer // optional
 	Now      func() time.Time      // optional, default time.Now
+	Events   Events                // optional: Settle
 	// Retry and MaxRetry are the first and the longest wait before the log is
 	// opened again, or a group claimed again. Defaults 100 ms and 30 s.
 	Retry, MaxRetry time.Duration

@@ -130,6 +130,9 @@ func (g *groups) flush(ctx actor.Context, force bool) {
 	for i := range writes {
 		done[writes[i].from] = writes[i].seq
 		g.noteMirror(ctx, &entries[i])
+		if g.deps.Events.Settle != nil {
+			g.deps.Events.Settle(Event{})
+		}
 	}
 	for to, seq := range done {
 		ctx.Send(to, groupWritten{seq})

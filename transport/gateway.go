@@ -273,6 +273,21 @@ func (g *Gateway) dispatch() {
 	}
 }
 
+// handOver returns what takes the requests of the front's clients, on their connection's
+// goroutine.
+func (g *Gateway) handOver() front.Receiver {
+	note := g.opts.Events.Receive
+	if note == nil {
+		return g.counter.hand
+	}
+	return func(r *front.Requests) {
+		for i := range r.All() {
+			note(actors.Event{Topic: r.All()[i].Subject})
+		}
+		g.counter.hand(r)
+	}
+}
+
 // some is how many messages that came one way are handled before the other ways are
 // looked at: asking one channel at a time costs less.
 const some = 256

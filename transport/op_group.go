@@ -86,6 +86,9 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 	if g.ignoreReply(m) {
 		return
 	}
+	if g.opts.Events.Receive != nil {
+		g.opts.Events.Receive(actors.Event{Topic: m.Subject})
+	}
 	sentOn, rest := g.sentOn(m), m.Subject[len(g.prefix):]
 	if sentOn {
 		rest = m.Subject[len(g.node):]

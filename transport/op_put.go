@@ -140,6 +140,9 @@ func (g *Gateway) post(r *run, to *actor.PID, p *actors.Puts) {
 // dispatcher sends to a partition, and before it waits.
 func (g *Gateway) sendRuns() {
 	for _, r := range g.runs {
+		if g.opts.Events.Route != nil {
+			g.opts.Events.Route(actors.Event{})
+		}
 		g.system.Root.Send(r.to, r.first)
 		*r = run{}
 	}

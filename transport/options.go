@@ -7,6 +7,7 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"metaq/actors"
 	"metaq/protocol"
 	"metaq/transport/front"
 )
@@ -60,6 +61,9 @@ type Options struct {
 
 	// Fail is called when the connection is lost for good.
 	Fail func(error)
+
+	// Events (optional) report each request's hops here, Receive and Route.
+	Events actors.Events
 
 	Logger  *slog.Logger
 	Metrics prometheus.Registerer // optional

@@ -129,6 +129,9 @@ func (g *Gateway) noTopic(name string) error {
 
 // send hands message to an actor with the reply subject of m as its sender.
 func (g *Gateway) send(to *actor.PID, message any, m *nats.Msg) {
+	if g.opts.Events.Route != nil {
+		g.opts.Events.Route(actors.Event{})
+	}
 	if m.Reply == "" {
 		g.system.Root.Send(to, message)
 		return

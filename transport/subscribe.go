@@ -49,7 +49,7 @@ func (g *Gateway) subscribe() error {
 			// What a client sent before goes to the server, which knows nobody yet. Were the
 			// server the first, it might still have that when the front hands more over. It
 			// may even so, when it is slow with a client; the flush makes that unlikely.
-			g.opts.Front.Take(g.counter.hand)
+			g.opts.Front.Take(g.handOver())
 			if err := g.nc.FlushTimeout(flushTimeout); err != nil {
 				return fmt.Errorf("reach the NATS server: %w", err)
 			}

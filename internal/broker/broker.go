@@ -376,7 +376,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 		Total:    inAll, Partition: inOne, Reads: inAll, PartitionReads: inOne,
 		AutoCreate: c.AutoCreateTopics, BrokerID: c.BrokerID, Partitions: c.NumPartitions, MaxMessage: maxMessage(b.cfg),
 		Version: b.opts.Version, Metadata: map[string]string{"broker_id": strconv.Itoa(c.BrokerID)},
-		Fail: b.fail, Logger: b.log, Metrics: metrics,
+		Fail: b.fail, Events: b.opts.Events, Logger: b.log, Metrics: metrics,
 	})
 	if err != nil {
 		return err

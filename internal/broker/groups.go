@@ -39,7 +39,7 @@ func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics 
 		},
 		Coordination: b.coordination, Gather: b.gatherGroups(),
 		SyncTime: b.cfg.ZooKeeper.SyncTime,
-		Logger:   b.log, Metrics: metrics, Now: b.opts.Now, Plant: b.opts.PlantGroupBug,
+		Logger:   b.log, Metrics: metrics, Now: b.opts.Now, Events: b.opts.Events, Plant: b.opts.PlantGroupBug,
 	})
 	if err != nil {
 		return nil, err
