@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"math"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
@@ -219,7 +218,22 @@ func (r *redrive) wait(ctx context.Context, con *Consumer) error {
 	}
 }
 
-// alive are the headers that a record had before it became a dead letter.
+// deadHeaders are those that send adds to a record.
+var deadHeaders = []string{
+	HeaderDeadReason, HeaderDeadAttempts, HeaderDeadGroup, HeaderDeadTopic, HeaderDeadPartition, HeaderDeadOffset, HeaderDeadTime,
+}
+
+// alive returns the headers that a record had before it became a dead letter: those that
+// send added last are taken away. A letter that had been one before keeps the older ones.
 func alive(all []Header) []Header {
-	return slices.DeleteFunc(Passed(all), func(h Header) bool { return strings.HasPrefix(h.Name, protocol.DeadPrefix) })
+	headers := Passed(all)
+	for _, name := range deadHeaders {
+		for i, h := range slices.Backward(headers) {
+			if h.Name == name {
+				headers = slices.Delete(headers, i, i+1)
+				break
+			}
+		}
+	}
+	return headers
 }

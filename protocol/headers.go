@@ -1,8 +1,10 @@
 package protocol
 
 import (
+	"net/url"
 	"slices"
 	"strings"
+	"unicode/utf8"
 )
 
 // A JetStream publish header whose meaning is not implemented is refused, never
@@ -29,6 +31,9 @@ var unsupported = []struct {
 // RefusedHeader returns why a message that is put must not have the header name,
 // or nil.
 func RefusedHeader(name string) *Error {
+	if !utf8.ValidString(name) {
+		return ErrBadRequest.With("header name %q is not UTF-8, so JSON cannot hold it: use ASCII", clip(name))
+	}
 	if !strings.HasPrefix(name, "Nats-") {
 		return nil
 	}
@@ -63,13 +68,19 @@ const OriginalPrefix = "Metaq-Original-"
 
 // Passed returns the headers with which a message that was read is sent on in a
 // batch: where RefusedInBatch has something against one, it is kept under
-// OriginalPrefix and its name. It does not change headers.
+// OriginalPrefix and its name, whose bytes are escaped as in a URL when it is not UTF-8.
+// It does not change headers.
 func Passed(headers []Header) []Header {
 	out := slices.Clone(headers)
 	for i := range out {
-		if RefusedInBatch(out[i].Name) != nil {
-			out[i].Name = OriginalPrefix + out[i].Name
+		name := out[i].Name
+		if RefusedInBatch(name) == nil {
+			continue
 		}
+		if !utf8.ValidString(name) {
+			name = url.PathEscape(name)
+		}
+		out[i].Name = OriginalPrefix + name
 	}
 	return out
 }
@@ -99,5 +110,5 @@ func Added(headers []Header) int {
 
 // mayBeRefused is the cheap part of RefusedInBatch.
 func mayBeRefused(name []byte) bool {
-	return len(name) > 5 && (string(name[:5]) == "Nats-" || string(name) == HeaderKey)
+	return len(name) > 5 && (string(name[:5]) == "Nats-" || string(name) == HeaderKey) || !utf8.Valid(name)
 }

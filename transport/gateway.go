@@ -403,6 +403,9 @@ func (g *Gateway) receive(m *nats.Msg) {
 	if g.ignoreReply(m) {
 		return
 	}
+	if m.Sub != nil {
+		markPart(m)
+	}
 	t, err := g.targetOf(m)
 	switch t.op {
 	case protocol.OpPut:

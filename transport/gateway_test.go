@@ -449,9 +449,9 @@ func TestEveryRequestIsAnsweredOnce(t *testing.T) {
 	}
 }
 
-func TestAMalformedHeaderBlockIsRefused(t *testing.T) {
+// No client library sends these, and the server passes them on.
+func TestAHeaderBlockIsKeptWholeOrRefused(t *testing.T) {
 	r := newRig(t, nil)
-	// No client library sends this: speak to the server by hand.
 	conn, err := net.Dial("tcp", r.server.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -461,15 +461,35 @@ func TestAMalformedHeaderBlockIsRefused(t *testing.T) {
 	if err := r.asker.nc.Flush(); err != nil {
 		t.Fatal(err)
 	}
-	*r.asked++
-	header, token := "NATS/1.0\r\nno colon\r\n\r\n", fmt.Sprint(*r.asked)
-	_, err = fmt.Fprintf(conn, "CONNECT {\"headers\":true}\r\nHPUB metaq.put.t %s.%s %d %d\r\n%sx\r\n",
-		r.inbox, token, len(header), len(header)+1, header)
-	if err != nil {
+	if _, err := fmt.Fprint(conn, "CONNECT {\"headers\":true}\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	if answer := string(r.wait(token)); codeOf(t, answer) != 400 || !strings.Contains(answer, "header block") {
-		t.Error(answer)
+	for header, code := range map[string]int{
+		"NATS/1.0\r\nno colon\r\n\r\n":            400,
+		"NATS/1.0\r\n: no name\r\nA: 1\r\n\r\n":   400,
+		"NATS/1.0\r\nA: 1\r\n\r\nB: 2\r\n\r\n":    400,
+		"NATS/1.0\r\nA: 1\r\n\r\nB":               400,
+		"NATS/1.0\r\n\r\nB: 2\r\n\r\n":            400,
+		"NATS/1.0 503\r\n\r\n":                    400,
+		"NATS/1.0\r\n\xff: not UTF-8\r\n\r\n":     400,
+		"NATS/1.0\r\nA: 1\r\nB: 2\r\nA: \r\n\r\n": 0,
+		"NATS/1.0\r\nA:1\r\nB:2\r\nA:\r\n\r\n":    0,
+		"NATS/1.0\r\nA: blank behind \r\n\r\n":    0,
+		"NATS/1.0\r\nA name: [a] = b:c\r\n\r\n":   0,
+		"NATS/1.0\r\n\r\n":                        0,
+	} {
+		*r.asked++
+		token := fmt.Sprint(*r.asked)
+		if _, err := fmt.Fprintf(conn, "HPUB metaq.put.t %s.%s %d %d\r\n%sx\r\n",
+			r.inbox, token, len(header), len(header)+1, header); err != nil {
+			t.Fatal(err)
+		}
+		answer := string(r.wait(token))
+		if code == 0 {
+			ackOf(t, answer)
+		} else if codeOf(t, answer) != code || !strings.Contains(answer, "header") {
+			t.Errorf("%q: %s", header, answer)
+		}
 	}
 }
 

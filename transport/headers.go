@@ -1,7 +1,10 @@
 package transport
 
 import (
+	"encoding/base64"
+	"net/textproto"
 	"slices"
+	"strings"
 
 	"github.com/nats-io/nats.go"
 
@@ -17,13 +20,85 @@ import (
 // wire is lost; they are stored sorted by name, the values of one name in their
 // order.
 
-var errMalformed = protocol.ErrBadRequest.With("the message's header block is malformed")
+// A block is kept whole or refused. NATS's own rules hold for a value: blanks and tabs in
+// front of it are not part of it.
+
+var errMalformed = protocol.ErrBadRequest.With("the message's header block is malformed: it is NATS/1.0, one line NAME: VALUE for each header, and one empty line at the end")
 
 // malformed says whether m's header block could not be read. The library passes such a
 // message on without headers, the front with a mark.
 func malformed(m *nats.Msg) bool {
 	_, marked := m.Header[front.Malformed]
 	return marked || m.Header == nil && headerSize(m) > 0
+}
+
+// markPart marks m, which the library has delivered, as malformed when its headers are not
+// all that its block said. The library skips lines without a name, and what follows an empty
+// line; only the size of the block tells. Clients write a blank after each colon, or none.
+func markPart(m *nats.Msg) {
+	if m.Header == nil {
+		return
+	}
+	size, blanks := len("NATS/1.0\r\n\r\n"), 0
+	for name, values := range m.Header {
+		for _, value := range values {
+			size += len(name) + len(value) + len(":\r\n")
+			blanks++
+		}
+	}
+	if came := headerSize(m); came != size && came != size+blanks {
+		m.Header = nats.Header{front.Malformed: nil}
+	}
+}
+
+// headerCarrier is the only header of a put that is sent on to another broker when the
+// library would change its headers or refuse them: it holds the block of all of them.
+const headerCarrier = "Metaq-Header-Block"
+
+// sendable returns headers that the library sends as they are, and unpacked gives back.
+func sendable(h nats.Header) nats.Header {
+	plain := true
+	for name, values := range h {
+		plain = plain && name != headerCarrier && !strings.ContainsFunc(name, mayNotBeSent) &&
+			!slices.ContainsFunc(values, changesWhenSent)
+	}
+	if plain {
+		return h
+	}
+	block := []byte("NATS/1.0\r\n")
+	for name, values := range h {
+		for _, value := range values {
+			block = append(append(append(append(block, name...), ':'), value...), "\r\n"...)
+		}
+	}
+	block = append(block, "\r\n"...)
+	return nats.Header{headerCarrier: {base64.StdEncoding.EncodeToString(block)}}
+}
+
+// mayNotBeSent reports whether the library refuses names with r; it allows more than these.
+func mayNotBeSent(r rune) bool {
+	return (r < 'a' || r > 'z') && (r < 'A' || r > 'Z') && (r < '0' || r > '9') && r != '-' && r != '_' && r != '.'
+}
+
+// changesWhenSent reports whether the library would trim value or replace bytes of it.
+func changesWhenSent(value string) bool {
+	return textproto.TrimString(value) != value || strings.ContainsAny(value, "\r\n")
+}
+
+// unpacked returns the headers of a put that another broker has sent on.
+func unpacked(h nats.Header) nats.Header {
+	carried := h[headerCarrier]
+	if len(carried) != 1 {
+		return h
+	}
+	block, err := base64.StdEncoding.DecodeString(carried[0])
+	if err == nil {
+		h, err = nats.DecodeHeadersMsg(block)
+	}
+	if err != nil {
+		return nats.Header{front.Malformed: nil}
+	}
+	return h
 }
 
 // recordOf returns the record of a put. It shares m's bytes.

@@ -103,6 +103,7 @@ func (g *Gateway) targetOf(m *nats.Msg) (t target, err error) {
 	if g.sentOn(m) {
 		t, err = parseTarget(g.node, m.Subject)
 		t.sentOn = true
+		m.Header = unpacked(m.Header)
 		return t, err
 	}
 	if subject, is := strings.CutPrefix(m.Subject, g.heardAs); is {
@@ -144,6 +145,10 @@ func (g *Gateway) heard(m *nats.Msg) (target, error) {
 			return t, nil // malformed: the put refuses it
 		}
 		m.Header = make(nats.Header, 2)
+	}
+	if came := m.Header[protocol.HeaderSubject]; len(came) > 0 && !slices.Equal(came, []string{m.Subject}) {
+		name := protocol.OriginalPrefix + protocol.HeaderSubject
+		m.Header[name] = append(m.Header[name], came...)
 	}
 	m.Header[protocol.HeaderSubject] = []string{m.Subject}
 	if len(m.Header[protocol.HeaderKey]) == 0 && by.keyToken > 0 {

@@ -99,14 +99,13 @@ func (r *relay) send(m *nats.Msg, op, place string, broker int, o onward) error 
 	r.g.metrics.sentOn.Inc()
 	err := r.g.peers.PublishMsg(&nats.Msg{
 		Subject: r.g.nodeSubject(broker, op) + "." + place, Reply: r.inbox + strconv.FormatUint(id, 36),
-		Header: m.Header, Data: m.Data,
+		Header: sendable(m.Header), Data: m.Data,
 	})
 	if err != nil {
-		_, waits := r.take(id)
-		switch {
+		switch _, waits := r.take(id); {
 		case !waits: // it was refused when its time was over
-		case errors.Is(err, nats.ErrBadHeaderMsg):
-			return protocol.ErrBadRequest.With("the name of a header has characters that NATS does not allow: use letters, digits and dashes")
+		case errors.Is(err, nats.ErrMaxPayload):
+			return protocol.ErrTooLarge.With("the message does not fit NATS's payload when it is sent on to broker %d: send a smaller one, with fewer headers", broker)
 		default:
 			return protocol.ErrUnavailable.With("send on to broker %d: %v: try again", broker, err)
 		}

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
 	"metaq/actors"
@@ -165,11 +166,17 @@ func TestWhatWaitsForAnotherBrokerIsBounded(t *testing.T) {
 	ackOf(t, string(f.wait(held)))
 }
 
-// A server takes header names that no library sends: the message is refused, not to be tried
-// again for ever.
-func TestAHeaderThatCannotBeSentOn(t *testing.T) {
+// A server takes headers that the library changes or refuses: another broker gets them as
+// they came.
+func TestHeadersAreSentOnAsTheyCame(t *testing.T) {
 	f := newFarRig(t, 100)
-	f.serve(func(m *nats.Msg) { t.Errorf("broker 1 got %v", m.Header) })
+	came := make(chan nats.Header, 1)
+	f.serve(func(m *nats.Msg) {
+		came <- unpacked(m.Header)
+		if err := m.Respond([]byte(farAck)); err != nil {
+			t.Error(err)
+		}
+	})
 	c, err := net.Dial("tcp", f.server.Addr().String())
 	if err != nil {
 		t.Fatal(err)
@@ -178,19 +185,36 @@ func TestAHeaderThatCannotBeSentOn(t *testing.T) {
 	if err := c.SetDeadline(time.Now().Add(patience)); err != nil {
 		t.Fatal(err)
 	}
-	header := "NATS/1.0\r\nA name: b\r\n\r\n"
-	if _, err := fmt.Fprintf(c, "CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB i.1 1\r\nHPUB metaq.put.far i.1 %d %d\r\n%sx\r\n",
-		len(header), len(header)+1, header); err != nil {
+	if _, err := fmt.Fprint(c, "CONNECT {\"verbose\":false,\"headers\":true}\r\nSUB i.1 1\r\n"); err != nil {
 		t.Fatal(err)
 	}
-	for lines := bufio.NewScanner(c); lines.Scan(); {
-		if strings.HasPrefix(lines.Text(), "MSG i.1 ") {
-			lines.Scan()
-			if codeOf(t, lines.Text()) != 400 {
-				t.Errorf("answered with %s", lines.Text())
+	lines := bufio.NewScanner(c)
+	for _, want := range []nats.Header{
+		{"A": {"b", ""}, "C": {"d"}},
+		{"A name": {"b"}},
+		{"A": {"ends with a blank "}, "B": {"tab\t"}},
+		{"A": {"carriage\rreturn"}},
+		{"A": {"\xff"}, "\u00e9": {"b"}},
+		{headerCarrier: {"TkFUUy8xLjANCkE6Yg0KDQo="}}, // a client's own
+	} {
+		block := "NATS/1.0\r\n"
+		for name, values := range want {
+			for _, value := range values {
+				block += name + ":" + value + "\r\n"
 			}
-			return
+		}
+		block += "\r\n"
+		if _, err := fmt.Fprintf(c, "HPUB metaq.put.far i.1 %d %d\r\n%sx\r\n", len(block), len(block)+1, block); err != nil {
+			t.Fatal(err)
+		}
+		for lines.Scan() && !strings.HasPrefix(lines.Text(), "MSG i.1 ") {
+		}
+		if lines.Scan(); lines.Text() != farAck {
+			t.Errorf("%q: answered with %q, %v", block, lines.Text(), lines.Err())
+			continue
+		}
+		if d := cmp.Diff(want, <-came); d != "" {
+			t.Error(d)
 		}
 	}
-	t.Error("no answer")
 }

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"strings"
 	"sync"
 
@@ -62,13 +63,25 @@ func (m *Request) head(block []byte) {
 		return
 	}
 	headers, err := nats.DecodeHeadersMsg(block)
-	if err != nil {
+	if err != nil || !wholeBlock(block, headers) {
 		m.Header = nats.Header{Malformed: nil}
 		return
 	}
 	if m.Header = headers; len(block) > small && sizeOf(headers) < len(block)/2 {
 		m.Header = ownMemory(headers)
 	}
+}
+
+// wholeBlock reports whether headers are all that a block says. The library skips lines
+// that begin with a colon, ends at the first empty line, and makes headers of a status.
+func wholeBlock(block []byte, headers nats.Header) bool {
+	lines := 2 // the version, and the empty one at the end
+	for _, values := range headers {
+		lines += len(values)
+	}
+	version, _, _ := bytes.Cut(block, []byte("\n"))
+	return bytes.Count(block, []byte("\n")) == lines && block[len(block)-1] == '\n' &&
+		len(bytes.TrimSuffix(version, []byte("\r"))) == len("NATS/1.0")
 }
 
 func ownMemory(h nats.Header) nats.Header {
