@@ -16,7 +16,7 @@ import (
 
 // Consumer is a member of a group: it processes the partitions that the group
 // assigns to it. It is an actor with one child for each partition. Its methods may
-// be called from any goroutine, but not Close from a handler.
+// be called from any goroutine.
 //
 // Every record is processed at least once: a record counts as processed when its
 // handler has returned nil, and only then a commit goes past it. After a crash, or
@@ -149,18 +149,71 @@ func (con *Consumer) fail(err error) {
 }
 
 // Close stops taking records, waits for the handlers that run, commits, and
-// leaves the group. When ctx ends first, the handlers' contexts end. It may be
-// called again.
+// leaves the group. Shortly before ctx's deadline, or when ctx is canceled, the
+// handlers' contexts end. Handlers that have not returned by the deadline, or
+// within 2 s of the cancellation, are waited for no longer: Close returns an error
+// that wraps ctx's and names their partitions, and the consumer ends, see Done,
+// when they return. Close may be called again, and from a handler, which must use a
+// ctx that ends: Close waits for that very handler.
 func (con *Consumer) Close(ctx context.Context) error {
 	con.tell(closeConsumer{})
+	cut := ctx
+	if deadline, some := ctx.Deadline(); some {
+		var stop context.CancelFunc
+		cut, stop = context.WithDeadline(ctx, deadline.Add(-min(time.Until(deadline)/10, time.Second)))
+		defer stop()
+	}
+	if con.endedBefore(cut) {
+		return con.err
+	}
+	con.cancel()
+	last := ctx
+	if errors.Is(ctx.Err(), context.Canceled) {
+		var stop context.CancelFunc
+		last, stop = context.WithTimeout(context.WithoutCancel(ctx), closeGrace)
+		defer stop()
+	}
+	if con.endedBefore(last) {
+		return con.err
+	}
+	return fmt.Errorf("close the consumer of group %s: %w: %s", con.group, ctx.Err(), con.unfinished())
+}
+
+// endedBefore waits for the consumer's end, and reports whether it came before ctx's.
+func (con *Consumer) endedBefore(ctx context.Context) bool {
 	select {
 	case <-con.over:
+		return true
 	case <-ctx.Done():
-		con.cancel()
-		<-con.over
+		return false
 	}
-	return con.err
 }
+
+// closeGrace is how long Close waits after it was told to hurry by a cancellation.
+const closeGrace = 2 * time.Second
+
+// unfinished tells what a consumer that closes still waits for.
+func (con *Consumer) unfinished() string {
+	reply := make(chan []protocol.TopicPartition, 1)
+	con.tell(whatAssigned{reply})
+	// The actor answers at once, unless it is in one of the program's own callbacks.
+	patience := time.NewTimer(unfinishedWait)
+	defer patience.Stop()
+	select {
+	case list := <-reply:
+		if len(list) > 0 {
+			return fmt.Sprintf("handlers have not returned for %v; the consumer ends, and others get its partitions, when they do", list)
+		}
+		return "its last commit or its leaving is not answered yet"
+	case <-con.over:
+		return "it ended just now"
+	case <-patience.C:
+		return "a callback of OnPartitions or OnError has not returned; the consumer ends when it does"
+	}
+}
+
+// unfinishedWait bounds how long Close looks for the reason after its ctx has ended.
+const unfinishedWait = 50 * time.Millisecond
 
 // Done is closed when the consumer has ended: by Close, or by itself because of
 // Err.

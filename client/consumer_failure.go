@@ -21,6 +21,10 @@ const (
 	HeaderDeadTime      = "Metaq-Dead-Time" // of the record, RFC 3339
 )
 
+// maxReason is how many bytes of the handler's error a dead letter has: what is more
+// would take room from the record itself.
+const maxReason = 1000
+
 // DeadLetterTopic is where a group's failing records of a topic go.
 func DeadLetterTopic(topic, group string) string { return topic + "_dlq_" + group }
 
@@ -59,10 +63,8 @@ func (d *deadLetters) send(ctx context.Context, r Record, attempts int, reason e
 	if err != nil {
 		return fmt.Errorf("dead letter to %s: %w", topic, err)
 	}
-	text := reason.Error()
-	text = text[:min(len(text), 1000)]
 	headers := append(Passed(r.Headers),
-		Header{Name: HeaderDeadReason, Value: text},
+		Header{Name: HeaderDeadReason, Value: protocol.ValidText(reason.Error(), maxReason)},
 		Header{Name: HeaderDeadAttempts, Value: strconv.Itoa(attempts)},
 		Header{Name: HeaderDeadGroup, Value: d.group},
 		Header{Name: HeaderDeadTopic, Value: r.Topic},

@@ -114,5 +114,5 @@ func clientName() string {
 		host = "unknown host"
 	}
 	name := fmt.Sprintf("metaq, process %d on %s", os.Getpid(), host)
-	return name[:min(len(name), protocol.MaxNameLen)]
+	return protocol.CutText(name, protocol.MaxNameLen)
 }

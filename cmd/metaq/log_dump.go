@@ -76,5 +76,5 @@ func clip(b []byte) string {
 	if len(b) <= limit {
 		return string(b)
 	}
-	return fmt.Sprintf("%s... (%d bytes)", b[:limit], len(b))
+	return fmt.Sprintf("%s... (%d bytes)", protocol.CutText(string(b), limit), len(b))
 }

@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"hash/maphash"
 	"math"
+
+	"metaq/protocol"
 )
 
 // MaxMessages is the most messages that one Ledger can hold.
@@ -42,7 +44,7 @@ func NewLedger() *Ledger {
 }
 
 // Key is the key under which the demo publishes a line: its first word, at most
-// 32 bytes of it. So lines that begin with the same word keep their order, and
+// 32 bytes of it, cut at a character. So lines that begin with the same word keep their order, and
 // a line without a word has the empty key.
 func Key(line []byte) []byte {
 	const limit = 32
@@ -53,7 +55,7 @@ func Key(line []byte) []byte {
 	if len(word) == 0 {
 		return []byte{} // an empty key is a key; nil would be none
 	}
-	return word[:min(len(word), limit)]
+	return []byte(protocol.CutText(string(word), limit))
 }
 
 // Sent enters a message and returns its number.

@@ -6,10 +6,12 @@ import (
 	"fmt"
 	"slices"
 	"strconv"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
+	"unicode/utf8"
 
 	"github.com/nats-io/nats.go"
 
@@ -182,7 +184,7 @@ func TestAFailingRecordGoesToTheDeadLetters(t *testing.T) {
 	consume(t, c, func(ctx context.Context, r client.Record) error {
 		switch string(r.Value) {
 		case "13":
-			return errors.New("unlucky")
+			return errors.New(strings.Repeat("x", 999) + "\u00e9, and more") // its 1000th byte is half a character
 		case "17":
 			panic("prime")
 		}
@@ -203,6 +205,11 @@ func TestAFailingRecordGoesToTheDeadLetters(t *testing.T) {
 			t.Fatal(err)
 		}
 		values = append(values, string(rec.Value))
+		for _, h := range rec.Headers {
+			if h.Name == client.HeaderDeadReason && (!utf8.ValidString(h.Value) || len(h.Value) < 5) {
+				t.Errorf("the reason is %q", h.Value)
+			}
+		}
 		for _, want := range []client.Header{
 			{Name: client.HeaderDeadAttempts, Value: "3"}, {Name: client.HeaderDeadTopic, Value: "orders"}, {Name: client.HeaderDeadGroup, Value: "g"},
 		} {
