@@ -126,7 +126,7 @@ func (g *group) request(ctx actor.Context, m *GroupRequest) {
 		effects, deleted := g.core.removeAll(now, r.Force, to)
 		g.perform(ctx, effects)
 		if deleted {
-			g.core = newGroupCore(g.name, &groupImage{}, g.core.routes, now)
+			g.core = g.all.newCore(g.name, &groupImage{}, g.core.routes)
 			g.deleted = true
 		}
 	default:

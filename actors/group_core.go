@@ -29,9 +29,12 @@ type groupCore struct {
 	born       map[string]protocol.Epoch // of the topics of parts; Invariant: not below that in routes
 	missing    map[string]time.Time      // wanted topics that are not in routes, since when
 	bug        groupBug
+	maxSize    int // of size
 
-	out     groupEffects // of the step under way
-	unsaved bool         // members, owners or targets changed in this step
+	out     groupEffects    // of the step under way
+	unsaved bool            // members, owners or targets changed in this step
+	logged  map[string]bool // members that the log has
+	size    int             // of all members' joins, see joinSize
 	commits map[protocol.TopicPartition]bool
 	// restless says that a partition is being released or has an owner and no
 	// start. Without it there is no need to look at all partitions.
@@ -41,6 +44,8 @@ type groupCore struct {
 // member is one member of a group.
 type member struct {
 	join     protocol.GroupJoin // as it came, with its defaults filled in
+	size     int                // of join, see joinSize
+	logged   bool               // the log has join
 	deadline time.Time          // of its session
 	heard    time.Time
 	revision int64
@@ -70,7 +75,9 @@ type groupPart struct {
 	committed     protocol.Offset
 	known         bool // there is a committed offset
 	asking        bool // its start is being looked up
-	askAt         time.Time
+	// loggedOwner and loggedTarget are what the log has: a step logs what differs.
+	loggedOwner, loggedTarget string
+	askAt                     time.Time
 }
 
 // releasing says that the owner has to give the partition back.
@@ -132,8 +139,9 @@ const (
 	// maxReplaced is how many earlier runs of a static member are remembered. Those that name
 	// their instance need not be.
 	maxReplaced = 8
-	// maxMembers bounds the memory of a group.
-	maxMembers = 10_000
+	// maxMembers and defaultGroupState bound the memory of a group.
+	maxMembers        = 10_000
+	defaultGroupState = 1 << 20
 )
 
 // newGroupCore continues a group from its image. Its members have a whole session
@@ -143,18 +151,20 @@ func newGroupCore(name string, image *groupImage, routes map[string]groupTopic, 
 		name: name, generation: image.state.Generation, strategy: image.state.Strategy,
 		members: map[string]*member{}, parts: map[protocol.TopicPartition]*groupPart{},
 		born: map[string]protocol.Epoch{}, missing: map[string]time.Time{}, commits: map[protocol.TopicPartition]bool{},
-		restless: true,
+		restless: true, logged: map[string]bool{}, maxSize: defaultGroupState,
 	}
 	maps.Copy(c.born, image.born)
 	for _, j := range image.state.Members {
-		m := &member{join: j}
+		m := &member{join: j, size: joinSize(&j), logged: true}
 		m.alive(now)
 		m.touch(now)
-		c.members[j.Member] = m
+		c.members[j.Member], c.logged[j.Member] = m, true
+		c.size += m.size
 	}
 	for _, h := range image.state.Partitions {
 		p := c.part(protocol.TopicPartition{Topic: h.Topic, Partition: h.Partition})
 		p.owner, p.target = h.Owner, h.Target
+		p.loggedOwner, p.loggedTarget = h.Owner, h.Target
 		if m := c.members[p.owner]; m != nil && p.releasing() {
 			p.releaseBy = now.Add(m.releaseTime())
 		}
@@ -382,9 +392,7 @@ func (c *groupCore) settlePart(now time.Time, at protocol.TopicPartition, p *gro
 	}
 	switch {
 	case p.owner == "":
-		if !p.known && !p.asking {
-			delete(c.parts, at)
-		}
+		c.dropIdle(at, p)
 	case p.releasing():
 		c.restless = true
 	case !p.known:
@@ -412,9 +420,9 @@ func (c *groupCore) log() {
 		}
 	}
 	if c.unsaved {
-		e.State = c.state()
-		for i := range e.State.Partitions {
-			born(e.State.Partitions[i].Topic)
+		e.Change = c.change()
+		for i := range e.Change.Partitions {
+			born(e.Change.Partitions[i].Topic)
 		}
 	}
 	for at := range c.commits {
@@ -426,18 +434,41 @@ func (c *groupCore) log() {
 	clear(c.commits)
 }
 
-// state is the part of the image that is not offsets.
-func (c *groupCore) state() *groupState {
-	s := &groupState{Generation: c.generation, Strategy: c.strategy}
-	for _, id := range slices.Sorted(maps.Keys(c.members)) {
-		s.Members = append(s.Members, c.members[id].join)
-	}
-	for _, at := range c.sorted() {
-		if p := c.parts[at]; p.owner != "" || p.target != "" {
-			s.Partitions = append(s.Partitions, groupHolding{Topic: at.Topic, Partition: at.Partition, Owner: p.owner, Target: p.target})
+// change is how members, owners and targets differ from what the log has.
+func (c *groupCore) change() *groupChange {
+	e := &groupChange{Generation: c.generation, Strategy: c.strategy}
+	for id, m := range c.members {
+		if !m.logged {
+			m.logged, c.logged[id] = true, true
+			e.Joined = append(e.Joined, m.join)
 		}
 	}
-	return s
+	for id := range c.logged {
+		if c.members[id] == nil {
+			delete(c.logged, id)
+			e.Left = append(e.Left, id)
+		}
+	}
+	for at, p := range c.parts {
+		if p.owner == p.loggedOwner && p.target == p.loggedTarget {
+			continue
+		}
+		p.loggedOwner, p.loggedTarget = p.owner, p.target
+		e.Partitions = append(e.Partitions, groupHolding{Topic: at.Topic, Partition: at.Partition, Owner: p.owner, Target: p.target})
+		c.dropIdle(at, p)
+	}
+	slices.SortFunc(e.Joined, byMember)
+	slices.Sort(e.Left)
+	slices.SortFunc(e.Partitions, byPartition)
+	return e
+}
+
+// dropIdle forgets a partition that nobody has and that has no offset. One that the log
+// still gives to a member stays until change has logged that.
+func (c *groupCore) dropIdle(at protocol.TopicPartition, p *groupPart) {
+	if p.owner == "" && p.target == "" && !p.known && !p.asking && p.loggedOwner == "" && p.loggedTarget == "" {
+		delete(c.parts, at)
+	}
 }
 
 func (c *groupCore) sorted() []protocol.TopicPartition {

@@ -376,7 +376,7 @@ func TestAnOldGroupsLogIsRead(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if b, err := e.encode(); err != nil || string(b) != line {
+			if b, err := e.encode(maxGroupEntry); err != nil || string(b) != line {
 				t.Errorf("written again it is %s, %v", b, err)
 			}
 			images.apply(&e)

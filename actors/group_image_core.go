@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
 	"maps"
@@ -17,10 +18,13 @@ type groupEntry struct {
 	Epoch protocol.Epoch `json:"epoch,omitempty"` // of the coordinator's claim
 	// Snapshot says that the entry has all that there is of the group; State is
 	// then set.
-	Snapshot bool                     `json:"snapshot,omitempty"`
-	Deleted  bool                     `json:"deleted,omitempty"`
-	State    *groupState              `json:"state,omitempty"`   // replaces the state
-	Offsets  []protocol.GroupPosition `json:"offsets,omitempty"` // replace those of the same partitions
+	Snapshot bool `json:"snapshot,omitempty"`
+	// State replaces the state: in snapshots, in claims, and in what releases before 0.2
+	// wrote at each change. Change is what a step changed of it.
+	State   *groupState              `json:"state,omitempty"`
+	Change  *groupChange             `json:"change,omitempty"`
+	Deleted bool                     `json:"deleted,omitempty"`
+	Offsets []protocol.GroupPosition `json:"offsets,omitempty"` // replace those of the same partitions
 	// Born says of which topics the offsets and the state are, see Topic.Born: by name,
 	// without those that are 0. Offsets of a topic that is older than what the image has
 	// say nothing; a newer one puts those of the older aside.
@@ -33,6 +37,17 @@ type groupState struct {
 	Strategy   string               `json:"strategy,omitempty"`
 	Members    []protocol.GroupJoin `json:"members,omitempty"`    // as they joined, sorted by Member
 	Partitions []groupHolding       `json:"partitions,omitempty"` // those with an owner or a target, sorted
+}
+
+// groupChange is what one step changed of a groupState. It has only the members and
+// partitions that differ from before: an entry with the whole state would make n joins
+// write n*n/2 members.
+type groupChange struct {
+	Generation int64                `json:"generation"`
+	Strategy   string               `json:"strategy,omitempty"`
+	Joined     []protocol.GroupJoin `json:"joined,omitempty"`     // new members, and those that joined again
+	Left       []string             `json:"left,omitempty"`       // who is no member any more
+	Partitions []groupHolding       `json:"partitions,omitempty"` // without owner and target: nobody has it now
 }
 
 // groupHolding is who works on a partition.
@@ -69,6 +84,9 @@ func (g groupImages) apply(e *groupEntry) {
 	if e.State != nil {
 		image.state = *e.State
 	}
+	if e.Change != nil {
+		image.state.apply(e.Change)
+	}
 	for topic, born := range e.Born {
 		if born > image.born[topic] {
 			maps.DeleteFunc(image.offsets, func(at protocol.TopicPartition, _ protocol.Offset) bool { return at.Topic == topic })
@@ -82,6 +100,50 @@ func (g groupImages) apply(e *groupEntry) {
 	}
 }
 
+// apply makes the change of one step. It changes the slices in place: only clone hands
+// them to another goroutine.
+func (s *groupState) apply(c *groupChange) {
+	s.Generation, s.Strategy = c.Generation, c.Strategy
+	for i := range c.Joined {
+		s.Members = put(s.Members, c.Joined[i], byMember)
+	}
+	for _, id := range c.Left {
+		s.Members = drop(s.Members, protocol.GroupJoin{Member: id}, byMember)
+	}
+	for _, h := range c.Partitions {
+		if h.Owner == "" && h.Target == "" {
+			s.Partitions = drop(s.Partitions, h, byPartition)
+		} else {
+			s.Partitions = put(s.Partitions, h, byPartition)
+		}
+	}
+}
+
+func byMember(a, b protocol.GroupJoin) int { return cmp.Compare(a.Member, b.Member) }
+
+func byPartition(a, b groupHolding) int {
+	return protocol.TopicPartition{Topic: a.Topic, Partition: a.Partition}.Compare(
+		protocol.TopicPartition{Topic: b.Topic, Partition: b.Partition})
+}
+
+// put sets the element of a sorted slice, or inserts it.
+func put[T any](s []T, v T, order func(a, b T) int) []T {
+	i, found := slices.BinarySearchFunc(s, v, order)
+	if found {
+		s[i] = v
+		return s
+	}
+	return slices.Insert(s, i, v)
+}
+
+// drop deletes the element from a sorted slice, if it is in it.
+func drop[T any](s []T, v T, order func(a, b T) int) []T {
+	if i, found := slices.BinarySearchFunc(s, v, order); found {
+		return slices.Delete(s, i, i+1)
+	}
+	return s
+}
+
 // snapshot returns an entry that gives the whole image.
 func (m *groupImage) snapshot(group string) groupEntry {
 	state := m.state
@@ -91,6 +153,7 @@ func (m *groupImage) snapshot(group string) groupEntry {
 // clone is for a group that has its own life from here on.
 func (m *groupImage) clone() *groupImage {
 	c := *m
+	c.state.Members, c.state.Partitions = slices.Clone(m.state.Members), slices.Clone(m.state.Partitions)
 	c.offsets, c.born = maps.Clone(m.offsets), maps.Clone(m.born)
 	return &c
 }
@@ -123,11 +186,17 @@ func sortPositions(p []protocol.GroupPosition) {
 	slices.SortFunc(p, func(a, b protocol.GroupPosition) int { return a.At().Compare(b.At()) })
 }
 
-// encode returns the record of an entry.
-func (e *groupEntry) encode() ([]byte, error) {
+// maxGroupEntry is the largest record of an entry: with its framing it fits a batch.
+const maxGroupEntry = protocol.MaxBatchSize - 64<<10
+
+// encode returns the record of an entry, which has at most limit bytes.
+func (e *groupEntry) encode(limit int) ([]byte, error) {
 	b, err := json.Marshal(e)
 	if err != nil {
 		return nil, fmt.Errorf("encode entry of group %s: %w", e.Group, err)
+	}
+	if len(b) > limit {
+		return nil, fmt.Errorf("entry of group %s has %d bytes, more than %d: delete groups or topics that are not used", e.Group, len(b), limit)
 	}
 	return b, nil
 }

@@ -36,6 +36,11 @@ func (c *groupCore) join(now time.Time, r protocol.GroupJoin, to any) groupEffec
 	case m == nil && len(c.members) >= maxMembers:
 		c.answer(to, protocol.ErrBusy.With("group %s has %d members, more are not taken", c.name, maxMembers))
 		return c.settle(now)
+	case c.grown(m, old, &r) > 0 && c.size+c.grown(m, old, &r) > c.maxSize:
+		c.answer(to, protocol.ErrTooLarge.With(
+			"group %s: the names and topics of its members have %d bytes and would have %d with this join, the limit is %d: subscribe to fewer topics, use several groups, or raise maxGroupState",
+			c.name, c.size, c.size+c.grown(m, old, &r), c.maxSize))
+		return c.settle(now)
 	case others > 0 && r.Alone:
 		c.answer(to, protocol.ErrConflict.With("group %s has other members: to be alone in it, stop them first", c.name))
 		return c.settle(now)
@@ -55,10 +60,11 @@ func (c *groupCore) join(now time.Time, r protocol.GroupJoin, to any) groupEffec
 		balanced = slices.Equal(old.join.Topics, r.Topics)
 		m = c.replace(now, old, r)
 	case m == nil:
-		m = &member{join: r}
+		m = &member{}
 		c.members[r.Member] = m
 	}
-	m.join = r
+	c.size += joinSize(&r) - m.size
+	m.join, m.size, m.logged = r, joinSize(&r), false
 	m.alive(now)
 	m.touch(now)
 	c.unsaved = true
@@ -67,6 +73,29 @@ func (c *groupCore) join(now time.Time, r protocol.GroupJoin, to any) groupEffec
 	}
 	c.park(now, m, &parkedBeat{to: to, until: now.Add(joinWait), joining: true})
 	return c.settle(now)
+}
+
+// joinSize is what a member costs: its names and topics, and what is around them.
+func joinSize(r *protocol.GroupJoin) int {
+	const around = 64
+	n := around + len(r.Member) + len(r.Instance) + len(r.Client)
+	for _, t := range r.Topics {
+		n += len(t)
+	}
+	return n
+}
+
+// grown is what a join adds to the size of the group, whose members m and old it replaces;
+// both may be nil.
+func (c *groupCore) grown(m, old *member, r *protocol.GroupJoin) int {
+	n := joinSize(r)
+	if m != nil {
+		n -= m.size
+	}
+	if old != nil {
+		n -= old.size
+	}
+	return n
 }
 
 // loner finds the member that is to be the only one.
@@ -99,6 +128,7 @@ func (c *groupCore) replace(now time.Time, old *member, r protocol.GroupJoin) *m
 	m.replaced = m.replaced[max(0, len(m.replaced)-maxReplaced):]
 	c.dismiss(old, c.instanceTaken(m))
 	delete(c.members, old.join.Member)
+	c.size -= old.size
 	c.members[r.Member] = m
 	for _, p := range c.parts {
 		if p.releasing() && p.owner == old.join.Member {
@@ -207,6 +237,7 @@ func (c *groupCore) remove(m *member, refusal *protocol.Error) {
 	c.dismiss(m, refusal)
 	id := m.join.Member
 	delete(c.members, id)
+	c.size -= m.size
 	for _, p := range c.parts {
 		if p.owner == id {
 			p.owner = ""

@@ -112,6 +112,10 @@ type GroupsDeps struct {
 	// SnapshotBytes is how much is logged between two snapshots, which let older
 	// segments go. Default 1 MiB; at least four times a snapshot's size is used.
 	SnapshotBytes int64
+	// MaxState is the most bytes that the names and topics of a group's members may have
+	// together; a join beyond is refused. Default 1 MiB.
+	MaxState int
+	maxEntry int // bytes; tests lower it
 	// Plant (optional) names a bug that a test plants to prove that the checker of real
 	// processes sees it, such as "skip the release". A name that is not known is an error.
 	Plant string
@@ -124,6 +128,8 @@ func (d GroupsDeps) withDefaults() GroupsDeps {
 	def(&d.Idle, time.Minute)
 	def(&d.LagTime, 15*time.Second)
 	def(&d.SnapshotBytes, 1<<20)
+	def(&d.MaxState, defaultGroupState)
+	def(&d.maxEntry, maxGroupEntry)
 	if d.Now == nil {
 		d.Now = time.Now
 	}
@@ -164,6 +170,7 @@ type (
 	}
 	groupWrite struct { // from a group; answered with groupWritten
 		entry groupEntry
+		value []byte // entry, encoded
 		from  *actor.PID
 		seq   uint64
 	}

@@ -27,6 +27,7 @@ type groupSim struct {
 	routes  map[string]groupTopic
 	members map[string]*simMember
 	named   int
+	logged  int // bytes
 
 	committed map[protocol.TopicPartition]protocol.Offset // highest that was answered
 	answers   map[any]any
@@ -81,10 +82,11 @@ func (s *groupSim) do(e groupEffects) {
 	}
 	for {
 		if e.entry != nil {
-			b, err := e.entry.encode()
+			b, err := e.entry.encode(maxGroupEntry)
 			if err != nil {
 				panic(err)
 			}
+			s.logged += len(b)
 			back, err := decodeGroupEntry(b)
 			if err != nil {
 				panic(err)
@@ -109,7 +111,7 @@ func (s *groupSim) do(e groupEffects) {
 				continue
 			}
 			if f.entry != nil {
-				b, _ := f.entry.encode()
+				b, _ := f.entry.encode(maxGroupEntry)
 				back, _ := decodeGroupEntry(b)
 				if next.entry != nil {
 					s.images.apply(next.entry)
@@ -328,11 +330,18 @@ func (s *groupSim) check() error {
 		}
 		s.committed[at] = o
 	}
+	size := 0
+	for _, m := range s.core.members {
+		size += joinSize(&m.join)
+	}
+	if s.core.size != size {
+		return fmt.Errorf("size is %d, members have %d", s.core.size, size)
+	}
 	// What a restart would know is what the group is.
 	image := s.images["g"]
 	if image != nil {
 		got, _ := json.Marshal(image.state)
-		want, _ := json.Marshal(s.core.state())
+		want, _ := json.Marshal(s.state())
 		if string(got) != string(want) {
 			return fmt.Errorf("log has %s, group is %s", got, want)
 		}
@@ -344,6 +353,20 @@ func (s *groupSim) check() error {
 		}
 	}
 	return nil
+}
+
+// state is what the log is to have of the group.
+func (s *groupSim) state() groupState {
+	c, out := s.core, groupState{Generation: s.core.generation, Strategy: s.core.strategy}
+	for _, id := range slices.Sorted(maps.Keys(c.members)) {
+		out.Members = append(out.Members, c.members[id].join)
+	}
+	for _, at := range c.sorted() {
+		if p := c.parts[at]; p.owner != "" || p.target != "" {
+			out.Partitions = append(out.Partitions, groupHolding{Topic: at.Topic, Partition: at.Partition, Owner: p.owner, Target: p.target})
+		}
+	}
+	return out
 }
 
 func (m *groupImage) offsetsOrNone() map[protocol.TopicPartition]protocol.Offset {

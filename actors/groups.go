@@ -57,6 +57,12 @@ func (s *groupsShared) later(d time.Duration, to *actor.PID, m any) *time.Timer 
 	return time.AfterFunc(d, func() { s.system.Root.Send(to, m) })
 }
 
+func (s *groupsShared) newCore(name string, image *groupImage, topics map[string]groupTopic) *groupCore {
+	c := newGroupCore(name, image, topics, s.now())
+	c.bug, c.maxSize = s.bug, s.deps.MaxState
+	return c
+}
+
 func (s *groupsShared) refused(err error) {
 	s.metrics.refusals.WithLabelValues(fmt.Sprint(protocol.AsError(err).Code)).Inc()
 }
@@ -433,12 +439,10 @@ func (g *groups) child(ctx actor.Context, name string) *groupChild {
 	g.names++
 	// The one before may not have gone yet: each has a name of its own.
 	pid, err := spawn(ctx, fmt.Sprintf("%s-%d", name, g.names), g.log, func() receiver {
-		g := &group{
+		return &group{
 			all: shared, name: name, routes: routes.routes, working: map[*groupAsker]bool{}, ends: groupEnds{},
-			log: shared.log.With("group", name), core: newGroupCore(name, image, routes.topics, shared.now()),
+			log: shared.log.With("group", name), core: shared.newCore(name, image, routes.topics),
 		}
-		g.core.bug = shared.bug
-		return g
 	})
 	if err != nil {
 		g.log.Error("cannot spawn group", "group", name, "error", err)

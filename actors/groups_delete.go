@@ -77,7 +77,7 @@ func (g *groups) groupDeleted(ctx actor.Context, m groupDeleted) {
 	switch {
 	case m.err == nil && len(writes) > 0 && g.claims[m.group] > 0 && g.journal.store != nil:
 		g.claims[m.group] = m.epoch
-		due := g.line(writes[0])
+		due := g.line(ctx, writes[0])
 		for _, w := range writes[1:] { // it may have been deleted again since
 			due = g.stage(ctx, w) || due
 		}

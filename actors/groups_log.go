@@ -84,18 +84,31 @@ func (g *groups) stage(ctx actor.Context, w groupWrite) bool {
 	if g.deletes(ctx, w) {
 		return false
 	}
-	return g.line(w)
+	return g.line(ctx, w)
 }
 
 // line is stage for an entry that waits for nothing any more.
-func (g *groups) line(w groupWrite) bool {
-	w.entry.Epoch = g.claims[w.entry.Group]
+func (g *groups) line(ctx actor.Context, w groupWrite) bool {
 	j := &g.journal
-	j.staged = append(j.staged, w)
-	if j.flushing {
+	if !g.put(ctx, w) || j.flushing {
 		return false
 	}
 	j.flushing, j.seen = true, len(j.staged)
+	return true
+}
+
+// put encodes an entry for the next write. An entry that cannot be encoded ends its
+// group's actor, and with it this step alone: the next request begins from the log.
+func (g *groups) put(ctx actor.Context, w groupWrite) bool {
+	w.entry.Epoch = g.claims[w.entry.Group]
+	var err error
+	if w.value, err = w.entry.encode(g.deps.maxEntry); err != nil {
+		g.flush(ctx, true) // what the group decided before is answered as done
+		g.log.Error("a step of a group cannot be logged and is refused", "group", w.entry.Group, "error", err)
+		g.abandon(ctx, protocol.ErrTooLarge.With("%v", err), w.from.Equal)
+		return false
+	}
+	g.journal.staged = append(g.journal.staged, w)
 	return true
 }
 
@@ -117,11 +130,7 @@ func (g *groups) flush(ctx actor.Context, force bool) {
 	}
 	writes := j.staged
 	j.staged = nil
-	entries := make([]groupEntry, len(writes))
-	for i := range writes {
-		entries[i] = writes[i].entry
-	}
-	if err := j.write(entries, g.now().UnixMilli()); err != nil {
+	if err := j.write(writes, g.now().UnixMilli()); err != nil {
 		g.writeFailed(ctx, writes, err)
 		return
 	}
@@ -129,7 +138,7 @@ func (g *groups) flush(ctx actor.Context, force bool) {
 	done := map[*actor.PID]uint64{}
 	for i := range writes {
 		done[writes[i].from] = writes[i].seq
-		g.noteMirror(ctx, &entries[i])
+		g.noteMirror(ctx, &writes[i].entry)
 		if g.deps.Events.Settle != nil {
 			g.deps.Events.Settle(Event{})
 		}
@@ -163,9 +172,9 @@ func (g *groups) writeFailed(ctx actor.Context, writes []groupWrite, err error) 
 	}
 }
 
-// write appends entries, syncs, and applies them.
-func (j *groupLog) write(entries []groupEntry, millis int64) error {
-	for left := entries; len(left) > 0; {
+// write appends encoded entries, syncs, and applies them.
+func (j *groupLog) write(writes []groupWrite, millis int64) error {
+	for left := writes; len(left) > 0; {
 		n, err := j.append(left, millis)
 		if err != nil {
 			return err
@@ -176,27 +185,23 @@ func (j *groupLog) write(entries []groupEntry, millis int64) error {
 		return fmt.Errorf("sync: %w", err)
 	}
 	j.synced = j.store.Next()
-	for i := range entries {
-		j.images.apply(&entries[i])
+	for i := range writes {
+		j.images.apply(&writes[i].entry)
 	}
 	return nil
 }
 
 // append writes as many entries as make a batch of moderate size.
-func (j *groupLog) append(entries []groupEntry, millis int64) (int, error) {
+func (j *groupLog) append(writes []groupWrite, millis int64) (int, error) {
 	j.builder.Reset()
 	n := 0
-	for n < len(entries) && j.builder.Size() < groupLogPiece {
-		value, err := entries[n].encode()
-		if err != nil {
-			return 0, err
-		}
-		rec := protocol.Record{Time: millis, Key: []byte(entries[n].Group), Value: value}
+	for n < len(writes) && j.builder.Size() < groupLogPiece {
+		rec := protocol.Record{Time: millis, Key: []byte(writes[n].entry.Group), Value: writes[n].value}
 		if err := j.builder.Add(&rec); err != nil {
 			if n > 0 && errors.Is(err, protocol.ErrBatchFull) {
 				break
 			}
-			return 0, fmt.Errorf("entry of group %s: %w", entries[n].Group, err)
+			return 0, fmt.Errorf("entry of group %s: %w", writes[n].entry.Group, err)
 		}
 		n++
 	}
@@ -216,12 +221,20 @@ func (j *groupLog) append(entries []groupEntry, millis int64) (int, error) {
 // snapshot writes all images anew and lets go of what came before them.
 func (g *groups) snapshot(ctx actor.Context) {
 	j := &g.journal
-	var entries []groupEntry
+	var all []groupWrite
+	var err error
 	for _, name := range slices.Sorted(maps.Keys(j.images)) {
-		entries = append(entries, j.images[name].snapshot(name))
+		w := groupWrite{entry: j.images[name].snapshot(name)}
+		if w.value, err = w.entry.encode(g.deps.maxEntry); err != nil {
+			// The log grows until somebody does what the error says; every group goes on.
+			g.log.Error("cannot shorten the groups' log", "error", err)
+			j.logged = 0
+			return
+		}
+		all = append(all, w)
 	}
 	j.logged = 0
-	if err := j.write(entries, g.now().UnixMilli()); err != nil {
+	if err := j.write(all, g.now().UnixMilli()); err != nil {
 		if errors.Is(err, protocol.ErrDiskFull) {
 			j.logged = j.store.Size() // part of it may be there: all counts as needed
 			return
@@ -237,7 +250,7 @@ func (g *groups) snapshot(ctx actor.Context) {
 		g.log.Error("cannot let go of the groups' log before the snapshot", "error", err)
 		return
 	}
-	g.log.Debug("groups' log has a snapshot", "groups", len(entries), "bytes", j.logged, "log_start", int64(j.store.Start()))
+	g.log.Debug("groups' log has a snapshot", "groups", len(all), "bytes", j.logged, "log_start", int64(j.store.Start()))
 	if dispose != nil {
 		g.workers.run(func() {
 			if err := dispose(); err != nil {

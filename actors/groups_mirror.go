@@ -85,7 +85,7 @@ func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
 	}
 	g.claims[m.group] = m.epoch
 	if entry := g.claimEntry(m); entry != nil {
-		g.journal.staged = append(g.journal.staged, groupWrite{entry: *entry, from: ctx.Self()})
+		g.put(ctx, groupWrite{entry: *entry, from: ctx.Self()})
 		g.flush(ctx, true)
 	}
 	waiting := g.claiming[m.group]

@@ -43,6 +43,10 @@ type System struct {
 	// it to the current end, which skips messages; `false` stops it with an error. A consumer that
 	// chooses for itself is not asked. Keep `false` in production.
 	UpdateConsumerOffsets bool `ini:"updateConsumerOffsets" default:"false"`
+	// Bytes that the names and topics of one consumer group's members may have together, 64 for
+	// each member included; a join beyond is refused with 413. Small values limit members that
+	// subscribe to many topics; each group may take that much memory and as much of the groups' log.
+	MaxGroupState int64 `ini:"maxGroupState" default:"1MiB" min:"4KiB" max:"16MiB" unit:"bytes"`
 
 	// Bytes of the disk that messages leave free: below it puts are refused as on a full disk, so
 	// that offsets of consumer groups, topics and a restart still find room. Small values risk

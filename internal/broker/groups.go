@@ -38,8 +38,8 @@ func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics 
 			return &partitionLog{Log: l}, nil
 		},
 		Coordination: b.coordination, Gather: b.gatherGroups(),
-		SyncTime: b.cfg.ZooKeeper.SyncTime,
-		Logger:   b.log, Metrics: metrics, Now: b.opts.Now, Events: b.opts.Events, Plant: b.opts.PlantGroupBug,
+		SyncTime: b.cfg.ZooKeeper.SyncTime, MaxState: int(b.cfg.System.MaxGroupState),
+		Logger: b.log, Metrics: metrics, Now: b.opts.Now, Events: b.opts.Events, Plant: b.opts.PlantGroupBug,
 	})
 	if err != nil {
 		return nil, err
