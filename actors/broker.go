@@ -95,6 +95,7 @@ func (b *broker) perform(ctx actor.Context, s brokerStep) {
 			return b.env.deps.CloseRegistry()
 		})
 	case stepTopics:
+		ctx.Send(b.cluster, takeBlock{}) // registered by now; nobody waits for it
 		b.ask(ctx, s, b.topics, beginTopics{})
 	case stepEndTopics:
 		b.ask(ctx, s, b.topics, endTopics{})
@@ -180,7 +181,7 @@ func (b *broker) describe(ctx actor.Context, m failedList) {
 		return
 	}
 	members, home, cluster, asker := b.members, b.env.home, b.env.deps.Cluster, m.asker
-	b.env.workers.run(func() {
+	b.env.asks.run(func() {
 		said := FromAll(members.Others(home), cluster.PeerState)
 		said[home] = own
 		b.env.tell(asker, gatherCluster(members, said))

@@ -1,7 +1,9 @@
 package actors
 
 import (
+	"cmp"
 	"context"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -11,8 +13,9 @@ import (
 // registryCall asks the cluster actor for a call of the registry. do runs on a
 // worker; what it returns is sent to to.
 type registryCall struct {
-	to *actor.PID
-	do func(context.Context, Registry) any
+	to     *actor.PID
+	within time.Duration // from now, the wait for a worker too; 0: Options.CallTimeout
+	do     func(context.Context, Registry) any
 }
 
 // cluster is the only user of the registry. It calls it on workers, because the
@@ -24,8 +27,12 @@ type cluster struct {
 	ids    producerIDs
 }
 
-// registryWorkers is how many calls of the registry run at a time.
-const registryWorkers = 16
+// registryWorkers is how many calls of the registry run at a time, and askWorkers how many
+// questions to other brokers.
+const (
+	registryWorkers = 16
+	askWorkers      = 256
+)
 
 func newCluster(e *env) *cluster {
 	c := &cluster{env: e}
@@ -37,13 +44,16 @@ func newCluster(e *env) *cluster {
 func (c *cluster) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case registryCall:
-		c.env.calls.run(func() {
-			call, cancel := context.WithTimeout(c.ctx, c.env.opts.CallTimeout)
+		call, cancel := context.WithTimeout(c.ctx, cmp.Or(m.within, c.env.opts.CallTimeout))
+		c.env.calls.runUntil(call, func() {
 			defer cancel()
 			c.env.tell(m.to, m.do(call, c.env.deps.Registry))
 		})
 	case GrantProducer:
 		c.grant(ctx)
+	case takeBlock:
+		c.ids.paused = false
+		c.grantWaiting(ctx)
 	case producerBlock:
 		c.blockTaken(ctx, m)
 	case *actor.Stopping, *actor.Restarting:

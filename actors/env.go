@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"context"
 	"log/slog"
 	"sync"
 	"time"
@@ -22,6 +23,7 @@ type env struct {
 	now     func() time.Time
 	workers *workers
 	calls   *workers      // of the registry
+	asks    *workers      // of other brokers: they do not wait for logs that open
 	hands   *hands        // of the partitions
 	jobs    chan struct{} // a place for each write and sync at a time: each holds a thread
 }
@@ -57,6 +59,19 @@ func (w *workers) run(work func()) {
 	w.all.Go(func() {
 		w.places <- struct{}{}
 		defer func() { <-w.places }()
+		work()
+	})
+}
+
+// runUntil is run for work that ends with ctx: when that is over before there is a place
+// the work runs without one, and returns at once.
+func (w *workers) runUntil(ctx context.Context, work func()) {
+	w.all.Go(func() {
+		select {
+		case w.places <- struct{}{}:
+			defer func() { <-w.places }()
+		case <-ctx.Done():
+		}
 		work()
 	})
 }

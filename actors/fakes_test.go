@@ -415,6 +415,7 @@ type fakeRegistry struct {
 	fail   map[string]error // by call, until taken away
 
 	producers int64 // next id
+	blocks    int   // attempts to take a block of them
 }
 
 func newFakeRegistry(topics ...Topic) *fakeRegistry {
@@ -499,7 +500,8 @@ func (r *fakeRegistry) ClaimEpochs(_ context.Context, topic string, floor []prot
 func (r *fakeRegistry) TakeProducerIDs(_ context.Context, _ time.Time, n int) (int64, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if err := r.call("take producer ids"); err != nil {
+	r.blocks++ // not in the story: it comes at any time
+	if err := r.fail["take producer ids"]; err != nil {
 		return 0, err
 	}
 	first := max(r.producers, 1)
@@ -523,6 +525,12 @@ func (r *fakeRegistry) Leave(context.Context) error {
 }
 
 func (r *fakeRegistry) Where() string { return "local" }
+
+func (r *fakeRegistry) blocksAsked() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.blocks
+}
 
 func (r *fakeRegistry) story() []string {
 	r.mu.Lock()

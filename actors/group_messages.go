@@ -67,6 +67,9 @@ type Coordination interface {
 	// After an error it is not known whether the group is deleted; the next claim tells.
 	// It never runs beside MirrorOffsets.
 	DeleteGroup(ctx context.Context, group string) (protocol.Epoch, error)
+	// Away returns why the registry cannot be expected to answer now, or nil. It does not
+	// block.
+	Away() error
 }
 
 // GroupMirror is what the registry has of a group's progress.

@@ -404,6 +404,11 @@ func (g *groups) refuse(m *GroupRequest) error {
 	if g.deletions[m.Group] != nil && g.children[m.Group] == nil {
 		return protocol.ErrUnavailable.With("group %s is being deleted: try again", m.Group)
 	}
+	if _, deletes := m.Request.(protocol.GroupDelete); deletes && g.claims[m.Group] > 0 {
+		if err := g.deps.Coordination.Away(); err != nil {
+			return protocol.ErrUnavailable.With("group %s: %v: nothing was deleted, and this request will not be carried out: try again", m.Group, err)
+		}
+	}
 	if g.children[m.Group] != nil || g.journal.images[m.Group] != nil {
 		return nil
 	}

@@ -15,7 +15,7 @@ import (
 // the group's actor wants logged waits, and with it all its answers.
 
 // deleteTimeout bounds a deletion, from the request on; clients wait a little longer.
-const deleteTimeout = 4 * time.Second
+const deleteTimeout = 3500 * time.Millisecond
 
 // groupDeletion is the deletion of a group that the registry does not know of yet.
 type groupDeletion struct {
@@ -90,7 +90,7 @@ func (g *groups) groupDeleted(ctx actor.Context, m groupDeleted) {
 			g.spare(ctx, m.group)
 		}
 		delete(g.claims, m.group)
-		refusal := protocol.ErrUnavailable.With("group %s may not be deleted, the registry has not answered: %v: try again", m.group, m.err)
+		refusal := protocol.ErrUnavailable.With("group %s: the registry has not confirmed the deletion: %v: it may still be carried out: look with metaq group info %s", m.group, m.err, m.group)
 		g.abandon(ctx, refusal, func(pid *actor.PID) bool { return child != nil && child.pid.Equal(pid) })
 	}
 	g.registryFree(ctx)

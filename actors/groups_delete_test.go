@@ -2,6 +2,8 @@ package actors
 
 import (
 	"errors"
+	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"time"
@@ -133,4 +135,21 @@ func TestAGroupThatTheRegistryDoesNotDeleteStays(t *testing.T) {
 	c.until(t, 50) // it was gone there, and is mirrored again
 	want[protocol.Done](w, w.ask("g", protocol.GroupDelete{Force: true}))
 	c.until(t, 0)
+}
+
+func TestNoGroupIsDeletedWhileTheRegistryIsAway(t *testing.T) {
+	w, c := newDeletionWorld(t)
+	c.mu.Lock()
+	c.away = protocol.ErrUnavailable.With("the registry is away")
+	c.mu.Unlock()
+	answer := w.once("g", protocol.GroupDelete{Force: true})
+	w.refused(answer, protocol.ErrUnavailable)
+	if text := "nothing was deleted, and this request will not be carried out"; !strings.Contains(fmt.Sprint(answer), text) {
+		t.Errorf("%q does not say %q", answer, text)
+	}
+	c.until(t, 50)
+	x := want[protocol.GroupInfo](w, w.ask("g", GroupDescribe{}))
+	if len(x.Members) != 1 {
+		t.Errorf("the group has %d members, and should be as it was", len(x.Members))
+	}
 }

@@ -14,9 +14,10 @@ import (
 // How the groups actor uses the registry: it claims groups, and mirrors their
 // offsets. Without a Coordination both are nothing.
 
-// registryTimeout bounds one claim or mirror, and lastTimeout the last mirror of a broker
+// claimTimeout bounds one claim, registryTimeout one mirror, and lastTimeout the last mirror of a broker
 // that stops: it does not wait for a registry that is away.
 const (
+	claimTimeout    = 3500 * time.Millisecond // somebody waits, and gives up after 5 s
 	registryTimeout = 30 * time.Second
 	lastTimeout     = 2 * time.Second
 )
@@ -35,17 +36,17 @@ func (g *groups) claim(ctx actor.Context, name string) bool {
 	if image := g.journal.images[name]; image != nil {
 		known = image.epoch
 	}
-	self, registry, calls := ctx.Self(), g.deps.Coordination, g.calls
-	g.workers.run(func() {
-		ctx, cancel := context.WithTimeout(calls, registryTimeout)
+	self, registry := ctx.Self(), g.deps.Coordination
+	call, cancel := context.WithTimeout(g.calls, claimTimeout)
+	g.workers.runUntil(call, func() {
 		defer cancel()
 		m := groupClaimed{group: name}
-		m.epoch, m.err = registry.ClaimGroup(ctx, name)
+		m.epoch, m.err = registry.ClaimGroup(call, name)
 		// The log is the truth when nobody claimed the group since it was ours. Else
 		// the mirror is: it may lag behind what another coordinator had committed,
 		// but it never skips a message.
 		if m.foreign = m.epoch != known+1; m.err == nil && m.foreign {
-			m.mirror, m.err = registry.GroupOffsets(ctx, name)
+			m.mirror, m.err = registry.GroupOffsets(call, name)
 		}
 		g.system.Root.Send(self, m)
 	})
@@ -78,7 +79,7 @@ func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
 		refusal := errGone
 		if m.err != nil {
 			g.log.Warn("cannot claim group", "group", m.group, "error", m.err)
-			refusal = protocol.ErrUnavailable.With("group %s is not coordinated here: %v: try again", m.group, m.err)
+			refusal = protocol.ErrUnavailable.With("group %s has no coordinator, and none can be found: %v: nothing was done, and this request will not be carried out: try again", m.group, m.err)
 		}
 		g.refuseClaimants(ctx, m.group, refusal)
 		return

@@ -304,6 +304,7 @@ type fakeCoordination struct {
 	born    map[string]map[string]protocol.Epoch
 	calls   int
 	deleted map[string]protocol.Epoch
+	away    error  // why the registry is not asked
 	fail    error  // of the next mirror
 	refuse  error  // of the next deletion
 	enter   func() // called by each deletion
@@ -342,6 +343,12 @@ func (c *fakeCoordination) MirrorOffsets(_ context.Context, changed map[string]G
 		}
 	}
 	return nil
+}
+
+func (c *fakeCoordination) Away() error {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.away
 }
 
 func (c *fakeCoordination) DeleteGroup(_ context.Context, group string) (protocol.Epoch, error) {

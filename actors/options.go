@@ -64,6 +64,9 @@ type Options struct {
 	Linger time.Duration
 	// CallTimeout bounds one call of the registry. Default 30 s.
 	CallTimeout time.Duration
+	// AnswerTimeout bounds the wait for the answer to a request about a topic. Default 4 s:
+	// clients give up by themselves after 5 s.
+	AnswerTimeout time.Duration
 }
 
 // withDefaults returns o with its zero fields filled in.
@@ -85,6 +88,7 @@ func (o Options) withDefaults() Options {
 	def(&o.MaxRetry, 30*time.Second)
 	def(&o.Linger, 5*time.Second)
 	def(&o.CallTimeout, 30*time.Second)
+	def(&o.AnswerTimeout, 4*time.Second)
 	return o
 }
 
@@ -118,6 +122,7 @@ func (o Options) Validate() error {
 	check("Syncs", int64(o.Syncs), 1, 10_000)
 	for name, d := range map[string]time.Duration{
 		"Sweep": o.Sweep, "Retry": o.Retry, "MaxRetry": o.MaxRetry, "Linger": o.Linger, "CallTimeout": o.CallTimeout,
+		"AnswerTimeout": o.AnswerTimeout,
 	} {
 		if d < 0 {
 			errs = append(errs, fmt.Errorf("%s is %s: use a positive time", name, d))

@@ -10,22 +10,29 @@ import (
 )
 
 // How a native producer comes by its id: the cluster actor takes a block of ids
-// from the registry and grants them one by one, so that the start of a producer
-// writes nothing, and waits for the registry only when the block is used up.
+// from the registry when the broker starts, and the next one when half of it is left. It
+// grants them one by one, so that the start of a producer writes nothing, and waits for the
+// registry only when that has been away for 500 grants or more.
 
 const (
 	// blockSize is how many ids one write takes. What is left at a stop is lost.
 	blockSize = 1000
 	// blockTimeout bounds the call: who asked asks again.
-	blockTimeout = 4 * time.Second
+	blockTimeout = 3500 * time.Millisecond
 )
 
 // producerIDs is the rest of a block, and who waits for the next one.
 type producerIDs struct {
 	next, end int64
 	asking    bool
+	failed    int          // attempts in a row
+	paused    bool         // the next attempt comes with takeBlock, or with a request when no id is left
 	waiting   []*actor.PID // bounded by the gateway, which admits their requests
 }
+
+// takeBlock asks the cluster actor to see that there are ids: when the broker starts, and
+// after an attempt that failed.
+type takeBlock struct{ late }
 
 // producerBlock is the result of taking a block.
 type producerBlock struct {
@@ -47,13 +54,11 @@ func (c *cluster) grantWaiting(ctx actor.Context) {
 		ids.next++
 		ids.waiting = ids.waiting[1:]
 	}
-	if ids.asking || ids.end-ids.next > blockSize/2 {
+	if ids.asking || ids.end-ids.next > blockSize/2 || ids.paused && len(ids.waiting) == 0 {
 		return
 	}
 	ids.asking = true
-	ctx.Send(ctx.Self(), registryCall{to: ctx.Self(), do: func(ctx context.Context, r Registry) any {
-		ctx, cancel := context.WithTimeout(ctx, blockTimeout)
-		defer cancel()
+	ctx.Send(ctx.Self(), registryCall{to: ctx.Self(), within: blockTimeout, do: func(ctx context.Context, r Registry) any {
 		first, err := r.TakeProducerIDs(ctx, c.env.now(), blockSize)
 		return producerBlock{first, err}
 	}})
@@ -63,10 +68,18 @@ func (c *cluster) grantWaiting(ctx actor.Context) {
 func (c *cluster) blockTaken(ctx actor.Context, m producerBlock) {
 	c.ids.asking = false
 	if m.err != nil {
-		c.env.log.Warn("no producer ids from the registry", "left", c.ids.end-c.ids.next, "error", m.err)
-		c.refuseProducers(ctx, wireError(m.err))
+		c.refuseProducers(ctx, protocol.ErrUnavailable.With("no producer id is left, and the registry gives no more: %v: try again", m.err))
+		if c.ids.paused {
+			return // the next attempt is due already
+		}
+		c.ids.failed++
+		c.ids.paused = true
+		wait := c.env.opts.backoff(c.ids.failed)
+		c.env.log.Warn("no producer ids from the registry, trying again", "left", c.ids.end-c.ids.next, "error", m.err, "wait", wait)
+		c.env.later(wait, ctx.Self(), takeBlock{})
 		return
 	}
+	c.ids.failed = 0
 	// What is left of the block before is given up: ids are plenty.
 	c.ids.next, c.ids.end = m.first, m.first+blockSize
 	c.grantWaiting(ctx)

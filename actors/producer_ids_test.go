@@ -3,6 +3,7 @@ package actors
 import (
 	"errors"
 	"testing"
+	"time"
 
 	"metaq/protocol"
 )
@@ -22,13 +23,7 @@ func TestProducersAreGrantedIDsFromABlock(t *testing.T) {
 		}
 		seen[g.Producer] = true
 	}
-	taken := 0
-	for _, call := range r.registry.story() {
-		if call == "take producer ids" {
-			taken++
-		}
-	}
-	if taken < 2 || taken > 6 {
+	if taken := r.registry.blocksAsked(); taken < 2 || taken > 6 {
 		t.Errorf("%d grants took %d blocks", len(seen), taken)
 	}
 }
@@ -37,12 +32,14 @@ func TestProducersAreGrantedIDsFromABlock(t *testing.T) {
 // left of the block goes on.
 func TestNoProducerIDsWhileTheRegistryIsAway(t *testing.T) {
 	r, deps := newRig(t)
+	r.registry.setFail("take producer ids", protocol.ErrUnavailable)
+	deps.Options.Retry = time.Hour // who asks does not wait for it
+	deps.Options.MaxRetry = time.Hour
 	r.start(deps)
 	ask := func() any {
 		deps.System.Root.RequestWithCustomSender(deps.System.NewLocalPID(ClusterActor), GrantProducer{}, r.probe.pid)
 		return r.probe.next(t)
 	}
-	r.registry.setFail("take producer ids", protocol.ErrUnavailable)
 	if err, ok := ask().(error); !ok || !errors.Is(err, protocol.ErrUnavailable) {
 		t.Errorf("without a block: %v", err)
 	}
@@ -58,5 +55,25 @@ func TestNoProducerIDsWhileTheRegistryIsAway(t *testing.T) {
 	}
 	if err, ok := ask().(error); !ok || !errors.Is(err, protocol.ErrUnavailable) {
 		t.Errorf("with the block used up: %v", err)
+	}
+}
+
+// The registry may be away by the time the first producer comes.
+func TestTheFirstBlockOfProducerIDsIsTakenAtTheStart(t *testing.T) {
+	r, deps := newRig(t)
+	r.registry.setFail("take producer ids", protocol.ErrUnavailable)
+	deps.Options.Retry = time.Millisecond
+	r.start(deps)
+	taken := r.registry.blocksAsked
+	r.wait("a second attempt, though nobody asks", func() bool { return taken() > 1 })
+	r.registry.setFail("take producer ids", nil)
+	before := taken()
+	r.wait("a block", func() bool { return taken() > before })
+	r.registry.setFail("take producer ids", protocol.ErrUnavailable)
+	for i := range blockSize {
+		deps.System.Root.RequestWithCustomSender(deps.System.NewLocalPID(ClusterActor), GrantProducer{}, r.probe.pid)
+		if g, ok := r.probe.next(t).(protocol.ProducerGrant); !ok {
+			t.Fatalf("grant %d with the registry away: %v", i, g)
+		}
 	}
 }

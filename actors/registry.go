@@ -2,10 +2,15 @@ package actors
 
 import (
 	"context"
+	"errors"
 	"time"
 
 	"metaq/protocol"
 )
+
+// ErrOutcomeUnknown is wrapped by the error of a change that may still be carried out. A
+// change whose error does not wrap it was not done and never will be.
+var ErrOutcomeUnknown = errors.New("it may still be carried out")
 
 // Registry is what the cluster actor needs from the registry: topics, and the
 // epochs of the partitions that this broker leads. metaq/cluster implements it.

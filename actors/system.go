@@ -62,7 +62,7 @@ func newSystem(deps Deps) *System {
 	if e.now == nil {
 		e.now = time.Now
 	}
-	e.workers, e.calls = newWorkers(e.opts.Workers), newWorkers(registryWorkers)
+	e.workers, e.calls, e.asks = newWorkers(e.opts.Workers), newWorkers(registryWorkers), newWorkers(askWorkers)
 	e.hands = newHands()
 	e.jobs = make(chan struct{}, e.opts.Syncs)
 	return &System{
@@ -92,6 +92,7 @@ func (s *System) join(letters *eventstream.Subscription) {
 	<-s.over
 	s.env.workers.wait()
 	s.env.calls.wait()
+	s.env.asks.wait()
 	s.env.hands.wait()
 	s.env.system.EventStream.Unsubscribe(letters)
 	s.done <- s.err

@@ -30,12 +30,10 @@ type (
 		entry    *topicEntry
 		to       Topic
 		settings Settings
-		asker    *actor.PID
 		err      error
 	}
 	unregistered struct {
 		entry *topicEntry
-		asker *actor.PID
 		err   error
 	}
 	setAside struct {
@@ -122,6 +120,8 @@ func (t *topics) Receive(ctx actor.Context) {
 		t.heardTopic(ctx, m)
 	case announceDue:
 		t.announce(ctx, m.entry, true)
+	case askerDue:
+		t.due(ctx, m)
 	case DescribeTopic:
 		t.describe(ctx, m.Topic)
 	case AutoCreate:
@@ -298,7 +298,9 @@ func (t *topics) settled(ctx actor.Context, e *topicEntry) {
 	if e.phase == topicInstalling {
 		e.phase = topicReady
 	}
-	t.tellAskers(ctx, e)
+	if e.phase == topicReady { // else those who ask wait for a change
+		t.tellAskers(ctx, e)
+	}
 	t.up(ctx)
 	t.reconcile(ctx, false)
 }
@@ -312,7 +314,7 @@ func (t *topics) create(ctx actor.Context, r protocol.TopicCreate) {
 		t.env.refuse(ctx, ctx.Sender(), err)
 		return
 	}
-	e.askers = append(e.askers, ctx.Sender())
+	t.waits(ctx, e, ctx.Sender())
 	t.register(ctx, e, false)
 }
 
@@ -320,7 +322,7 @@ func (t *topics) create(ctx actor.Context, r protocol.TopicCreate) {
 // made it: another broker may do so at the same time.
 func (t *topics) register(ctx actor.Context, e *topicEntry, use bool) {
 	topic := e.topic
-	t.call(ctx, func(ctx context.Context, r Registry) any {
+	t.alter(ctx, func(ctx context.Context, r Registry) any {
 		made, err := r.CreateTopic(ctx, topic)
 		if use && errors.Is(err, protocol.ErrExists) {
 			return foundTopic(ctx, r, e)
@@ -351,10 +353,11 @@ func (t *topics) created(ctx actor.Context, m created) {
 		return
 	}
 	delete(t.core.byName, m.entry.topic.Name)
-	if m.err == nil {
-		m.err = errStopping
+	if m.err != nil {
+		t.refuseAskers(ctx, m.entry, unchanged(m.entry.topic.Name, m.err))
+	} else {
+		t.refuseAskers(ctx, m.entry, errStopping)
 	}
-	t.refuseAskers(ctx, m.entry, m.err)
 	t.reconcile(ctx, true) // another broker may have made it meanwhile
 	t.endNext(ctx)
 }
@@ -366,12 +369,22 @@ func (t *topics) refuseAskers(ctx actor.Context, e *topicEntry, err error) {
 	e.askers, e.announced = nil, nil
 }
 
+// refuseChange tells those who asked for a change that failed. Who waits for the others to
+// open the topic goes on waiting.
+func (t *topics) refuseChange(ctx actor.Context, e *topicEntry, err error) {
+	err = unchanged(e.topic.Name, err)
+	for _, asker := range e.askers {
+		t.env.refuse(ctx, asker, err)
+	}
+	e.askers = nil
+}
+
 // autoCreate answers when the topic is there.
 func (t *topics) autoCreate(ctx actor.Context, name string) {
 	e, ok := t.core.byName[name]
 	switch {
 	case ok && (e.phase == topicCreating || e.phase == topicInstalling):
-		e.askers = append(e.askers, ctx.Sender())
+		t.waits(ctx, e, ctx.Sender())
 	case ok:
 		t.describe(ctx, name)
 	case !t.env.opts.AutoCreate:
@@ -386,7 +399,7 @@ func (t *topics) autoCreate(ctx actor.Context, name string) {
 			t.env.refuse(ctx, ctx.Sender(), err)
 			return
 		}
-		e.askers = append(e.askers, ctx.Sender())
+		t.waits(ctx, e, ctx.Sender())
 		t.register(ctx, e, true)
 	}
 }
@@ -420,9 +433,9 @@ func (t *topics) change(ctx actor.Context, r protocol.TopicSet) {
 		return
 	}
 	e.phase = topicChanging
-	asker := ctx.Sender()
-	t.call(ctx, func(ctx context.Context, r Registry) any {
-		return changed{e, to, settings, asker, r.SetTopic(ctx, to)}
+	t.waits(ctx, e, ctx.Sender())
+	t.alter(ctx, func(ctx context.Context, r Registry) any {
+		return changed{e, to, settings, r.SetTopic(ctx, to)}
 	})
 }
 
@@ -430,14 +443,17 @@ func (t *topics) changed(ctx actor.Context, m changed) {
 	e := m.entry
 	e.phase = topicReady
 	if m.err != nil {
-		t.env.refuse(ctx, m.asker, m.err)
+		t.refuseChange(ctx, e, m.err)
+		t.reconcile(ctx, false)
 		t.endNext(ctx)
 		return
 	}
-	if grew := t.become(ctx, e, m.to, m.settings); grew {
-		e.askers = append(e.askers, m.asker)
-	} else {
-		t.answer(ctx, m.asker, e)
+	if grew := t.become(ctx, e, m.to, m.settings); !grew {
+		askers := e.askers
+		e.askers = nil
+		for _, asker := range askers {
+			t.answer(ctx, asker, e)
+		}
 		t.reconcile(ctx, false)
 	}
 	t.endNext(ctx)
@@ -472,13 +488,13 @@ func (t *topics) remove(ctx actor.Context, name string) {
 	}
 	e.phase = topicDeleting
 	t.publish()
-	asker := ctx.Sender()
-	t.call(ctx, func(ctx context.Context, r Registry) any {
+	t.waits(ctx, e, ctx.Sender())
+	t.alter(ctx, func(ctx context.Context, r Registry) any {
 		err := r.DeleteTopic(ctx, name)
 		if errors.Is(err, protocol.ErrNoTopic) {
 			err = nil
 		}
-		return unregistered{e, asker, err}
+		return unregistered{e, err}
 	})
 }
 
@@ -486,11 +502,11 @@ func (t *topics) unregistered(ctx actor.Context, m unregistered) {
 	if m.err != nil {
 		m.entry.phase = topicReady
 		t.publish()
-		t.env.refuse(ctx, m.asker, m.err)
+		t.refuseChange(ctx, m.entry, m.err)
+		t.reconcile(ctx, true) // it may have happened, seen while it was on its way
 		t.endNext(ctx)
 		return
 	}
-	m.entry.askers = append(m.entry.askers, m.asker)
 	ctx.Send(m.entry.pid, stopTopic{t.stopRefusal(m.entry)})
 }
 

@@ -32,8 +32,8 @@ type (
 
 // Bounds of what depends on other brokers.
 const (
-	peerWait     = time.Second     // for another broker's answer
-	announceWait = 3 * time.Second // for the other brokers to open a new topic
+	peerWait     = time.Second             // for another broker's answer
+	announceWait = 2500 * time.Millisecond // for the other brokers to open a new topic
 )
 
 // follow begins to take the members of the cluster.
@@ -203,7 +203,7 @@ func (t *topics) describeAll(ctx actor.Context, asker *actor.PID, e *topicEntry)
 		return
 	}
 	self, name, cluster := ctx.Self(), e.topic.Name, t.env.deps.Cluster
-	t.env.workers.run(func() {
+	t.env.asks.run(func() {
 		heard := FromAll(others, func(ctx context.Context, broker int) (protocol.TopicInfo, error) {
 			return cluster.PeerTopic(ctx, broker, name)
 		})
@@ -231,7 +231,7 @@ func (t *topics) listAll(ctx actor.Context, asker *actor.PID) {
 		respond(ctx, asker, own)
 		return
 	}
-	t.env.workers.run(func() {
+	t.env.asks.run(func() {
 		lists := []protocol.TopicList{own}
 		for _, l := range FromAll(others, cluster.PeerTopics) {
 			lists = append(lists, l)

@@ -16,6 +16,7 @@ const (
 	lostReply       // done, and the answer is lost
 	lostWrite       // never done, and that is not known
 	lateWrite       // done by the time of the next write, before it
+	refused         // not done, and that is known
 )
 
 // flaky is a session whose connection breaks at the writes that the test names.
@@ -66,6 +67,8 @@ func (f *flaky) Multi(ctx context.Context, ops ...cluster.Op) error {
 		return unknown
 	case lostWrite, lateWrite:
 		return unknown
+	case refused:
+		return cluster.ErrUnavailable
 	default:
 		return f.Registry.Multi(ctx, ops...)
 	}

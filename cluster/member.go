@@ -69,6 +69,9 @@ type Member struct {
 	now     *Registration
 	changed chan struct{} // closed and replaced when now or failed changes
 	failed  error         // why there will be no other incarnation
+	// unread is when a reading of the registry failed, or the session was lost, and none
+	// has succeeded since; zero: the last one did.
+	unread time.Time
 }
 
 // Join registers the broker and returns when that is done; ctx bounds it. The first
@@ -218,6 +221,7 @@ func (m *Member) follow(ctx context.Context, r *Registration, last *Snapshot) {
 		}
 		if readable != (err == nil) {
 			readable = err == nil
+			m.answered(readable)
 			call(m.o.Events.Readable, readable)
 		}
 		t := time.NewTimer(pause)
@@ -256,11 +260,52 @@ func (m *Member) read(ctx context.Context, r *Registration, hint chan<- struct{}
 	return s, nil
 }
 
+// awayGrace is how long a connection may be lost before the registry counts as away: a
+// client moves to another server of the ensemble in less.
+const awayGrace = time.Second
+
+// Away returns nil while the registry can be expected to answer, and otherwise an error
+// that wraps ErrUnavailable: a reading of it failed, no server has been connected for
+// longer than it takes to find another one, or the broker is not registered. It never
+// blocks. A request that would only wait for its deadline is refused with it.
+func (m *Member) Away() error {
+	m.mu.Lock()
+	r, unread := m.now, m.unread
+	m.mu.Unlock()
+	since := unread
+	if r != nil && unread.IsZero() {
+		since = r.reg.Status().Lost
+	}
+	if since.IsZero() || unread.IsZero() && time.Since(since) < awayGrace {
+		return nil
+	}
+	if r == nil && time.Since(since) < awayGrace {
+		return nil // a session was lost just now, and the next one may be there soon
+	}
+	return fmt.Errorf("%w: it has not answered for %s", ErrUnavailable, time.Since(since).Round(time.Second))
+}
+
+// answered notes whether the registry could be read.
+func (m *Member) answered(readable bool) {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	switch {
+	case readable:
+		m.unread = time.Time{}
+	case m.unread.IsZero():
+		m.unread = time.Now()
+	}
+}
+
 // become changes the incarnation of the moment and wakes who waits for one.
 func (m *Member) become(r *Registration, failed error) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
-	m.now, m.failed = r, failed
+	if m.now, m.failed = r, failed; r != nil {
+		m.unread = time.Time{}
+	} else if m.unread.IsZero() {
+		m.unread = time.Now()
+	}
 	close(m.changed)
 	m.changed = make(chan struct{})
 }
@@ -295,6 +340,12 @@ func (m *Member) With(ctx context.Context, do func(*Registration) error) error {
 // CreateTopic is Registration.CreateTopic, as are the others below.
 func (m *Member) CreateTopic(ctx context.Context, t Topic) error {
 	return m.With(ctx, func(r *Registration) error { return r.CreateTopic(ctx, t) })
+}
+
+// MakeTopic is CreateTopic and returns the topic with its Born.
+func (m *Member) MakeTopic(ctx context.Context, t Topic) (made Topic, err error) {
+	err = m.With(ctx, func(r *Registration) (err error) { made, err = r.MakeTopic(ctx, t); return err })
+	return made, err
 }
 
 // SetTopic replaces a topic's record.

@@ -202,9 +202,30 @@ func (r *Registration) give() { r.turn <- struct{}{} }
 // write does what plan says in one Multi with the fence and the next revision. plan
 // reads what it relies on; done is called once, for the plan that was carried out.
 // A conflict, or an outcome that is unknown, is settled by reading and planning again.
-// The caller has the turn.
+// The caller has the turn. An error that does not wrap ErrUnknownOutcome means that the
+// write was not done and never will be.
 func (r *Registration) write(ctx context.Context, plan func(ctx context.Context) (ops []Op, done func(), err error)) error {
 	r.calls++
+	err := r.attempt(ctx, plan)
+	if err != nil && !errors.Is(err, ErrUnknownOutcome) && r.mayArrive() {
+		// An earlier attempt of this call was handed over, and nothing has shown yet that
+		// it came too late: whatever ended the later ones, it may still be carried out.
+		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+	}
+	return err
+}
+
+// mayArrive reports whether an attempt of this call of write can still be carried out.
+func (r *Registration) mayArrive() bool {
+	for _, w := range r.sent {
+		if w.call == r.calls {
+			return true
+		}
+	}
+	return false
+}
+
+func (r *Registration) attempt(ctx context.Context, plan func(ctx context.Context) (ops []Op, done func(), err error)) error {
 	var unknown error // the last unknown outcome of this call
 	for range maxAttempts {
 		if r.unsure {

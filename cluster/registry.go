@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"strings"
+	"time"
 )
 
 // Limits of one Multi, and of the data of one node, in every implementation.
@@ -120,6 +121,8 @@ type Registry interface {
 type Status struct {
 	Connected bool   // false: disconnected, which is not the end of the session
 	Server    string // who answers, or answered last: host:port, or the directory of a local registry
+	// Lost is when the connection was lost; zero while connected.
+	Lost time.Time
 }
 
 // Opener opens a new session: an incarnation. It returns when the session is

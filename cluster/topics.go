@@ -8,13 +8,18 @@ import (
 	"metaq/protocol"
 )
 
-// CreateTopic adds a topic and gives it its Born. ErrExists when it is there, with whatever settings;
-// ErrSubjects.
+// CreateTopic adds a topic. ErrExists when it is there, with whatever settings; ErrSubjects.
 func (r *Registration) CreateTopic(ctx context.Context, t Topic) error {
+	_, err := r.MakeTopic(ctx, t)
+	return err
+}
+
+// MakeTopic is CreateTopic and returns the topic with the Born that it was given.
+func (r *Registration) MakeTopic(ctx context.Context, t Topic) (made Topic, err error) {
 	if err := t.Check(); err != nil {
-		return err
+		return t, err
 	}
-	return r.inTurn(ctx, "create topic "+t.Name, func(ctx context.Context) ([]Op, func(), error) {
+	err = r.inTurn(ctx, "create topic "+t.Name, func(ctx context.Context) ([]Op, func(), error) {
 		got, err := readAll(ctx, r.reg, []string{r.paths.topic(t.Name), r.paths.partitions(t.Name)})
 		if err != nil {
 			return nil, nil, err
@@ -30,17 +35,18 @@ func (r *Registration) CreateTopic(ctx context.Context, t Topic) error {
 		if err != nil {
 			return nil, nil, err
 		}
-		made := t
-		made.Born = max(t.Born, floor)
-		ops = append(ops, Create(r.paths.topic(t.Name), encode(made), Persistent))
+		next := t
+		next.Born = max(t.Born, floor)
+		ops = append(ops, Create(r.paths.topic(t.Name), encode(next), Persistent))
 		if got[1].ok {
 			// Who makes and deletes the topic between this look and the write raises the floor.
 			ops = append(ops, Check(r.paths.partitions(t.Name), got[1].Version))
 		} else {
 			ops = append(ops, Create(r.paths.partitions(t.Name), nil, Persistent))
 		}
-		return ops, func() {}, nil
+		return ops, func() { made = next }, nil
 	})
+	return made, err
 }
 
 // planSubjects refuses a topic that listens to a subject which another one listens to,

@@ -210,6 +210,7 @@ type zkSession struct {
 	id        SessionID
 	granted   time.Duration
 	connected bool
+	lost      time.Time            // when the connection was lost; zero while connected
 	linked    chan struct{}        // closed while connected
 	server    string               // in use, or used last
 	dialed    map[string]time.Time // last attempt, by server
@@ -241,13 +242,13 @@ func (s *zkSession) onState(e zk.Event) {
 	changed := s.connected != was
 	switch {
 	case s.connected && changed:
-		s.server = e.Server
+		s.server, s.lost = e.Server, time.Time{}
 		close(s.linked)
 		if !closedAlready(s.ready) {
 			close(s.ready)
 		}
 	case changed:
-		s.linked = make(chan struct{})
+		s.lost, s.linked = time.Now(), make(chan struct{})
 	}
 	if changed {
 		// Who watches reads again, and learns whether the registry can be read. The library
@@ -359,7 +360,7 @@ func (s *zkSession) timeout() time.Duration {
 func (s *zkSession) Status() Status {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return Status{Connected: s.connected, Server: s.server}
+	return Status{Connected: s.connected, Server: s.server, Lost: s.lost}
 }
 
 // Done is closed when the session has ended.

@@ -14,7 +14,7 @@ type coordination struct{ reg *registry }
 
 // ClaimGroup implements actors.Coordination.
 func (c coordination) ClaimGroup(ctx context.Context, group string) (protocol.Epoch, error) {
-	m, err := c.reg.now()
+	m, err := c.reg.reached()
 	if err != nil {
 		return 0, err
 	}
@@ -75,12 +75,18 @@ func (c coordination) MirrorOffsets(ctx context.Context, changed map[string]acto
 
 // DeleteGroup implements actors.Coordination.
 func (c coordination) DeleteGroup(ctx context.Context, group string) (protocol.Epoch, error) {
-	m, err := c.reg.now()
+	m, err := c.reg.reached()
 	if err != nil {
 		return 0, err
 	}
 	epoch, err := m.DeleteGroup(ctx, group)
 	return epoch, onWire(err)
+}
+
+// Away implements actors.Coordination.
+func (c coordination) Away() error {
+	_, err := c.reg.reached()
+	return err
 }
 
 func lostGroup(err error) bool {

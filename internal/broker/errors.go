@@ -4,14 +4,19 @@ import (
 	"errors"
 	"fmt"
 
+	"metaq/actors"
 	"metaq/cluster"
 	"metaq/internal/vfs"
 	"metaq/protocol"
 )
 
 // onWire turns an error of the registry into one that a client understands. Its
-// text stays.
+// text stays. A write that may still be carried out is told first, whatever else is known:
+// a later attempt may have found what an earlier one left.
 func onWire(err error) error {
+	if errors.Is(err, cluster.ErrUnknownOutcome) {
+		return fmt.Errorf("%w (%w, %w)", protocol.ErrUnavailable.With("%v", err), actors.ErrOutcomeUnknown, err)
+	}
 	for _, m := range []struct {
 		ours error
 		wire *protocol.Error
@@ -23,7 +28,6 @@ func onWire(err error) error {
 		{cluster.ErrVersion, protocol.ErrUnavailable},
 		{cluster.ErrInvalid, protocol.ErrBadRequest},
 		{cluster.ErrUnavailable, protocol.ErrUnavailable},
-		{cluster.ErrUnknownOutcome, protocol.ErrUnavailable},
 		{cluster.ErrSessionLost, protocol.ErrUnavailable},
 		{cluster.ErrClosed, protocol.ErrUnavailable},
 		{cluster.ErrFenced, protocol.ErrFenced},

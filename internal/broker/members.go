@@ -257,6 +257,9 @@ func (m *members) others() []int {
 // that nobody does are not in it.
 func (m *members) coordinators(ctx context.Context) (map[string]int, error) {
 	leaders := map[string]int{}
+	if err := m.member.Away(); err != nil {
+		return nil, err
+	}
 	err := m.member.With(ctx, func(r *cluster.Registration) error {
 		groups, err := r.Groups(ctx)
 		for _, g := range groups {

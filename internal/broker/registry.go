@@ -37,6 +37,16 @@ func (r *registry) now() (*cluster.Member, error) {
 	return r.member, nil
 }
 
+// reached is now for a change that somebody waits for: it fails at once while the registry
+// is known to be away, when nothing was sent there and nothing will be.
+func (r *registry) reached() (*cluster.Member, error) {
+	m, err := r.now()
+	if err == nil {
+		err = onWire(m.Away())
+	}
+	return m, err
+}
+
 // Register implements actors.Registry. The member registers itself anew after
 // each loss of its session, so the first call does it all.
 func (r *registry) Register(ctx context.Context, b protocol.BrokerInfo) error {
@@ -136,24 +146,18 @@ func (r *registry) Topics(ctx context.Context) ([]actors.Topic, error) {
 
 // CreateTopic implements actors.Registry.
 func (r *registry) CreateTopic(ctx context.Context, t actors.Topic) (actors.Topic, error) {
-	m, err := r.now()
+	m, err := r.reached()
 	if err != nil {
 		return t, err
 	}
-	err = m.With(ctx, func(r *cluster.Registration) error {
-		if err := r.CreateTopic(ctx, record(t)); err != nil {
-			return err
-		}
-		made, err := r.Topic(ctx, t.Name)
-		t.Born = made.Born
-		return err
-	})
+	made, err := m.MakeTopic(ctx, record(t))
+	t.Born = made.Born
 	return t, onWire(err)
 }
 
 // SetTopic implements actors.Registry.
 func (r *registry) SetTopic(ctx context.Context, t actors.Topic) error {
-	m, err := r.now()
+	m, err := r.reached()
 	if err != nil {
 		return err
 	}
@@ -166,7 +170,7 @@ func record(t actors.Topic) cluster.Topic {
 
 // DeleteTopic implements actors.Registry.
 func (r *registry) DeleteTopic(ctx context.Context, name string) error {
-	m, err := r.now()
+	m, err := r.reached()
 	if err != nil {
 		return err
 	}
@@ -175,7 +179,7 @@ func (r *registry) DeleteTopic(ctx context.Context, name string) error {
 
 // TakeProducerIDs implements actors.Registry.
 func (r *registry) TakeProducerIDs(ctx context.Context, now time.Time, n int) (int64, error) {
-	m, err := r.now()
+	m, err := r.reached()
 	if err != nil {
 		return 0, err
 	}

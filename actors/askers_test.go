@@ -1,0 +1,98 @@
+package actors
+
+import (
+	"fmt"
+	"strings"
+	"testing"
+	"time"
+
+	"metaq/protocol"
+)
+
+const soon = 20 * time.Millisecond // an AnswerTimeout that a test can wait for
+
+func TestARequestIsAnsweredThoughAPartitionCannotBeMade(t *testing.T) {
+	r, d := newRig(t)
+	d.Options.AnswerTimeout = soon
+	r.start(d)
+	r.disk.mu.Lock()
+	r.disk.blocked = make(chan struct{}) // the disk answers nobody
+	r.disk.mu.Unlock()
+	for name, ask := range map[string]any{"made": CreateTopic{protocol.TopicCreate{Topic: "made"}}, "put": AutoCreate{"put"}} {
+		info, is := r.admin(ask).(protocol.TopicInfo)
+		if !is || len(info.Partitions) != 2 || info.Partitions[0].Leader != -1 {
+			t.Errorf("%s: %+v", name, info)
+		}
+	}
+	close(r.disk.blocked)
+	r.wait("the partitions", func() bool {
+		info, is := r.admin(DescribeTopic{"made"}).(protocol.TopicInfo)
+		return is && info.Partitions[0].Leader == 0 && info.Partitions[1].Leader == 0
+	})
+}
+
+func TestARequestIsAnsweredThoughTheRegistryIsSlow(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		ask  any
+		text string
+		then func(r *rig) bool // what is there afterwards
+	}{
+		{"create", CreateTopic{protocol.TopicCreate{Topic: "n"}}, `topic "n" is not created after 20ms: it may still be carried out: look with metaq topic info n`, func(r *rig) bool {
+			_, is := r.admin(DescribeTopic{"n"}).(protocol.TopicInfo)
+			return is
+		}},
+		{"put", AutoCreate{"n"}, `topic "n" is not created after 20ms: it may still be carried out`, func(r *rig) bool {
+			_, is := r.admin(DescribeTopic{"n"}).(protocol.TopicInfo)
+			return is
+		}},
+		{"set", SetTopic{protocol.TopicSet{Topic: "t", Partitions: 3}}, `topic "t" is not changed after 20ms: it may still be carried out: look with metaq topic info t`, func(r *rig) bool {
+			info, is := r.admin(DescribeTopic{"t"}).(protocol.TopicInfo)
+			return is && len(info.Partitions) == 3
+		}},
+		{"delete", DeleteTopic{Topic: "t"}, `topic "t" is not deleted after 20ms: it may still be carried out: look with metaq topic info t`, func(r *rig) bool {
+			err, is := r.admin(DescribeTopic{"t"}).(error)
+			return is && protocol.AsError(err).Code == 404
+		}},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r, d := newRig(t, oneTopic)
+			d.Options.AnswerTimeout = soon
+			r.start(d)
+			r.registry.mu.Lock() // it answers nobody
+			err := refusal(t, r.admin(c.ask), protocol.ErrUnavailable)
+			r.registry.mu.Unlock()
+			if !strings.Contains(err.Description, c.text) {
+				t.Errorf("%q does not say %q", err.Description, c.text)
+			}
+			r.wait("what was asked for", func() bool { return c.then(r) })
+		})
+	}
+}
+
+func TestARefusalSaysWhetherTheChangeCanStillHappen(t *testing.T) {
+	r, d := newRig(t, oneTopic)
+	r.start(d)
+	for call, ask := range map[string]any{
+		"create n": CreateTopic{protocol.TopicCreate{Topic: "n"}},
+		"set t":    SetTopic{protocol.TopicSet{Topic: "t", Partitions: 2}},
+		"delete t": DeleteTopic{Topic: "t"},
+	} {
+		topic := call[len(call)-1:]
+		for _, c := range []struct {
+			err  error
+			text string
+		}{
+			{protocol.ErrUnavailable.With("away"), "nothing was changed, and this request will not be carried out: try again"},
+			{fmt.Errorf("%w (%w)", protocol.ErrUnavailable.With("away"), ErrOutcomeUnknown), "it may still be carried out: look with metaq topic info " + topic},
+		} {
+			r.registry.setFail(call, c.err)
+			err := refusal(t, r.admin(ask), protocol.ErrUnavailable)
+			if want := fmt.Sprintf("topic %q: away: %s", topic, c.text); err.Description != want {
+				t.Errorf("%s: got %q, want %q", call, err.Description, want)
+			}
+		}
+		r.registry.setFail(call, nil)
+	}
+	offsetOf(t, r.put("the topic is as before"))
+}
