@@ -2,12 +2,11 @@ package client
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"sync"
 	"time"
-
-	"github.com/nats-io/nuid"
 
 	"metaq/protocol"
 )
@@ -42,7 +41,7 @@ func (m *membership) session() time.Duration {
 // enter joins the group, again while that may help and ctx lasts.
 func (m *membership) enter(ctx context.Context) error {
 	r := m.join
-	r.Member = nuid.Next()
+	r.Member = rand.Text() // not of the sequence that the inboxes come from, since group info shows it
 	for attempt := 0; ; attempt++ {
 		sent := time.Now()
 		var view protocol.GroupView

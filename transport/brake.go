@@ -2,7 +2,6 @@ package transport
 
 import (
 	"log/slog"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -10,7 +9,6 @@ import (
 	"time"
 
 	"github.com/nats-io/nats-server/v2/server"
-	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"github.com/prometheus/client_golang/prometheus/promauto"
 	"golang.org/x/time/rate"
@@ -27,7 +25,8 @@ import (
 // ADR 0013 says what else was considered.
 type brake struct {
 	server  atomic.Pointer[server.Server]
-	gateway atomic.Pointer[nats.Conn]
+	gateway atomic.Uint64 // the server's id of its connection; 0: it has none
+	made    *connections
 	log     *slog.Logger
 	loud    rate.Sometimes
 	lag     func() int // bytes that wait for the gateway
@@ -36,9 +35,6 @@ type brake struct {
 	// publisher brings before it is stalled again.
 	goOn    int
 	waiting atomic.Int64 // publishers that are held now
-
-	ownMu sync.Mutex
-	own   []*nats.Conn // guarded by ownMu: the broker's connections
 
 	turn sync.Mutex // one publisher looks; the others queue behind it
 	stop chan struct{}
@@ -54,9 +50,9 @@ const (
 )
 
 // newBrake registers with reg, which may be nil.
-func newBrake(maxPending int64, reg prometheus.Registerer, log *slog.Logger) *brake {
+func newBrake(maxPending int64, made *connections, reg prometheus.Registerer, log *slog.Logger) *brake {
 	b := &brake{
-		log: log, goOn: int(maxPending / 2), stop: make(chan struct{}),
+		log: log, made: made, goOn: int(maxPending / 2), stop: make(chan struct{}),
 		loud: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 	}
 	b.lag = b.behind
@@ -75,15 +71,12 @@ func (b *brake) debug(format string) {
 	}
 }
 
-// spare says that a connection is the broker's own. The gateway publishes too, and
-// it cannot catch up while it is held.
-func (b *brake) spare(nc *nats.Conn) {
-	b.ownMu.Lock()
-	defer b.ownMu.Unlock()
-	b.own = append(b.own, nc)
-}
-
-// isOwn says whether a debug line is about one of the broker's connections.
+// isOwn reports whether a debug line is about one of the broker's connections: the gateway
+// publishes too, and it cannot catch up while it is held. It is called by the goroutine that
+// reads what such a connection sends, so it asks nobody who may wait for that goroutine. It
+// once asked the client library, which holds its lock while it writes to the server: the
+// write waited for the reader, the reader for the lock, and every answer that went by NATS
+// with them, for a minute.
 func (b *brake) isOwn(line string) bool {
 	_, rest, _ := strings.Cut(line, connection)
 	digits := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
@@ -94,12 +87,8 @@ func (b *brake) isOwn(line string) bool {
 	if err != nil {
 		return false
 	}
-	b.ownMu.Lock()
-	defer b.ownMu.Unlock()
-	return slices.ContainsFunc(b.own, func(nc *nats.Conn) bool {
-		id, err := nc.GetClientID()
-		return err == nil && id == cid
-	})
+	who := b.made.of(cid)
+	return who == forGateway || who == forPeers
 }
 
 // hold returns once the gateway has caught up. Publishers leave one after the
@@ -123,12 +112,8 @@ func (b *brake) hold() {
 
 // behind returns the bytes that wait for the gateway; 0 when it has no connection.
 func (b *brake) behind() int {
-	s, nc := b.server.Load(), b.gateway.Load()
-	if s == nil || nc == nil {
-		return 0
-	}
-	id, err := nc.GetClientID()
-	if err != nil {
+	s, id := b.server.Load(), b.gateway.Load()
+	if s == nil || id == 0 {
 		return 0
 	}
 	list, err := s.Connz(&server.ConnzOptions{CID: id})

@@ -87,7 +87,7 @@ func TestTheBrakeHoldsPublishers(t *testing.T) {
 
 // A held publisher goes when the server stops.
 func TestTheBrakeLetsGoAtTheEnd(t *testing.T) {
-	b := newBrake(maxPending, nil, slog.New(slog.DiscardHandler))
+	b := newBrake(maxPending, newConnections(), nil, slog.New(slog.DiscardHandler))
 	b.lag = func() int { return maxPending }
 	done := make(chan struct{})
 	go func() { b.debug("client" + stallEnds); close(done) }()

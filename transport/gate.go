@@ -121,15 +121,20 @@ func (c *gatedConn) Read(p []byte) (int, error) {
 
 // gatedServer is a NATS server in this process behind the gate.
 type gatedServer struct {
-	nats.InProcessConnProvider
-	wrap func(net.Conn) net.Conn
+	server *Server
+	who    made
+	wrap   func(net.Conn) net.Conn
 }
 
-// InProcessConn implements nats.InProcessConnProvider.
+// InProcessConn implements nats.InProcessConnProvider. The library asks at each reconnect,
+// too, so the brake knows the connection by its new id.
 func (s gatedServer) InProcessConn() (net.Conn, error) {
-	c, err := s.InProcessConnProvider.InProcessConn()
+	c, err := s.server.made.open(s.who)
 	if err != nil {
 		return nil, err
+	}
+	if s.who == forGateway {
+		s.server.brake.gateway.Store(c.id)
 	}
 	return s.wrap(c), nil
 }

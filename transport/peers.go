@@ -2,6 +2,7 @@ package transport
 
 import (
 	"context"
+	"crypto/rand"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -11,7 +12,6 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 
 	"metaq/actors"
 	"metaq/protocol"
@@ -74,7 +74,7 @@ func (g *Gateway) connectPeers() error {
 	}
 	nc, err := dial(g.peersGate.wrap, nats.Name(g.opts.Name+"-peers"), nats.MaxReconnects(-1),
 		nats.ReconnectWait(250*time.Millisecond), nats.ErrorHandler(g.onError),
-		nats.CustomInboxPrefix(g.answers+nuid.Next()))
+		nats.CustomInboxPrefix(g.answers+rand.Text()))
 	if err != nil {
 		return fmt.Errorf("connect to the other brokers: %w", err)
 	}
@@ -93,15 +93,12 @@ func (g *Gateway) servePeers() error {
 	return g.peers.Flush()
 }
 
-// leavePeers says no more to other brokers. It comes once all answers are sent, and
+// leavePeers asks other brokers nothing more. It comes once all answers are handed over, and
 // waits a little for theirs.
 func (g *Gateway) leavePeers() (err error) {
 	g.asks.Wait()
 	if g.relay != nil {
 		err = g.relay.close()
-	}
-	if g.peers != nil && g.peers != g.nc {
-		g.peers.Close()
 	}
 	return err
 }

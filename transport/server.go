@@ -64,6 +64,7 @@ type Server struct {
 	nats   *server.Server
 	front  *front.Front
 	brake  *brake
+	made   *connections
 	routes *routes // nil when it runs alone
 	once   sync.Once
 }
@@ -95,7 +96,8 @@ func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 	if o.Cluster != nil {
 		pending = maxPendingCluster
 	}
-	brake := newBrake(pending, o.Metrics, o.Logger)
+	made := newConnections()
+	brake := newBrake(pending, made, o.Metrics, o.Logger)
 	log := &natsLog{log: o.Logger.With("lib", "nats-server"), fatal: make(chan string, 1), debug: brake.debug}
 	options := &server.Options{
 		ServerName: o.Name, Host: o.Host, Port: listener.Addr().(*net.TCPAddr).Port, DontListen: true,
@@ -103,11 +105,11 @@ func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 		MaxPending: pending, WriteDeadline: noDeadline,
 		NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
 	}
-	s := &Server{brake: brake}
+	s := &Server{brake: brake, made: made}
 	if o.Cluster != nil {
-		s.routes = o.Cluster.join(options)
+		s.routes = o.Cluster.join(options, made)
 		// Only a server that listens tells the others' clients of itself. They come to the
-		// front, whose address it advertises.
+		// front, whose address it advertises; who comes to the port itself is refused.
 		options.ClientAdvertise = net.JoinHostPort(o.Cluster.Advertise, strconv.Itoa(options.Port))
 		options.DontListen, options.Host, options.Port = false, "127.0.0.1", server.RANDOM_PORT
 	}
@@ -115,11 +117,12 @@ func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 	if err != nil {
 		return nil, fmt.Errorf("configure the NATS server: %w", err)
 	}
-	s.nats = ns
+	s.nats, made.server = ns, ns
 	brake.server.Store(ns)
 	s.setLogger(log)
 	s.front = front.Listen(listener, front.Options{
-		Server: ns.InProcessConn, MaxPayload: int(options.MaxPayload), MaxPending: int(pending),
+		Server:     func() (net.Conn, error) { return made.open(forClient) },
+		MaxPayload: int(options.MaxPayload), MaxPending: int(pending),
 		Prefix: strings.TrimSuffix(prefixOf(o.Subjects), "."), Ops: dataOps, Logger: o.Logger,
 		Heard: opHeard, Wanted: func(subject string) bool { return ns.GlobalAccount().Interest(subject) > 0 },
 	})
@@ -173,23 +176,17 @@ func (s *Server) Front() *front.Front { return s.front }
 // Connect is the gateway's Dial of this server, in process. The brake looks after
 // the connection that was made last.
 func (s *Server) Connect(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
-	nc, err := s.connect(wrap, opts...)
-	s.brake.gateway.Store(nc)
-	return nc, err
+	return s.connect(forGateway, wrap, opts...)
 }
 
-func (s *Server) connect(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
+func (s *Server) connect(who made, wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
 	if s.routes != nil {
 		// A server that takes new options takes a connection that has just said who it is
 		// for one that has changed accounts, and closes it.
 		s.routes.mu.Lock()
 		defer s.routes.mu.Unlock()
 	}
-	nc, err := nats.Connect("", append(opts, nats.InProcessServer(gatedServer{s.nats, wrap}))...)
-	if err == nil {
-		s.brake.spare(nc)
-	}
-	return nc, err
+	return nats.Connect("", append(opts, nats.InProcessServer(gatedServer{s, who, wrap}))...)
 }
 
 // Stop ends the server and all its connections. It may be called twice.

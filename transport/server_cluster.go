@@ -15,7 +15,6 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"github.com/nats-io/nuid"
 )
 
 // ClusterOptions make the embedded server one of a NATS cluster.
@@ -37,14 +36,15 @@ type ClusterOptions struct {
 	Local []string
 }
 
-// Accounts and users of a server in a cluster. What brokers say to each other goes
-// through an account of its own: no subject of it exists for a client, whatever it
-// subscribes or publishes to, and the clients' messages pay nothing for that.
-const (
-	peersAccount = "METAQ"
-	clientUser   = "client" // of who connects without a name
-	peerUser     = "broker"
-)
+// peersAccount is the account of what brokers say to each other: no subject of it exists
+// for a client, whatever it subscribes or publishes to, and the clients' messages pay
+// nothing for that. Only connections that this process opened for it are in it; it has no
+// user and no password.
+const peersAccount = "METAQ"
+
+// noUser is the user of a connection that names none. Without one the server would tell
+// clients that they have to authenticate; nobody is let in by it.
+const noUser = "client"
 
 // routePings go unanswered before a route is cut.
 const routePings = 2
@@ -55,13 +55,12 @@ type routes struct {
 	opts *server.Options
 	urls map[int]string // by broker id
 
-	secret string // of peerUser; it never leaves the process
-	peers  *server.Account
+	peers *server.Account
 }
 
 // join puts the cluster's part into the server's options.
-func (c *ClusterOptions) join(o *server.Options) *routes {
-	r := &routes{opts: o, urls: make(map[int]string), secret: nuid.Next() + nuid.Next()}
+func (c *ClusterOptions) join(o *server.Options, by server.Authentication) *routes {
+	r := &routes{opts: o, urls: make(map[int]string)}
 	port := c.Port
 	if port == 0 {
 		port = server.RANDOM_PORT
@@ -76,13 +75,9 @@ func (c *ClusterOptions) join(o *server.Options) *routes {
 		WriteDeadline: silence,
 		Permissions:   &server.RoutePermissions{Import: &server.SubjectPermission{Deny: c.Local}},
 	}
-	peers := server.NewAccount(peersAccount)
-	o.Accounts = []*server.Account{peers}
-	o.Users = []*server.User{
-		{Username: clientUser},
-		{Username: peerUser, Password: r.secret, Account: peers},
-	}
-	o.NoAuthUser = clientUser
+	o.Accounts = []*server.Account{server.NewAccount(peersAccount)}
+	o.Users, o.NoAuthUser = []*server.User{{Username: noUser}}, noUser
+	o.CustomClientAuthentication = by
 	return r
 }
 
@@ -169,7 +164,7 @@ func (s *Server) SetRoutes(urls map[int]string) error {
 
 // ConnectPeers is the Dial of the account in which brokers talk to each other.
 func (s *Server) ConnectPeers(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
-	return s.connect(wrap, append(opts, nats.UserInfo(peerUser, s.routes.secret))...)
+	return s.connect(forPeers, wrap, opts...)
 }
 
 // PeerListens says whether a broker anywhere in the cluster subscribes to a subject
@@ -181,15 +176,6 @@ func (s *Server) PeerListens(subject string) bool {
 
 // clusterLog is natsLog without what does not concern an operator.
 type clusterLog struct{ *natsLog }
-
-// Warnf implements server.Logger. The server warns of passwords in its
-// configuration; ours is made at each start and is nowhere else.
-func (l clusterLog) Warnf(format string, v ...any) {
-	if strings.HasPrefix(format, "Plaintext passwords") {
-		return
-	}
-	l.natsLog.Warnf(format, v...)
-}
 
 // Errorf implements server.Logger. A broker that is away is not an error of this
 // one: the registry says who is away.

@@ -1,14 +1,13 @@
 package broker
 
 import (
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io"
 	"slices"
 	"strconv"
 	"strings"
-
-	"github.com/nats-io/nuid"
 
 	"metaq/cluster"
 	"metaq/configs"
@@ -139,7 +138,7 @@ func (d *dataDirs) identify(dir string) error {
 		return nil
 	}
 	if d.token == "" {
-		d.token = nuid.Next()
+		d.token = rand.Text()
 	}
 	if s == nil {
 		return dirError(dir, d.writeStamp(dir, d.token))
