@@ -58,6 +58,7 @@ type Gateway struct {
 	service   stopper
 	payload   atomic.Int64 // largest NATS message; 0 before Start
 	counter   *counter     // what the front's clients sent
+	writer    *writer      // answers that go by NATS; nil before Start
 	incoming  chan *nats.Msg
 	gate      *gate
 	peersIn   chan *nats.Msg // what other brokers sent on: it does not queue behind a flood of our own clients
@@ -179,7 +180,7 @@ func (g *Gateway) Start(context.Context) error {
 	if err != nil {
 		return err
 	}
-	g.nc = nc
+	g.nc, g.writer = nc, startWriter(g.sendLetter)
 	g.payload.Store(nc.MaxPayload())
 	go g.dispatch()
 	if g.opts.Cluster != nil {
@@ -234,7 +235,12 @@ func (g *Gateway) Close() error {
 	if g.nc == nil || !g.closing.CompareAndSwap(false, true) {
 		return nil
 	}
-	err := errors.Join(g.leavePeers(), g.nc.FlushTimeout(flushTimeout))
+	err := g.leavePeers()
+	g.writer.close()
+	if g.peers != nil && g.peers != g.nc {
+		g.peers.Close()
+	}
+	err = errors.Join(err, g.nc.FlushTimeout(flushTimeout))
 	if g.opts.Front != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), flushTimeout)
 		g.opts.Front.Flush(ctx)
@@ -520,45 +526,52 @@ func (g *Gateway) answer(reply string, message any) {
 		g.publish(reply, message)
 		return
 	}
-	if frame := readyFrame(r, int(g.payload.Load())); frame != nil && front.Mine(reply) {
+	frame := readyFrame(r, int(g.payload.Load()))
+	switch {
+	case frame == nil:
+		g.publish(reply, message)
+		r.Release()
+	case front.Mine(reply):
 		g.opts.Front.Answer(reply, frame, r.Release)
-		return
+	default:
+		g.byNATS(letter{nc: g.connOf(reply), reply: reply, data: frame, large: true, free: r.Release})
 	}
-	g.publish(reply, message)
-	r.Release()
 }
 
-// publish encodes answer and sends it to the reply subject. It is called from
-// any goroutine.
-func (g *Gateway) publish(reply string, answer any) {
-	nc := g.nc
+// connOf returns the connection on which reply is heard.
+func (g *Gateway) connOf(reply string) *nats.Conn {
 	if g.answers != "" && strings.HasPrefix(reply, g.answers) {
-		nc = g.peers
+		return g.peers
 	}
+	return g.nc
+}
+
+// publish encodes answer and sends it to the reply subject. It does not wait, and is called
+// from any goroutine.
+func (g *Gateway) publish(reply string, answer any) {
+	nc := g.connOf(reply)
 	if _, is := answer.(nobody); is {
 		g.writeNobody(nc, reply)
 		return
 	}
 	limit := int(g.payload.Load())
-	if frame := readyFrame(answer, limit); frame != nil {
-		g.write(nc, reply, frame)
+	if frame := readyFrame(answer, limit); frame != nil && front.Mine(reply) {
+		g.opts.Front.Answer(reply, frame, nil)
 		return
 	}
 	buf := buffers.Get().(*[]byte) //nolint:forcetypeassert // the pool's own
-	*buf = encodeAnswer((*buf)[:0], answer, limit)
-	g.write(nc, reply, *buf)
-	if cap(*buf) <= maxPooled {
-		buffers.Put(buf)
+	l := letter{nc: nc, reply: reply, pooled: buf, large: isRead(answer)}
+	if frame := readyFrame(answer, limit); frame != nil {
+		*buf = append((*buf)[:0], frame...)
+	} else {
+		*buf = encodeAnswer((*buf)[:0], answer, limit)
 	}
-}
-
-// write sends data, which is copied before it returns.
-func (g *Gateway) write(nc *nats.Conn, reply string, data []byte) {
-	if front.Mine(reply) {
-		g.opts.Front.Answer(reply, data, nil)
+	if l.data = *buf; front.Mine(reply) {
+		g.opts.Front.Answer(reply, l.data, nil)
+		l.release()
 		return
 	}
-	g.written(reply, nc.Publish(reply, data))
+	g.byNATS(l)
 }
 
 func (g *Gateway) written(reply string, err error) {

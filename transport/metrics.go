@@ -19,6 +19,7 @@ type metrics struct {
 	badReply    prometheus.Counter
 	noReply     prometheus.Counter
 	unanswered  prometheus.Counter
+	overflow    prometheus.Counter
 	shed        prometheus.Counter
 	slowSignals prometheus.Counter
 	reconnects  prometheus.Counter
@@ -93,6 +94,10 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		unanswered: auto.NewCounter(prometheus.CounterOpts{
 			Name: "metaq_unanswered_total",
 			Help: "Answers that could not be handed to NATS. A rise means that the connection to NATS is gone.",
+		}),
+		overflow: auto.NewCounter(prometheus.CounterOpts{
+			Name: "metaq_answers_dropped_total",
+			Help: "Answers that NATS was to bring and that were dropped, because too many wait for clients that do not read theirs.",
 		}),
 		shed: auto.NewCounter(prometheus.CounterOpts{
 			Name: "metaq_gateway_shed_total",

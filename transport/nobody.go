@@ -34,11 +34,5 @@ func (g *Gateway) writeNobody(nc *nats.Conn, reply string) {
 		g.opts.Front.Nobody(reply)
 		return
 	}
-	if nc == g.nc && !g.shared() {
-		g.written(reply, g.gate.writeRaw("HPUB "+reply+" 16 16\r\n"+noResponders+"\r\n"))
-		return
-	}
-	// A broker reads it this way too; with somebody else's server between us there may be
-	// TLS, through which nothing can be slipped.
-	g.written(reply, nc.PublishMsg(&nats.Msg{Subject: reply, Header: nats.Header{statusHeader: {statusNobody}}}))
+	g.byNATS(letter{nc: nc, reply: reply, nobody: true})
 }

@@ -198,7 +198,7 @@ func (r *relay) answered(m *nats.Msg) {
 			r.refuse(o, err)
 		}
 	default:
-		r.g.publish(o.reply, frame(m.Data))
+		r.g.publish(o.reply, frame{m.Data, o.stream})
 	}
 }
 

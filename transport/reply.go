@@ -52,13 +52,26 @@ func appendAnswer(dst []byte, answer any, limit int) ([]byte, error) {
 	}
 }
 
-// frame is another broker's answer: it is passed back as it is.
-type frame []byte
+// frame is another broker's answer: it is passed back as it is. read says that it answers a
+// get, of which there may be more.
+type frame struct {
+	bytes []byte
+	read  bool
+}
+
+// isRead reports whether answer is one to a get.
+func isRead(answer any) bool {
+	if f, ok := answer.(frame); ok {
+		return f.read
+	}
+	_, ok := answer.(*actors.GetResult)
+	return ok
+}
 
 // readyFrame returns the answer as it can be sent without encoding it, or nil.
 func readyFrame(answer any, limit int) []byte {
 	if f, ok := answer.(frame); ok {
-		return f
+		return f.bytes
 	}
 	if r, ok := answer.(*actors.GetResult); ok && r.Format == protocol.FormatBatch && len(r.Frame) <= limit {
 		return r.Frame
