@@ -161,6 +161,13 @@ type GroupHeartbeat struct {
 	Released []TopicPartition `json:"released,omitempty"`
 }
 
+// Check leaves each partition once in Released.
+func (r *GroupHeartbeat) Check() error {
+	slices.SortFunc(r.Released, TopicPartition.Compare)
+	r.Released = slices.Compact(r.Released)
+	return nil
+}
+
 // GroupView is what a member is to do. It replaces every view with a lower
 // Revision; one with a lower Revision that comes late is to be ignored.
 type GroupView struct {
@@ -214,6 +221,15 @@ type GroupCommit struct {
 	Offsets    []GroupPosition `json:"offsets"`
 }
 
+// Check sorts the offsets and leaves one for each partition: the highest.
+func (r *GroupCommit) Check() error {
+	slices.SortFunc(r.Offsets, func(a, b GroupPosition) int {
+		return cmp.Or(a.At().Compare(b.At()), cmp.Compare(b.Offset, a.Offset))
+	})
+	r.Offsets = slices.CompactFunc(r.Offsets, func(a, b GroupPosition) bool { return a.At() == b.At() })
+	return nil
+}
+
 // GroupOffsets are committed offsets, sorted by topic and partition. As the
 // answer to a commit it has only the partitions that the commit named.
 type GroupOffsets struct {
@@ -231,11 +247,20 @@ type GroupReset struct {
 	Force      bool          `json:"force,omitempty"`
 }
 
-// Check returns a refusal when a field is out of its range.
+// MaxResetPartitions is the number of partitions that one reset may name.
+const MaxResetPartitions = 100_000
+
+// Check returns a refusal when a field is out of its range. Partitions become sorted, and
+// each is named once: whoever names one a thousand times would have it asked as often.
 func (r *GroupReset) Check() error {
 	if err := CheckName("topic", r.Topic); err != nil {
 		return ErrBadName.With("%v", err)
 	}
+	if len(r.Partitions) > MaxResetPartitions {
+		return ErrBadRequest.With("%d partitions; name at most %d, or none for all of the topic", len(r.Partitions), MaxResetPartitions)
+	}
+	slices.SortFunc(r.Partitions, PartitionID.Compare)
+	r.Partitions = slices.Compact(r.Partitions)
 	if r.To.At == "" {
 		return ErrBadRequest.With(`reset wants "to", for example {"to":{"at":"earliest"}}`)
 	}

@@ -2,6 +2,7 @@ package protocol
 
 import (
 	"errors"
+	"slices"
 	"testing"
 	"time"
 )
@@ -40,6 +41,43 @@ func TestGroupJoinIsChecked(t *testing.T) {
 				t.Errorf("topics are %v, not sorted and without repetition", tt.r.Topics)
 			}
 		})
+	}
+}
+
+func TestAGroupsRequestsNameEachPartitionOnce(t *testing.T) {
+	id := func(n int) PartitionID { return PartitionID{N: n} }
+	reset := GroupReset{Topic: "t", To: GroupPlace{At: StartLatest}}
+	for range 50_000 {
+		reset.Partitions = append(reset.Partitions, id(1), id(0))
+	}
+	if err := reset.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if want := []PartitionID{id(0), id(1)}; !slices.Equal(reset.Partitions, want) {
+		t.Errorf("reset names %d partitions, %v are different", len(reset.Partitions), want)
+	}
+	reset.Partitions = make([]PartitionID, MaxResetPartitions+1)
+	if err := reset.Check(); !errors.Is(err, ErrBadRequest) {
+		t.Errorf("a reset of %d partitions: %v", MaxResetPartitions+1, err)
+	}
+
+	commit := GroupCommit{Offsets: []GroupPosition{
+		{Topic: "u", Partition: id(0), Offset: 5}, {Topic: "t", Partition: id(0), Offset: 1},
+		{Topic: "t", Partition: id(0), Offset: 9}, {Topic: "t", Partition: id(0), Offset: 3},
+	}}
+	if err := commit.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if len(commit.Offsets) != 2 || commit.Offsets[0].Offset != 9 || commit.Offsets[1].Offset != 5 {
+		t.Errorf("commit is %+v, want the highest offset of each partition", commit.Offsets)
+	}
+
+	beat := GroupHeartbeat{Released: []TopicPartition{{"t", id(1)}, {"t", id(0)}, {"t", id(1)}}}
+	if err := beat.Check(); err != nil {
+		t.Fatal(err)
+	}
+	if want := []TopicPartition{{"t", id(0)}, {"t", id(1)}}; !slices.Equal(beat.Released, want) {
+		t.Errorf("released are %v, want %v", beat.Released, want)
 	}
 }
 

@@ -126,11 +126,11 @@ func groupRequest(name, verb string, body []byte) (any, error) {
 		}
 		return r, err
 	case protocol.GroupVerbHeartbeat:
-		return decodeGroup[protocol.GroupHeartbeat](body)
+		return decodeChecked[protocol.GroupHeartbeat](body)
 	case protocol.GroupVerbLeave:
 		return decodeChecked[protocol.GroupLeave](body)
 	case protocol.GroupVerbCommit:
-		return decodeGroup[protocol.GroupCommit](body)
+		return decodeChecked[protocol.GroupCommit](body)
 	case protocol.GroupVerbReset:
 		return decodeChecked[protocol.GroupReset](body)
 	case protocol.GroupVerbDelete:
