@@ -392,6 +392,21 @@ func (l *fakeLog) LastEpoch() protocol.Epoch {
 	return l.epoch
 }
 
+func (l *fakeLog) Epochs() []protocol.EpochStart {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var out []protocol.EpochStart
+	for _, b := range l.batches {
+		if n := len(out); n == 0 || out[n-1].Epoch != b.header.Epoch {
+			out = append(out, protocol.EpochStart{Epoch: b.header.Epoch, First: b.header.Base})
+		}
+	}
+	if n := len(out); n == 0 || out[n-1].Epoch != l.epoch {
+		out = append(out, protocol.EpochStart{Epoch: l.epoch, First: l.nextLocked()})
+	}
+	return out
+}
+
 func (l *fakeLog) Close() error {
 	l.mu.Lock()
 	defer l.mu.Unlock()

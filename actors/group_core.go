@@ -73,8 +73,9 @@ type groupPart struct {
 	owner, target string    // members, or ""
 	releaseBy     time.Time // of an owner that is not the target
 	committed     protocol.Offset
-	known         bool // there is a committed offset
-	asking        bool // its start is being looked up
+	epoch         protocol.Epoch // of the record before committed; 0: not known
+	known         bool           // there is a committed offset
+	asking        bool           // its start is being looked up
 	// loggedOwner and loggedTarget are what the log has: a step logs what differs.
 	loggedOwner, loggedTarget string
 	askAt                     time.Time
@@ -169,9 +170,9 @@ func newGroupCore(name string, image *groupImage, routes map[string]groupTopic, 
 			p.releaseBy = now.Add(m.releaseTime())
 		}
 	}
-	for at, offset := range image.offsets {
+	for at, o := range image.offsets {
 		p := c.part(at)
-		p.committed, p.known = offset, true
+		p.committed, p.epoch, p.known = o.offset, o.epoch, true
 	}
 	c.routes = routes
 	c.renew(now)
@@ -427,7 +428,7 @@ func (c *groupCore) log() {
 	}
 	for at := range c.commits {
 		born(at.Topic)
-		e.Offsets = append(e.Offsets, protocol.GroupPosition{Topic: at.Topic, Partition: at.Partition, Offset: c.parts[at].committed})
+		e.Offsets = append(e.Offsets, protocol.GroupPosition{Topic: at.Topic, Partition: at.Partition, Offset: c.parts[at].committed, Epoch: c.parts[at].epoch})
 	}
 	sortPositions(e.Offsets)
 	c.out.entry, c.unsaved = e, false
@@ -486,7 +487,7 @@ func (c *groupCore) view(m *member) protocol.GroupView {
 	for at, p := range c.parts {
 		switch {
 		case p.owner == id && p.target == id && p.known:
-			v.Assigned = append(v.Assigned, protocol.GroupPosition{Topic: at.Topic, Partition: at.Partition, Offset: p.committed})
+			v.Assigned = append(v.Assigned, protocol.GroupPosition{Topic: at.Topic, Partition: at.Partition, Offset: p.committed, Epoch: p.epoch})
 		case p.owner == id && p.target != id:
 			v.Release = append(v.Release, at)
 		case p.target == id:

@@ -235,7 +235,7 @@ func TestResetAndDelete(t *testing.T) {
 		t.Errorf("reset gave %v", o)
 	}
 	g.refused(g.commit("x", 1, 0, 9), protocol.ErrNoMember)
-	if o := g.sim.images["g"].offsets[at(0)]; o != 2 {
+	if o := g.sim.images["g"].offsets[at(0)]; o.offset != 2 {
 		t.Errorf("log has %d", o)
 	}
 	out, deleted := g.sim.core.removeAll(g.sim.now, false, nil)

@@ -58,11 +58,20 @@ type groupHolding struct {
 	Target    string               `json:"target,omitempty"`
 }
 
+// place is a place in a partition's log: an offset and the epoch of the record before
+// it, which is 0 when it is not known. See protocol.Lineage.
+type place struct {
+	offset protocol.Offset
+	epoch  protocol.Epoch
+}
+
+func placeIn(p *protocol.GroupPosition) place { return place{p.Offset, p.Epoch} }
+
 // groupImage is what the log knows of one group.
 type groupImage struct {
 	epoch   protocol.Epoch
 	state   groupState
-	offsets map[protocol.TopicPartition]protocol.Offset
+	offsets map[protocol.TopicPartition]place
 	born    map[string]protocol.Epoch // of the topics that this is about; never goes down
 }
 
@@ -77,7 +86,7 @@ func (g groupImages) apply(e *groupEntry) {
 	}
 	image := g[e.Group]
 	if image == nil || e.Snapshot {
-		image = &groupImage{offsets: map[protocol.TopicPartition]protocol.Offset{}, born: map[string]protocol.Epoch{}}
+		image = &groupImage{offsets: map[protocol.TopicPartition]place{}, born: map[string]protocol.Epoch{}}
 		g[e.Group] = image
 	}
 	image.epoch = max(image.epoch, e.Epoch)
@@ -89,13 +98,13 @@ func (g groupImages) apply(e *groupEntry) {
 	}
 	for topic, born := range e.Born {
 		if born > image.born[topic] {
-			maps.DeleteFunc(image.offsets, func(at protocol.TopicPartition, _ protocol.Offset) bool { return at.Topic == topic })
+			maps.DeleteFunc(image.offsets, func(at protocol.TopicPartition, _ place) bool { return at.Topic == topic })
 			image.born[topic] = born
 		}
 	}
-	for _, p := range e.Offsets {
-		if e.Born[p.Topic] == image.born[p.Topic] {
-			image.offsets[p.At()] = p.Offset
+	for i := range e.Offsets {
+		if p := &e.Offsets[i]; e.Born[p.Topic] == image.born[p.Topic] {
+			image.offsets[p.At()] = placeIn(p)
 		}
 	}
 }
@@ -173,10 +182,10 @@ func (m *groupImage) topics() []string {
 }
 
 // positions sorts offsets by topic and partition.
-func positions(m map[protocol.TopicPartition]protocol.Offset) []protocol.GroupPosition {
+func positions(m map[protocol.TopicPartition]place) []protocol.GroupPosition {
 	out := make([]protocol.GroupPosition, 0, len(m))
 	for p, at := range m {
-		out = append(out, protocol.GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: at})
+		out = append(out, protocol.GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: at.offset, Epoch: at.epoch})
 	}
 	sortPositions(out)
 	return out

@@ -21,10 +21,10 @@ func (c *groupCore) commit(now time.Time, r protocol.GroupCommit, to any) groupE
 	for _, o := range r.Offsets {
 		p := c.part(o.At())
 		if !p.known || o.Offset > p.committed || c.bug == goBack {
-			p.committed, p.known = o.Offset, true
+			p.committed, p.epoch, p.known = o.Offset, o.Epoch, true
 			c.commits[o.At()] = true
 		}
-		o.Offset = p.committed
+		o.Offset, o.Epoch = p.committed, p.epoch
 		reply.Offsets = append(reply.Offsets, o)
 	}
 	sortPositions(reply.Offsets)
@@ -57,10 +57,10 @@ func (c *groupCore) refuseCommit(now time.Time, r *protocol.GroupCommit) error {
 
 // committed are all committed offsets.
 func (c *groupCore) committed() protocol.GroupOffsets {
-	all := map[protocol.TopicPartition]protocol.Offset{}
+	all := map[protocol.TopicPartition]place{}
 	for at, p := range c.parts {
 		if p.known && !c.past(at, p) {
-			all[at] = p.committed
+			all[at] = place{p.committed, p.epoch}
 		}
 	}
 	return protocol.GroupOffsets{Group: c.name, Generation: c.generation, Offsets: positions(all)}
@@ -84,7 +84,7 @@ func (c *groupCore) reset(now time.Time, offsets []protocol.GroupPosition, force
 	reply := protocol.GroupOffsets{Group: c.name, Generation: c.generation, Offsets: slices.Clone(offsets)}
 	for _, o := range offsets {
 		p := c.part(o.At())
-		p.committed, p.known = o.Offset, true
+		p.committed, p.epoch, p.known = o.Offset, o.Epoch, true
 		c.commits[o.At()] = true
 	}
 	sortPositions(reply.Offsets)

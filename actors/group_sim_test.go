@@ -186,8 +186,8 @@ func (s *groupSim) remake() error {
 	}
 	maps.DeleteFunc(s.committed, func(at protocol.TopicPartition, _ protocol.Offset) bool { return at.Topic == "b" })
 	for at, o := range s.images["g"].offsetsOrNone() {
-		if at.Topic == "b" && o != 0 {
-			return fmt.Errorf("the new topic begins at %d in %s", o, at)
+		if at.Topic == "b" && o.offset != 0 {
+			return fmt.Errorf("the new topic begins at %d in %s", o.offset, at)
 		}
 	}
 	return nil
@@ -325,10 +325,10 @@ func (s *groupSim) check() error {
 		}
 	}
 	for at, o := range s.images["g"].offsetsOrNone() {
-		if o < s.committed[at] {
-			return fmt.Errorf("committed offset of %s went back from %d to %d", at, s.committed[at], o)
+		if o.offset < s.committed[at] {
+			return fmt.Errorf("committed offset of %s went back from %d to %d", at, s.committed[at], o.offset)
 		}
-		s.committed[at] = o
+		s.committed[at] = o.offset
 	}
 	size := 0
 	for _, m := range s.core.members {
@@ -346,8 +346,8 @@ func (s *groupSim) check() error {
 			return fmt.Errorf("log has %s, group is %s", got, want)
 		}
 		for at, p := range s.core.parts {
-			if o, known := image.offsets[at]; known != p.known || o != p.committed || image.born[at.Topic] != s.core.born[at.Topic] {
-				return fmt.Errorf("log has %d, %v for %s of topic %d, group has %+v of topic %d",
+			if o, known := image.offsets[at]; known != p.known || o != (place{p.committed, p.epoch}) || image.born[at.Topic] != s.core.born[at.Topic] {
+				return fmt.Errorf("log has %v, %v for %s of topic %d, group has %+v of topic %d",
 					o, known, at, image.born[at.Topic], *p, s.core.born[at.Topic])
 			}
 		}
@@ -369,7 +369,7 @@ func (s *groupSim) state() groupState {
 	return out
 }
 
-func (m *groupImage) offsetsOrNone() map[protocol.TopicPartition]protocol.Offset {
+func (m *groupImage) offsetsOrNone() map[protocol.TopicPartition]place {
 	if m == nil {
 		return nil
 	}

@@ -99,7 +99,7 @@ func (c *groupCore) renew(now time.Time) {
 	maps.Copy(c.born, born)
 	for at, p := range c.parts {
 		if _, anew := born[at.Topic]; anew && p.known {
-			p.committed = 0
+			p.committed, p.epoch = 0, 0
 			c.commits[at] = true
 		}
 	}

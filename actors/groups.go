@@ -210,7 +210,7 @@ type groups struct {
 	// elsewhere are groups of other brokers, for as long as that may be believed.
 	elsewhere map[string]foreignGroup
 
-	unmirrored map[string]map[protocol.TopicPartition]protocol.Offset
+	unmirrored map[string]map[protocol.TopicPartition]place
 	mirroring  bool // or deleting: the registry is written to
 	deletions  map[string]*groupDeletion
 	doomed     []string // groups whose deletion has not begun, in order
@@ -280,7 +280,7 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.children, g.claims, g.claiming = map[string]*groupChild{}, map[string]protocol.Epoch{}, map[string][]*groupClaimant{}
 		g.elsewhere, g.deletions = map[string]foreignGroup{}, map[string]*groupDeletion{}
 		g.calls, g.stopClaims = context.WithCancel(context.Background())
-		g.unmirrored = map[string]map[protocol.TopicPartition]protocol.Offset{}
+		g.unmirrored = map[string]map[protocol.TopicPartition]place{}
 		g.open(ctx)
 	case *actor.Restarting:
 		g.stopClaims()

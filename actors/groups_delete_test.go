@@ -14,7 +14,7 @@ import (
 // newDeletionWorld is a groupsWorld with a registry in which group g has mirrored offset 50.
 func newDeletionWorld(t *testing.T) (*groupsWorld, *fakeCoordination) {
 	t.Helper()
-	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]protocol.Offset{}}
+	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]place{}}
 	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Coordination, d.SyncTime = c, time.Millisecond })
 	x := w.join("g", "x", nil)
 	want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, 50)))
@@ -27,7 +27,7 @@ func (c *fakeCoordination) until(t *testing.T, want protocol.Offset) {
 	t.Helper()
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		c.mu.Lock()
-		got := c.offsets["g"][protocol.TopicPartition{Topic: "t"}]
+		got := c.offsets["g"][protocol.TopicPartition{Topic: "t"}].offset
 		c.mu.Unlock()
 		if got == want {
 			return

@@ -175,10 +175,10 @@ func (g *groups) noteMirror(ctx actor.Context, e *groupEntry) {
 		return
 	}
 	if g.unmirrored[e.Group] == nil {
-		g.unmirrored[e.Group] = map[protocol.TopicPartition]protocol.Offset{}
+		g.unmirrored[e.Group] = map[protocol.TopicPartition]place{}
 	}
-	for _, p := range e.Offsets {
-		g.unmirrored[e.Group][p.At()] = p.Offset
+	for i := range e.Offsets {
+		g.unmirrored[e.Group][e.Offsets[i].At()] = placeIn(&e.Offsets[i])
 	}
 	g.armMirror(ctx)
 }
@@ -231,11 +231,12 @@ func (g *groups) mirrored(ctx actor.Context, m mirrorDone) {
 				continue
 			}
 			if g.unmirrored[name] == nil {
-				g.unmirrored[name] = map[protocol.TopicPartition]protocol.Offset{}
+				g.unmirrored[name] = map[protocol.TopicPartition]place{}
 			}
-			for _, p := range mirror.Offsets {
+			for i := range mirror.Offsets {
+				p := &mirror.Offsets[i]
 				if _, newer := g.unmirrored[name][p.At()]; !newer {
-					g.unmirrored[name][p.At()] = p.Offset
+					g.unmirrored[name][p.At()] = placeIn(p)
 				}
 			}
 		}

@@ -300,7 +300,7 @@ func TestAnEmptyGroupGivesUpItsActor(t *testing.T) {
 type fakeCoordination struct {
 	mu      sync.Mutex // guards what follows
 	epochs  map[string]protocol.Epoch
-	offsets map[string]map[protocol.TopicPartition]protocol.Offset
+	offsets map[string]map[protocol.TopicPartition]place
 	born    map[string]map[string]protocol.Epoch
 	calls   int
 	deleted map[string]protocol.Epoch
@@ -332,14 +332,14 @@ func (c *fakeCoordination) MirrorOffsets(_ context.Context, changed map[string]G
 	}
 	for group, mirror := range changed {
 		if c.offsets[group] == nil {
-			c.offsets[group] = map[protocol.TopicPartition]protocol.Offset{}
+			c.offsets[group] = map[protocol.TopicPartition]place{}
 		}
 		if c.born == nil {
 			c.born = map[string]map[string]protocol.Epoch{}
 		}
 		c.born[group] = mirror.Born
 		for _, o := range mirror.Offsets {
-			c.offsets[group][o.At()] = o.Offset
+			c.offsets[group][o.At()] = placeIn(&o)
 		}
 	}
 	return nil
@@ -370,7 +370,7 @@ func (c *fakeCoordination) DeleteGroup(_ context.Context, group string) (protoco
 }
 
 func TestOffsetsAreMirroredAndTakenOver(t *testing.T) {
-	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]protocol.Offset{}, fail: errDisk}
+	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]place{}, fail: errDisk}
 	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Coordination, d.SyncTime = c, 50*time.Millisecond })
 	x := w.join("g", "x", nil)
 	for i := range 100 {
@@ -380,7 +380,7 @@ func TestOffsetsAreMirroredAndTakenOver(t *testing.T) {
 	mirrored := func() (protocol.Offset, int) {
 		c.mu.Lock()
 		defer c.mu.Unlock()
-		return c.offsets["g"][at], c.calls
+		return c.offsets["g"][at].offset, c.calls
 	}
 	for deadline := time.Now().Add(10 * time.Second); ; {
 		offset, calls := mirrored()
@@ -399,7 +399,7 @@ func TestOffsetsAreMirroredAndTakenOver(t *testing.T) {
 	// Another broker had it and reset an offset: the mirror is the truth.
 	c.mu.Lock()
 	c.epochs["g"]++
-	c.offsets["g"][at] = 30
+	c.offsets["g"][at] = place{offset: 30}
 	c.mu.Unlock()
 	w.start()
 	w.refused(w.ask("g", protocol.GroupHeartbeat{Member: "x", Generation: x.Generation}), protocol.ErrNoMember)
@@ -411,7 +411,7 @@ func TestOffsetsAreMirroredAndTakenOver(t *testing.T) {
 // A broker that stops leaves the registry before it stops its groups: what was committed
 // must be mirrored before that, and nothing may be committed after it.
 func TestRetiredGroupsHaveMirroredAndCommitNoMore(t *testing.T) {
-	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]protocol.Offset{}}
+	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]place{}}
 	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Coordination, d.SyncTime = c, time.Hour })
 	x := w.join("g", "x", nil)
 	want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, 23)))

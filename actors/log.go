@@ -47,9 +47,18 @@ type Log interface {
 	Park() error
 	// LastEpoch is the newest epoch that the log knows, or 0.
 	LastEpoch() protocol.Epoch
+	// Epochs returns where the epochs of the log's records begin, oldest first; both fields
+	// rise. The slice is not to be changed.
+	Epochs() []protocol.EpochStart
 	// Close syncs and marks a clean end. A Read that runs meanwhile returns its
 	// batches or an error, and so does every later one.
 	Close() error
+}
+
+// newestEpochs are those of a log's epochs that an answer has room for.
+func newestEpochs(l Log) []protocol.EpochStart {
+	all := l.Epochs()
+	return all[max(len(all)-protocol.MaxLineage, 0):]
 }
 
 // Damaged says whether an error of LogStore.Open or Log.Read means that bytes on

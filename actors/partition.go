@@ -532,7 +532,11 @@ func (p *partition) offsets(ctx actor.Context, m *Offsets) {
 	if p.core.state == serving && m.Request.Time == nil {
 		m.Ticket.Release()
 		end := p.core.committed
-		respond(ctx, ctx.Sender(), protocol.OffsetsReply{LogStart: p.store.Start(), EndOffset: end, Offset: end})
+		reply := protocol.OffsetsReply{LogStart: p.store.Start(), EndOffset: end, Offset: end}
+		if m.Request.Epochs {
+			reply.Epochs = newestEpochs(p.store)
+		}
+		respond(ctx, ctx.Sender(), reply)
 		return
 	}
 	p.get(ctx, m.Ticket) // a search by time reads the disk

@@ -239,6 +239,9 @@ func (r *reader) offsets(ctx actor.Context, m *Offsets) {
 		return
 	}
 	reply := protocol.OffsetsReply{LogStart: v.log.Start(), EndOffset: v.end, Offset: v.end}
+	if m.Request.Epochs {
+		reply.Epochs = newestEpochs(v.log)
+	}
 	if t := m.Request.Time; t != nil {
 		var err error
 		if reply.Offset, err = v.log.OffsetAt(t.UnixMilli(), v.end); err != nil {

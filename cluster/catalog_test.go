@@ -749,3 +749,18 @@ func TestWitnessKeepsTheHighest(t *testing.T) {
 	check(t, err)
 	equal(t, len(w.Highest("t", 0)), 0)
 }
+
+func TestEpochsOfOffsetsKeepToMetaQsForm(t *testing.T) {
+	for text, want := range map[string]protocol.Epoch{
+		"-1-41": 0, "-6-41": 5, "-4294967296-41": 1<<32 - 1,
+		"17-41": 0, "0-41": 0, "-4294967297-41": 0, "-5468928392185249792-41": 0, // MetaQ's ids
+	} {
+		p, err := cluster.ParseProgress(text)
+		check(t, err)
+		equal(t, p.Epoch(), want)
+		if want > 0 {
+			equal(t, cluster.ProgressAt(41, want).String(), text)
+		}
+	}
+	equal(t, cluster.ProgressAt(41, 0).String(), "-1-41")
+}

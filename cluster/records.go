@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"math"
 	"net"
 	"strconv"
 	"strings"
@@ -99,13 +100,29 @@ func decode[T any](path string, n Node) (T, error) {
 
 // Progress is a consumer group's place in a partition: MetaQ's <msgId>-<offset>.
 type Progress struct {
-	MessageID int64 // of the last consumed message; -1 when there is none
+	MessageID int64 // of the last consumed message; -1 when there is none, and see ProgressAt
 	Offset    int64 // where to go on; a byte position in MetaQ, what the caller says here
 }
 
 // String returns MetaQ's form, for example -5468928392185249792-25.
 func (p Progress) String() string {
 	return strconv.FormatInt(p.MessageID, 10) + "-" + strconv.FormatInt(p.Offset, 10)
+}
+
+// ProgressAt is a place at which the epoch of the record before offset is known, unless it
+// is 0. MetaQ has no epochs: they take the place of the id of the last message, which is a
+// number to MetaQ's programs that means something to nobody but the broker that gave it.
+// -1 is no id, and -6 is epoch 5; MetaQ's own ids are far from zero.
+func ProgressAt(offset protocol.Offset, epoch protocol.Epoch) Progress {
+	return Progress{MessageID: -1 - int64(epoch), Offset: int64(offset)}
+}
+
+// Epoch returns the epoch of the record before Offset, or 0 when that is not known.
+func (p Progress) Epoch() protocol.Epoch {
+	if p.MessageID >= 0 || p.MessageID < -1-math.MaxUint32 {
+		return 0
+	}
+	return protocol.Epoch(-1 - p.MessageID)
 }
 
 // ParseProgress reads MetaQ's form: split at the last dash, as message ids are

@@ -28,6 +28,7 @@ type Log struct {
 	position atomic.Int64
 	time     atomic.Int64
 	highest  atomic.Uint32
+	epochs   atomic.Pointer[[]protocol.EpochStart] // of state; replaced, never changed
 	size     atomic.Int64
 	// unread counts the bytes that were appended since the last read.
 	unread atomic.Int64
@@ -68,6 +69,7 @@ func newLog(o Options) *Log {
 	o = o.withDefaults()
 	l := &Log{opts: o, fs: o.FS, dir: o.Dir}
 	l.segments.Store(&[]*segment{})
+	l.epochs.Store(&[]protocol.EpochStart{})
 	l.unread.Store(o.DirectUnread) // nobody has read
 	return l
 }
@@ -142,7 +144,16 @@ func (l *Log) setChain(c chain) {
 func (l *Log) setState(s state) {
 	l.state = s
 	l.highest.Store(uint32(s.highest))
+	epochs := make([]protocol.EpochStart, len(s.epochs))
+	for i, e := range s.epochs {
+		epochs[i] = protocol.EpochStart{Epoch: e.epoch, First: e.first}
+	}
+	l.epochs.Store(&epochs)
 }
+
+// Epochs returns where the epochs of the log's records begin, oldest first. The slice is
+// not to be changed. It may be called from any goroutine.
+func (l *Log) Epochs() []protocol.EpochStart { return *l.epochs.Load() }
 
 // measure counts the bytes of the log.
 func (l *Log) measure() {

@@ -190,6 +190,9 @@ type GroupPosition struct {
 	Topic     string      `json:"topic"`
 	Partition PartitionID `json:"partition"`
 	Offset    Offset      `json:"offset"`
+	// Epoch is that of the record before Offset, which tells whether the log is still the
+	// one that was read; 0 when it is not known. See Lineage.
+	Epoch Epoch `json:"epoch,omitempty"`
 }
 
 // At returns the partition.

@@ -140,6 +140,8 @@ func (m *Message) Payload() ([]byte, error) {
 // offset of the first record at or after it.
 type OffsetsRequest struct {
 	Time *time.Time `json:"time,omitempty"`
+	// Epochs asks for the epochs of the log, see Lineage.
+	Epochs bool `json:"epochs,omitempty"`
 }
 
 // OffsetsReply is the answer: Offset is the end offset when no record is that
@@ -148,7 +150,12 @@ type OffsetsReply struct {
 	LogStart  Offset `json:"log_start"`
 	EndOffset Offset `json:"end_offset"`
 	Offset    Offset `json:"offset"`
+	// Epochs are the newest MaxLineage ones of the log, oldest first, if they were asked for.
+	Epochs []EpochStart `json:"epochs,omitempty"`
 }
+
+// Lineage returns what the answer says of the log.
+func (r *OffsetsReply) Lineage() Lineage { return Lineage{r.LogStart, r.EndOffset, r.Epochs} }
 
 // RangeError says that an offset lies outside the log.
 type RangeError struct {

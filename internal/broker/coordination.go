@@ -45,7 +45,10 @@ func (c coordination) GroupOffsets(ctx context.Context, group string) (actors.Gr
 		if mark.Born > 0 {
 			out.Born[mark.Topic] = mark.Born
 		}
-		out.Offsets[i] = protocol.GroupPosition{Topic: mark.Topic, Partition: mark.Partition, Offset: protocol.Offset(mark.Progress.Offset)}
+		out.Offsets[i] = protocol.GroupPosition{
+			Topic: mark.Topic, Partition: mark.Partition,
+			Offset: protocol.Offset(mark.Progress.Offset), Epoch: mark.Progress.Epoch(),
+		}
 	}
 	return out, onWire(err)
 }
@@ -93,14 +96,13 @@ func lostGroup(err error) bool {
 	return errors.Is(err, cluster.ErrFenced) || errors.Is(err, cluster.ErrNotCoordinator)
 }
 
-// marksOf are a group's offsets as MetaQ keeps them; the id of the last message is
-// not known here.
+// marksOf are a group's offsets as MetaQ keeps them.
 func marksOf(group string, mirror actors.GroupMirror) []cluster.OffsetMark {
 	marks := make([]cluster.OffsetMark, len(mirror.Offsets))
 	for i, p := range mirror.Offsets {
 		marks[i] = cluster.OffsetMark{
 			Group: group, Topic: p.Topic, Partition: p.Partition, Born: mirror.Born[p.Topic],
-			Progress: cluster.Progress{MessageID: -1, Offset: int64(p.Offset)},
+			Progress: cluster.ProgressAt(p.Offset, p.Epoch),
 		}
 	}
 	return marks
