@@ -61,13 +61,20 @@ func (a *Admin) BrokerInfo(ctx context.Context) (protocol.BrokerInfo, error) {
 }
 
 // ClusterInfo describes the brokers, and the partitions that do not serve.
-func (a *Admin) ClusterInfo(ctx context.Context) (protocol.ClusterInfo, error) {
-	var c protocol.ClusterInfo
-	err := a.c.call(ctx, a.c.subjects.Admin("cluster", "info"), struct{}{}, &c)
+func (a *Admin) ClusterInfo(ctx context.Context) (all protocol.ClusterInfo, err error) {
+	all.Brokers, all.Failed, all.Leaderless = []protocol.BrokerInfo{}, []protocol.FailedPartition{}, []protocol.FailedPartition{}
+	err = protocol.EachPage(func(after string) (string, error) {
+		var page protocol.ClusterInfo
+		err := a.c.call(ctx, a.c.subjects.Admin("cluster", "info"), protocol.ListRequest{After: after}, &page)
+		all.Brokers = append(all.Brokers, page.Brokers...)
+		all.Failed = append(all.Failed, page.Failed...)
+		all.Leaderless = append(all.Leaderless, page.Leaderless...)
+		return page.Next, err
+	})
 	if err != nil {
 		err = fmt.Errorf("describe the cluster: %w", err)
 	}
-	return c, err
+	return all, err
 }
 
 // CreateTopic creates a topic. Partitions are per broker; 0 means the broker's
@@ -87,12 +94,43 @@ func (a *Admin) TopicInfo(ctx context.Context, topic string) (protocol.TopicInfo
 	return a.topic(ctx, "info", topic, protocol.TopicName{Topic: topic})
 }
 
+// topicInfo is TopicInfo without words for the error. use says that the topic may be
+// created for this.
+func (c *Client) topicInfo(ctx context.Context, topic string, use bool) (info protocol.TopicInfo, err error) {
+	err = c.call(ctx, c.subjects.Admin("topic", "info"), protocol.TopicName{Topic: topic, AutoCreate: use}, &info)
+	if err == nil {
+		err = c.morePartitions(ctx, &info)
+	}
+	return info, err
+}
+
+// morePartitions asks for those that follow a topic's first page.
+func (c *Client) morePartitions(ctx context.Context, info *protocol.TopicInfo) error {
+	for info.Next != "" {
+		var page protocol.TopicInfo
+		err := c.call(ctx, c.subjects.Admin("topic", "info"), protocol.TopicName{Topic: info.Topic, After: info.Next}, &page)
+		if err != nil {
+			return fmt.Errorf("the partitions of topic %s after %s: %w", info.Topic, info.Next, err)
+		}
+		if page.Next == info.Next {
+			return protocol.ErrInternal.With("a page says that the next one is itself: %q", page.Next)
+		}
+		info.Partitions, info.Next = append(info.Partitions, page.Partitions...), page.Next
+	}
+	return nil
+}
+
 func (a *Admin) topic(ctx context.Context, verb, topic string, req any) (protocol.TopicInfo, error) {
 	var info protocol.TopicInfo
 	if err := checkTopic(topic); err != nil {
 		return info, err
 	}
 	err := a.c.call(ctx, a.c.subjects.Admin("topic", verb), req, &info)
+	if err == nil {
+		if err = a.c.morePartitions(ctx, &info); err != nil && verb != "info" {
+			err = fmt.Errorf("done, but it cannot all be shown: %w", err)
+		}
+	}
 	if err != nil {
 		err = fmt.Errorf("topic %s %s: %w", verb, topic, err)
 	}
@@ -113,11 +151,17 @@ func (a *Admin) DeleteTopic(ctx context.Context, topic string) error {
 
 // ListTopics returns all topics, sorted by name.
 func (a *Admin) ListTopics(ctx context.Context) ([]protocol.TopicSummary, error) {
-	var list protocol.TopicList
-	if err := a.c.call(ctx, a.c.subjects.Admin("topic", "ls"), struct{}{}, &list); err != nil {
+	all := []protocol.TopicSummary{}
+	err := protocol.EachPage(func(after string) (string, error) {
+		var page protocol.TopicList
+		err := a.c.call(ctx, a.c.subjects.Admin("topic", "ls"), protocol.ListRequest{After: after}, &page)
+		all = append(all, page.Topics...)
+		return page.Next, err
+	})
+	if err != nil {
 		return nil, fmt.Errorf("topic ls: %w", err)
 	}
-	return list.Topics, nil
+	return all, nil
 }
 
 // Offsets returns the ends of a partition's log. Its Offset is that of the first

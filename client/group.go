@@ -58,11 +58,18 @@ func (c *Client) callGroup(ctx context.Context, group, verb string, req, reply a
 }
 
 // GroupList returns the groups of all brokers that answer in time, sorted by name.
-func (a *Admin) GroupList(ctx context.Context) (list protocol.GroupList, err error) {
-	if err := a.c.call(ctx, a.c.subjects.Admin("group", "ls"), struct{}{}, &list); err != nil {
-		return list, fmt.Errorf("group ls: %w", err)
+func (a *Admin) GroupList(ctx context.Context) (all protocol.GroupList, err error) {
+	all.Groups = []protocol.GroupSummary{}
+	err = protocol.EachPage(func(after string) (string, error) {
+		var page protocol.GroupList
+		err := a.c.call(ctx, a.c.subjects.Admin("group", "ls"), protocol.ListRequest{After: after}, &page)
+		all.Groups, all.Silent = append(all.Groups, page.Groups...), page.Silent
+		return page.Next, err
+	})
+	if err != nil {
+		return all, fmt.Errorf("group ls: %w", err)
 	}
-	return list, nil
+	return all, nil
 }
 
 // GroupInfo describes a group, with the lag of each partition in messages.

@@ -149,8 +149,7 @@ func (t *topic) ask(ctx context.Context, use bool) error {
 			return err
 		}
 	}
-	var info protocol.TopicInfo
-	err := c.call(ctx, c.subjects.Admin("topic", "info"), protocol.TopicName{Topic: t.name, AutoCreate: use}, &info)
+	info, err := c.topicInfo(ctx, t.name, use)
 	if err == nil && len(info.Partitions) == 0 {
 		err = protocol.ErrUnavailable.With("topic %s has no partition yet", t.name)
 	}

@@ -39,9 +39,21 @@ type TopicSet struct {
 	Config     TopicConfig `json:"config,omitzero"`      // nil fields = unchanged
 }
 
+// ListRequest asks for a list: metaq.admin.topic.ls, group.ls and cluster.info.
+type ListRequest struct {
+	After string `json:"after,omitempty"` // as Page
+	Limit int    `json:"limit,omitempty"`
+}
+
+// Page is what the request asks for.
+func (r ListRequest) Page() Page { return Page(r) }
+
 // TopicName names a topic: metaq.admin.topic.info and .delete.
 type TopicName struct {
 	Topic string `json:"topic"`
+	// After and Limit, in info, are for the partitions, see Page.
+	After string `json:"after,omitempty"`
+	Limit int    `json:"limit,omitempty"`
 	// AutoCreate, in info, says that a producer waits to use the topic: a broker
 	// that creates topics at first use then creates it.
 	AutoCreate bool `json:"auto_create,omitempty"`
@@ -50,6 +62,7 @@ type TopicName struct {
 // TopicList is the answer of metaq.admin.topic.ls: sorted by name.
 type TopicList struct {
 	Topics []TopicSummary `json:"topics"`
+	Next   string         `json:"next,omitempty"` // more follow, see Page
 }
 
 // TopicSummary is one topic in a list.
@@ -64,7 +77,8 @@ type TopicSummary struct {
 type TopicInfo struct {
 	Topic      string          `json:"topic"`
 	Config     TopicConfig     `json:"config"`
-	Partitions []PartitionInfo `json:"partitions"` // sorted by PartitionID.Compare: the order that PartitionOf indexes
+	Partitions []PartitionInfo `json:"partitions"`     // sorted by PartitionID.Compare: the order that PartitionOf indexes
+	Next       string          `json:"next,omitempty"` // more follow, see Page
 }
 
 // PartitionInfo describes one partition. Where no leader answers, Leader is -1
@@ -103,12 +117,16 @@ type ClusterInfo struct {
 	Brokers    []BrokerInfo      `json:"brokers"`
 	Failed     []FailedPartition `json:"failed"`     // partitions that have stopped, with the reason
 	Leaderless []FailedPartition `json:"leaderless"` // partitions whose leader does not answer
+	// Next says that more follow, see Page: brokers come first, then those that have
+	// failed, then those without a leader.
+	Next string `json:"next,omitempty"`
 }
 
 // NodeState is how one broker answers another that asks how it is.
 type NodeState struct {
 	Broker BrokerInfo        `json:"broker"`
 	Failed []FailedPartition `json:"failed"` // of its own partitions
+	Next   string            `json:"next,omitempty"`
 }
 
 // ProducerGrant is the answer of metaq.admin.producer.id: who a new native producer

@@ -68,6 +68,7 @@ var (
 	ErrDiskFull      = &Error{503, 10023, "disk full: make room on the broker's data disk"}
 	ErrPartition     = &Error{503, 20009, "partition has failed"}
 	ErrInternal      = &Error{500, 20010, "internal error"}
+	ErrAnswerSize    = &Error{500, 20019, "carried out, but the answer does not fit one NATS message"}
 	ErrNotAccepted   = &Error{403, 20011, "the topic does not accept this"}
 	ErrNoGroup       = &Error{404, 20012, "no such group"}
 	ErrNoMember      = &Error{404, 20013, "no such member: join again under a new name"}

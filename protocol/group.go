@@ -325,6 +325,7 @@ type GroupPartition struct {
 type GroupList struct {
 	Groups []GroupSummary `json:"groups"`
 	Silent []int          `json:"silent,omitempty"` // brokers that did not answer: their groups may be missing
+	Next   string         `json:"next,omitempty"`   // more follow, see Page
 }
 
 // GroupSummary is one group in a list.

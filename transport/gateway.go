@@ -24,7 +24,8 @@ import (
 // Addresses of the PIDs that the gateway resolves.
 const (
 	addressReply  = "nats"   // a reply subject
-	addressAdmin  = "admin"  // a reply subject of an administration request
+	addressAdmin  = "admin"  // a reply subject of an administration request, see pagePlace
+	addressPage   = "page"   // the same of another broker's question
 	addressCreate = "new"    // a topic that the gateway has asked for
 	addressLeader = "leader" // a partition that another broker leads
 )
@@ -42,6 +43,7 @@ type Gateway struct {
 	loud    rate.Sometimes // bounds log lines that a client can cause
 
 	replies, adminReplies, creations *resolver.Resolver
+	pages                            *resolver.Resolver
 	leaders                          *resolver.Resolver
 
 	routes   atomic.Pointer[actors.Routes]
@@ -130,6 +132,7 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 	g.routes.Store(&actors.Routes{})
 	g.replies = resolver.Register(system, addressReply, g.answer, g.refuseSystem)
 	g.adminReplies = resolver.Register(system, addressAdmin, g.answerAdmin, g.refuseSystem)
+	g.pages = resolver.Register(system, addressPage, g.answerPage, g.refuseSystem)
 	g.creations = resolver.Register(system, addressCreate, g.answerCreate, g.refuseSystem)
 	g.led, g.asking = make(map[string]*nats.Subscription), make(chan struct{}, peerAsks)
 	g.leaders = resolver.RegisterAsk(system, addressLeader, g.askLeader, g.refuseSystem)

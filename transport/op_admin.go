@@ -29,48 +29,56 @@ type adminEndpoint struct {
 	noun, verb string
 	actor      string // who answers
 	about      string // for `nats micro info`
-	decode     func(body []byte) (message any, err error)
+	decode     func(body []byte) (message any, page protocol.Page, err error)
 }
 
 var adminEndpoints = []adminEndpoint{
-	{"topic", "create", actors.TopicsActor, `{"topic","partitions","config"}: create a topic`, func(b []byte) (any, error) {
+	{"topic", "create", actors.TopicsActor, `{"topic","partitions","config"}: create a topic`, func(b []byte) (any, protocol.Page, error) {
 		var r protocol.TopicCreate
 		err := decodeControl(b, &r)
-		return actors.CreateTopic{Request: r}, firstOf(err, topicName(r.Topic), partitions(r.Partitions))
+		return actors.CreateTopic{Request: r}, whole, firstOf(err, topicName(r.Topic), partitions(r.Partitions))
 	}},
-	{"topic", "set", actors.TopicsActor, `{"topic","partitions","config"}: change a topic`, func(b []byte) (any, error) {
+	{"topic", "set", actors.TopicsActor, `{"topic","partitions","config"}: change a topic`, func(b []byte) (any, protocol.Page, error) {
 		var r protocol.TopicSet
 		err := decodeControl(b, &r)
-		return actors.SetTopic{Request: r}, firstOf(err, topicName(r.Topic), partitions(r.Partitions))
+		return actors.SetTopic{Request: r}, whole, firstOf(err, topicName(r.Topic), partitions(r.Partitions))
 	}},
-	{"topic", "info", actors.TopicsActor, `{"topic","auto_create"}: describe a topic and its partitions`, func(b []byte) (any, error) {
-		var r protocol.TopicName
-		err := firstOf(decodeControl(b, &r), topicName(r.Topic))
-		if r.AutoCreate { // a producer waits to use it; the topics actor knows whether it may be made
-			return actors.AutoCreate{Topic: r.Topic}, err
-		}
-		return actors.DescribeTopic{Topic: r.Topic}, err
-	}},
-	{"topic", "delete", actors.TopicsActor, `{"topic"}: delete a topic and its messages`, func(b []byte) (any, error) {
+	{"topic", "info", actors.TopicsActor, `{"topic","auto_create","after","limit"}: describe a topic and its partitions`, func(b []byte) (any, protocol.Page, error) {
 		var r protocol.TopicName
 		err := decodeControl(b, &r)
-		return actors.DeleteTopic{Topic: r.Topic}, firstOf(err, topicName(r.Topic))
+		page := protocol.Page{After: r.After, Limit: r.Limit}
+		err = firstOf(err, topicName(r.Topic), page.Check())
+		if r.AutoCreate { // a producer waits to use it; the topics actor knows whether it may be made
+			return actors.AutoCreate{Topic: r.Topic}, page, err
+		}
+		return actors.DescribeTopic{Topic: r.Topic}, page, err
 	}},
-	{"topic", "ls", actors.TopicsActor, `{}: list the topics`, func(b []byte) (any, error) {
-		return actors.ListTopics{}, decodeControl(b, &struct{}{})
+	{"topic", "delete", actors.TopicsActor, `{"topic"}: delete a topic and its messages`, func(b []byte) (any, protocol.Page, error) {
+		var r protocol.TopicName
+		err := decodeControl(b, &r)
+		return actors.DeleteTopic{Topic: r.Topic}, whole, firstOf(err, topicName(r.Topic))
 	}},
-	{"group", "ls", actors.GroupsActor, `{}: list the consumer groups of all brokers`, func(b []byte) (any, error) {
-		return actors.ListGroups{}, decodeControl(b, &struct{}{})
+	{"topic", "ls", actors.TopicsActor, `{"after","limit"}: list the topics`, listing(actors.ListTopics{})},
+	{"group", "ls", actors.GroupsActor, `{"after","limit"}: list the consumer groups of all brokers`, listing(actors.ListGroups{})},
+	{"producer", "id", actors.ClusterActor, `{}: grant an id to a new native producer`, func(b []byte) (any, protocol.Page, error) {
+		return actors.GrantProducer{}, whole, decodeControl(b, &struct{}{})
 	}},
-	{"producer", "id", actors.ClusterActor, `{}: grant an id to a new native producer`, func(b []byte) (any, error) {
-		return actors.GrantProducer{}, decodeControl(b, &struct{}{})
+	{"broker", "info", actors.BrokerActor, `{}: describe the broker that answers`, func(b []byte) (any, protocol.Page, error) {
+		return actors.DescribeBroker{}, whole, decodeControl(b, &struct{}{})
 	}},
-	{"broker", "info", actors.BrokerActor, `{}: describe the broker that answers`, func(b []byte) (any, error) {
-		return actors.DescribeBroker{}, decodeControl(b, &struct{}{})
-	}},
-	{"cluster", "info", actors.BrokerActor, `{}: describe the cluster`, func(b []byte) (any, error) {
-		return actors.DescribeCluster{}, decodeControl(b, &struct{}{})
-	}},
+	{"cluster", "info", actors.BrokerActor, `{"after","limit"}: describe the cluster`, listing(actors.DescribeCluster{})},
+}
+
+// whole is the first page, as large as it may be: for those that ask for no page.
+var whole protocol.Page
+
+// listing decodes a request for a list that an actor answers with all of.
+func listing(message any) func(b []byte) (any, protocol.Page, error) {
+	return func(b []byte) (any, protocol.Page, error) {
+		var r protocol.ListRequest
+		err := decodeControl(b, &r)
+		return message, r.Page(), firstOf(err, r.Page().Check())
+	}
 }
 
 func firstOf(errs ...error) error {
@@ -136,7 +144,7 @@ func (g *Gateway) admin(e adminEndpoint, r micro.Request) {
 	if g.ignoreReply(m) {
 		return
 	}
-	message, err := e.decode(m.Data)
+	message, page, err := e.decode(m.Data)
 	if err == nil && g.adminNow.Add(1) > int64(g.opts.Admin) {
 		g.adminNow.Add(-1)
 		err = protocol.ErrBusy.With("%d administration requests are in flight: back off and try again", g.opts.Admin)
@@ -145,11 +153,11 @@ func (g *Gateway) admin(e adminEndpoint, r micro.Request) {
 		g.refuse(m, err)
 		return
 	}
-	g.system.Root.RequestWithCustomSender(g.system.NewLocalPID(e.actor), message, g.adminReplies.PID(m.Reply))
+	g.system.Root.RequestWithCustomSender(g.system.NewLocalPID(e.actor), message, g.adminReplies.PID(pagePlace(m.Reply, page)))
 }
 
 // answerAdmin is what a PID of an administration request leads to.
-func (g *Gateway) answerAdmin(reply string, message any) {
+func (g *Gateway) answerAdmin(place string, message any) {
 	g.adminNow.Add(-1)
-	g.publish(reply, message)
+	g.answerPage(place, message)
 }

@@ -109,17 +109,21 @@ func (g *Gateway) answerPeer(m *nats.Msg) {
 		return
 	}
 	var message any
+	var list protocol.ListRequest // of the answer's pages
 	to, err := actors.TopicsActor, error(nil)
 	switch op := m.Subject[strings.LastIndexByte(m.Subject, '.')+1:]; op {
 	case nodeTopic:
 		var r protocol.TopicName
 		err = decodeControl(m.Data, &r)
-		message = actors.DescribeOwn{Topic: r.Topic}
+		list.After, message = r.After, actors.DescribeOwn{Topic: r.Topic}
 	case nodeTopics:
+		err = decodeControl(m.Data, &list)
 		message = actors.ListOwn{}
 	case nodeState:
+		err = decodeControl(m.Data, &list)
 		to, message = actors.BrokerActor, actors.DescribeNode{}
 	case nodeGroups:
+		err = decodeControl(m.Data, &list)
 		to, message = actors.GroupsActor, actors.ListOwnGroups{}
 	default:
 		err = protocol.ErrBadRequest.With("a broker answers no %.40q: the other one is newer", op)
@@ -128,7 +132,7 @@ func (g *Gateway) answerPeer(m *nats.Msg) {
 		g.publish(m.Reply, err)
 		return
 	}
-	g.system.Root.RequestWithCustomSender(g.system.NewLocalPID(to), message, g.replies.PID(m.Reply))
+	g.system.Root.RequestWithCustomSender(g.system.NewLocalPID(to), message, g.pages.PID(pagePlace(m.Reply, list.Page())))
 }
 
 // PeerThere says whether a broker is connected to the cluster at this moment.
@@ -140,23 +144,45 @@ func (g *Gateway) PeerThere(broker int) bool {
 }
 
 // PeerTopic asks a broker for its own partitions of a topic.
-func (g *Gateway) PeerTopic(ctx context.Context, broker int, topic string) (protocol.TopicInfo, error) {
-	return askPeer[protocol.TopicInfo](ctx, g, broker, nodeTopic, protocol.TopicName{Topic: topic})
+func (g *Gateway) PeerTopic(ctx context.Context, broker int, topic string) (all protocol.TopicInfo, err error) {
+	err = protocol.EachPage(func(after string) (string, error) {
+		page, err := askPeer[protocol.TopicInfo](ctx, g, broker, nodeTopic, protocol.TopicName{Topic: topic, After: after})
+		page.Partitions = append(all.Partitions, page.Partitions...)
+		all = page
+		return page.Next, err
+	})
+	return all, err
 }
 
 // PeerTopics asks a broker for a summary of its own partitions.
-func (g *Gateway) PeerTopics(ctx context.Context, broker int) (protocol.TopicList, error) {
-	return askPeer[protocol.TopicList](ctx, g, broker, nodeTopics, struct{}{})
+func (g *Gateway) PeerTopics(ctx context.Context, broker int) (all protocol.TopicList, err error) {
+	err = protocol.EachPage(func(after string) (string, error) {
+		page, err := askPeer[protocol.TopicList](ctx, g, broker, nodeTopics, protocol.ListRequest{After: after})
+		all.Topics = append(all.Topics, page.Topics...)
+		return page.Next, err
+	})
+	return all, err
 }
 
 // PeerState asks a broker how it is.
-func (g *Gateway) PeerState(ctx context.Context, broker int) (protocol.NodeState, error) {
-	return askPeer[protocol.NodeState](ctx, g, broker, nodeState, struct{}{})
+func (g *Gateway) PeerState(ctx context.Context, broker int) (all protocol.NodeState, err error) {
+	err = protocol.EachPage(func(after string) (string, error) {
+		page, err := askPeer[protocol.NodeState](ctx, g, broker, nodeState, protocol.ListRequest{After: after})
+		page.Failed = append(all.Failed, page.Failed...)
+		all = page
+		return page.Next, err
+	})
+	return all, err
 }
 
 // PeerGroups asks a broker for its own groups.
-func (g *Gateway) PeerGroups(ctx context.Context, broker int) (protocol.GroupList, error) {
-	return askPeer[protocol.GroupList](ctx, g, broker, nodeGroups, struct{}{})
+func (g *Gateway) PeerGroups(ctx context.Context, broker int) (all protocol.GroupList, err error) {
+	err = protocol.EachPage(func(after string) (string, error) {
+		page, err := askPeer[protocol.GroupList](ctx, g, broker, nodeGroups, protocol.ListRequest{After: after})
+		all.Groups = append(all.Groups, page.Groups...)
+		return page.Next, err
+	})
+	return all, err
 }
 
 func askPeer[T any](ctx context.Context, g *Gateway, broker int, op string, request any) (answer T, err error) {

@@ -10,13 +10,15 @@ import (
 )
 
 // encodeAnswer appends the wire form of what an actor answered to dst. An
-// answer that is larger than limit (the NATS payload) becomes a refusal that
-// says so: it must not vanish. It is called from any goroutine.
+// answer that is larger than limit (the NATS payload) becomes one that says
+// so: it must not vanish, nor be told as a refusal of what was done. Lists are
+// cut into pages before. It is called from any goroutine.
 func encodeAnswer(dst []byte, answer any, limit int) []byte {
 	at := len(dst)
 	out, err := appendAnswer(dst, answer, limit)
 	if err == nil && len(out)-at > limit {
-		err = protocol.ErrTooLarge.With("the answer has %d bytes, more than the NATS payload of %d", len(out)-at, limit)
+		err = protocol.ErrAnswerSize.With("the request was carried out, but its answer has %d bytes, more than the NATS payload of %d: raise maxPayload to see it",
+			len(out)-at, limit)
 	}
 	if err != nil {
 		return append(out[:at], protocol.EncodeError(err)...)

@@ -175,9 +175,19 @@ func TestAnswers(t *testing.T) {
 	}
 }
 
-func TestAnAnswerThatIsTooLargeBecomesARefusal(t *testing.T) {
-	list := protocol.TopicList{Topics: make([]protocol.TopicSummary, 100)}
-	if err := protocol.DecodeError(encodeAnswer(nil, list, 1000)); !errors.Is(err, protocol.ErrTooLarge) {
+// What was asked for is done by then: 413 would say that the same request fails again.
+func TestAnAnswerThatIsTooLargeIsNoRefusal(t *testing.T) {
+	offsets := protocol.GroupOffsets{Offsets: make([]protocol.GroupPosition, 100)}
+	err := protocol.DecodeError(encodeAnswer(nil, offsets, 1000))
+	if !errors.Is(err, protocol.ErrAnswerSize) || !strings.Contains(err.Error(), "the request was carried out") {
 		t.Errorf("got %v", err)
+	}
+}
+
+func TestThePlaceOfAPageIsReadBack(t *testing.T) {
+	for _, page := range []protocol.Page{{}, {Limit: 7}, {After: "0-12"}, {After: "failed:t/0-3", Limit: 1}} {
+		if reply, got := fromPagePlace(pagePlace("_INBOX.a.b", page)); reply != "_INBOX.a.b" || got != page {
+			t.Errorf("%+v came back as %q, %+v", page, reply, got)
+		}
 	}
 }

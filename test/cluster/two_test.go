@@ -11,6 +11,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"metaq/protocol"
+	zktest "metaq/test/zk"
 )
 
 // Two brokers that start at the same time find each other, and every client reaches
@@ -106,4 +107,14 @@ func TestTwoBrokersAreOneCluster(t *testing.T) {
 		}
 		return nil
 	})
+}
+
+// Brokers ask each other in pages too: a topic whose description is larger than a message
+// is whole at each of them.
+func TestBrokersDescribeAWideTopicToEachOther(t *testing.T) {
+	w := &world{t: t, zk: zktest.Start(t, 1), root: "/meta"}
+	for id := range 2 {
+		w.add(w.start(id, map[string]string{"file": w.file("[system]\nmaxMessageSize=1024\nmaxTransferSize=4096\n[nats]\nmaxPayload=80KiB\n")}))
+	}
+	w.create("wide", 1000)
 }
