@@ -56,6 +56,10 @@ type Coordination interface {
 	// of what is held already, gives the epoch after the last one.
 	// *CoordinatedElsewhere when another broker has it.
 	ClaimGroup(ctx context.Context, group string) (protocol.Epoch, error)
+	// HeldGroups returns those groups that this broker coordinated in the given epochs, or in
+	// the next ones, and still does: nobody else has claimed or deleted them since. Their
+	// offsets may be mirrored from then on without another claim.
+	HeldGroups(ctx context.Context, epochs map[string]protocol.Epoch) ([]string, error)
 	// GroupOffsets reads the mirrored offsets of a group, whoever wrote them.
 	GroupOffsets(ctx context.Context, group string) (GroupMirror, error)
 	// MirrorOffsets writes what changed, by group. It is called at most once a
@@ -154,6 +158,12 @@ type (
 	groupsStop struct{ final bool } // final: the actor stops as well
 	disown     struct{}             // claims may be lost
 	groupsEnd  struct{}             // all groups have stopped
+	groupsHeld struct {             // see Coordination.HeldGroups
+		attempt int
+		groups  []string
+		err     error
+	}
+	lookHeld   struct{ attempt int }
 	mirrorDue  struct{}
 	mirrorDone struct {
 		offsets map[string]GroupMirror

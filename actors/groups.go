@@ -260,6 +260,10 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.claimed(ctx, m)
 	case groupsOpened:
 		g.opened(ctx, m)
+	case groupsHeld:
+		g.held(ctx, m)
+	case lookHeld:
+		g.findHeld(ctx, m.attempt)
 	case mirrorDue:
 		g.timer = nil
 		g.mirror(ctx)
@@ -355,6 +359,7 @@ func (g *groups) opened(ctx actor.Context, m groupsOpened) {
 			g.wakeUp(ctx, name)
 		}
 	}
+	g.findHeld(ctx, 0)
 }
 
 // wakeUp spawns a group, or claims it first.

@@ -101,7 +101,6 @@ func (g *groups) groupDeleted(ctx actor.Context, m groupDeleted) {
 func (g *groups) spare(ctx actor.Context, name string) {
 	delete(g.deletions, name)
 	if image := g.journal.images[name]; image != nil {
-		e := image.snapshot(name)
-		g.noteMirror(ctx, &e)
+		g.noteImage(ctx, name, image)
 	}
 }

@@ -91,7 +91,8 @@ func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
 	}
 	waiting := g.claiming[m.group]
 	delete(g.claiming, m.group)
-	if g.journal.images[m.group] != nil {
+	if image := g.journal.images[m.group]; image != nil {
+		g.noteImage(ctx, m.group, image)
 		g.child(ctx, m.group)
 	}
 	for _, w := range waiting {
@@ -181,6 +182,52 @@ func (g *groups) noteMirror(ctx actor.Context, e *groupEntry) {
 		g.unmirrored[e.Group][e.Offsets[i].At()] = placeIn(&e.Offsets[i])
 	}
 	g.armMirror(ctx)
+}
+
+// noteImage has all offsets of a group mirrored. Which of them an earlier run had mirrored
+// before it was killed, nobody remembers: it would be those that a coordinator elsewhere
+// begins at.
+func (g *groups) noteImage(ctx actor.Context, name string, image *groupImage) {
+	e := image.snapshot(name)
+	g.noteMirror(ctx, &e)
+}
+
+// findHeld looks for the groups of the log that are still this broker's, to have them
+// mirrored: those without members are not claimed until somebody asks for them.
+func (g *groups) findHeld(ctx actor.Context, attempt int) {
+	if g.deps.Coordination == nil || g.stopping || g.journal.store == nil || len(g.journal.images) == 0 {
+		return
+	}
+	epochs := make(map[string]protocol.Epoch, len(g.journal.images))
+	for name, image := range g.journal.images {
+		epochs[name] = image.epoch
+	}
+	self, registry, calls := ctx.Self(), g.deps.Coordination, g.calls
+	g.workers.run(func() {
+		ctx, cancel := context.WithTimeout(calls, registryTimeout)
+		defer cancel()
+		m := groupsHeld{attempt: attempt}
+		m.groups, m.err = registry.HeldGroups(ctx, epochs)
+		g.system.Root.Send(self, m)
+	})
+}
+
+// held takes the result, or has the look taken again: the registry may come later.
+func (g *groups) held(ctx actor.Context, m groupsHeld) {
+	if g.stopping {
+		return
+	}
+	if m.err != nil {
+		g.log.Warn("cannot look which groups are still coordinated here, trying again", "error", m.err)
+		g.later(min(g.deps.Retry<<min(m.attempt, 20), g.deps.MaxRetry), ctx.Self(), lookHeld{m.attempt + 1})
+		return
+	}
+	for _, name := range m.groups {
+		// One that has been claimed since has its offsets noted by that.
+		if image := g.journal.images[name]; image != nil && g.deletions[name] == nil && g.claims[name] == 0 {
+			g.noteImage(ctx, name, image)
+		}
+	}
 }
 
 func (g *groups) armMirror(ctx actor.Context) {

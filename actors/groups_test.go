@@ -306,6 +306,7 @@ type fakeCoordination struct {
 	deleted map[string]protocol.Epoch
 	away    error  // why the registry is not asked
 	fail    error  // of the next mirror
+	noLook  error  // of the next look which groups are held
 	refuse  error  // of the next deletion
 	enter   func() // called by each deletion
 }
@@ -315,6 +316,21 @@ func (c *fakeCoordination) ClaimGroup(_ context.Context, group string) (protocol
 	defer c.mu.Unlock()
 	c.epochs[group]++
 	return c.epochs[group], nil
+}
+
+func (c *fakeCoordination) HeldGroups(_ context.Context, epochs map[string]protocol.Epoch) ([]string, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if err := take(&c.noLook); err != nil {
+		return nil, err
+	}
+	var held []string
+	for group, known := range epochs {
+		if now := c.epochs[group]; (now == known || now == known+1) && c.deleted[group] < known {
+			held = append(held, group)
+		}
+	}
+	return held, nil
 }
 
 func (c *fakeCoordination) GroupOffsets(_ context.Context, group string) (GroupMirror, error) {
@@ -405,6 +421,49 @@ func TestOffsetsAreMirroredAndTakenOver(t *testing.T) {
 	w.refused(w.ask("g", protocol.GroupHeartbeat{Member: "x", Generation: x.Generation}), protocol.ErrNoMember)
 	if r := want[protocol.GroupOffsets](w, w.ask("g", GroupCommitted{})); r.Offsets[0].Offset != 30 || r.Generation <= x.Generation {
 		t.Errorf("offsets are %+v", r)
+	}
+}
+
+// A broker is killed before what was committed is mirrored. Its next run mirrors that without
+// anybody's request, whether the group has members or not, but nothing of a group that
+// another broker has coordinated since.
+func TestWhatAKillLeftUnmirroredIsMirroredAfterTheRestart(t *testing.T) {
+	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]place{}}
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Coordination, d.SyncTime = c, time.Hour })
+	for _, group := range []string{"busy", "empty", "moved"} {
+		x := w.join(group, "x", nil)
+		want[protocol.GroupOffsets](w, w.ask(group, commitOf(x, 0, 23)))
+		if group != "busy" {
+			want[protocol.Done](w, w.ask(group, protocol.GroupLeave{Member: "x"}))
+		}
+	}
+	c.mu.Lock()
+	c.fail = errDisk // the last mirror of a stop, which a kill does not even try
+	c.mu.Unlock()
+	w.stop()
+	at := protocol.TopicPartition{Topic: "t"}
+	c.mu.Lock()
+	if len(c.offsets) > 0 {
+		t.Errorf("mirrored before the restart: %v", c.offsets)
+	}
+	c.epochs["moved"] += 2
+	c.offsets["moved"] = map[protocol.TopicPartition]place{at: {offset: 77}}
+	c.noLook = errDisk // it is tried again
+	c.mu.Unlock()
+	w.deps.SyncTime = time.Millisecond
+	w.start()
+	mirrored := func(group string) protocol.Offset {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return c.offsets[group][at].offset
+	}
+	for deadline := time.Now().Add(10 * time.Second); mirrored("busy") != 23 || mirrored("empty") != 23; {
+		if time.Now().After(deadline) {
+			t.Fatalf("mirrored are %d and %d", mirrored("busy"), mirrored("empty"))
+		}
+	}
+	if mirrored("moved") != 77 {
+		t.Errorf("the other broker's offset is %d now", mirrored("moved"))
 	}
 }
 

@@ -673,6 +673,79 @@ func TestMirroredOffsetsAreFencedByANewerCoordinator(t *testing.T) {
 	wantData(t, other, "/meta/consumers/g/offsets/t/0-0", "-1-5")
 }
 
+// A broker that was killed and comes back mirrors what it had not mirrored, for the groups
+// that are still its own, without claims that would change their epochs.
+func TestARestartedBrokerHoldsTheGroupsThatNobodyTookSince(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	ctx := t.Context()
+	s := session(t, l.Open)
+	first := register(t, s, broker(0, "a"), nil)
+	mark := func(group string, offset int64) []cluster.OffsetMark {
+		return []cluster.OffsetMark{{Group: group, Topic: "t", Progress: cluster.Progress{MessageID: -1, Offset: offset}}}
+	}
+	for _, group := range []string{"kept", "claimed-again", "deleted", "moved"} {
+		_, err := first.ClaimGroup(ctx, group)
+		check(t, err)
+	}
+	check(t, first.MirrorOffsets(ctx, mark("kept", 1)))
+	// What its log did not come to know.
+	_, err := first.ClaimGroup(ctx, "claimed-again")
+	check(t, err)
+	_, err = first.DeleteGroup(ctx, "deleted")
+	check(t, err)
+	check(t, s.Close())
+
+	other := register(t, session(t, l.Open), broker(1, "b"), nil)
+	_, err = other.ClaimGroup(ctx, "moved")
+	check(t, err)
+	reg := &flaky{Registry: session(t, l.Open)}
+	again := register(t, reg, broker(0, "a"), nil)
+	held, err := again.HoldGroups(ctx, map[string]protocol.Epoch{"kept": 1, "claimed-again": 1, "deleted": 1, "moved": 1, "never": 0})
+	check(t, err)
+	equal(t, held, []string{"claimed-again", "kept"})
+	check(t, again.MirrorOffsets(ctx, mark("kept", 1))) // it is there
+	wantData(t, reg, "/meta/consumers/kept/offsets/t/0-0", "-1-1")
+	check(t, again.MirrorOffsets(ctx, append(mark("kept", 5), mark("claimed-again", 6)...)))
+	wantData(t, reg, "/meta/consumers/kept/offsets/t/0-0", "-1-5")
+	wantData(t, reg, "/meta/consumers/claimed-again/offsets/t/0-0", "-1-6")
+	wantErr(t, again.MirrorOffsets(ctx, mark("moved", 9)), cluster.ErrNotCoordinator)
+
+	// It has the right to it no longer than that: another coordinator's offsets stay.
+	n, err := reg.Get(ctx, "/meta/nats/brokers/0")
+	check(t, err)
+	check(t, reg.Delete(ctx, "/meta/nats/brokers/0", n.Version))
+	_, err = other.ClaimGroup(ctx, "kept")
+	check(t, err)
+	wantErr(t, again.MirrorOffsets(ctx, mark("kept", 7)), cluster.ErrFenced)
+}
+
+// Offsets that are in the registry already are not written again after a start, and whether
+// they may be is looked at all the same.
+func TestMirroringWhatIsThereWritesNothing(t *testing.T) {
+	l := openLocal(t, vfs.NewMem())
+	ctx := t.Context()
+	a := register(t, session(t, l.Open), broker(0, "a"), nil)
+	_, err := a.ClaimGroup(ctx, "g")
+	check(t, err)
+	mark := []cluster.OffsetMark{{Group: "g", Topic: "t", Progress: cluster.Progress{MessageID: -1, Offset: 4}}}
+	check(t, a.MirrorOffsets(ctx, mark))
+	s := session(t, l.Open)
+	again := register(t, s, broker(0, "a"), nil)
+	_, err = again.ClaimGroup(ctx, "g")
+	check(t, err)
+	before, err := s.Get(ctx, "/meta/consumers/g/offsets/t/0-0")
+	check(t, err)
+	check(t, again.MirrorOffsets(ctx, mark))
+	after, err := s.Get(ctx, "/meta/consumers/g/offsets/t/0-0")
+	check(t, err)
+	equal(t, after.Version, before.Version)
+
+	third := register(t, session(t, l.Open), broker(0, "a"), nil)
+	_, err = third.ClaimGroup(ctx, "g")
+	check(t, err)
+	wantErr(t, again.MirrorOffsets(ctx, []cluster.OffsetMark{{Group: "g", Topic: "u"}}), cluster.ErrFenced)
+}
+
 func TestMirrorOffsetsWritesOnlyWhatChanged(t *testing.T) {
 	reg := &flaky{Registry: session(t, openLocal(t, vfs.NewMem()).Open)}
 	r := register(t, reg, broker(0, "a"), nil)

@@ -3,6 +3,8 @@ package cluster
 import (
 	"context"
 	"fmt"
+	"maps"
+	"slices"
 
 	"metaq/protocol"
 )
@@ -99,6 +101,39 @@ func (r *Registration) ClaimGroup(ctx context.Context, group string) (protocol.E
 		}, nil
 	})
 	return epoch, err
+}
+
+// HoldGroups returns those groups that this broker id coordinated in the given epochs, or in
+// the ones right after, and that nobody else has claimed or deleted since. This registration
+// may mirror their offsets from then on, as if it had claimed them.
+func (r *Registration) HoldGroups(ctx context.Context, epochs map[string]protocol.Epoch) ([]string, error) {
+	if err := r.take(ctx); err != nil {
+		return nil, fmt.Errorf("hold groups: %w", err)
+	}
+	defer r.give()
+	names := slices.Sorted(maps.Keys(epochs))
+	nodes, err := readAll(ctx, r.reg, mapped(names, r.paths.group))
+	if err != nil {
+		return nil, fmt.Errorf("hold groups: %w", err)
+	}
+	var held []string
+	for i, n := range nodes {
+		if !n.ok {
+			continue
+		}
+		l, err := decode[coordination](r.paths.group(names[i]), n.Node)
+		if err != nil {
+			return nil, fmt.Errorf("hold groups: %w", err)
+		}
+		// The epoch after the known one is a claim, or a deletion, of this broker that its log
+		// did not come to know.
+		known := epochs[names[i]]
+		if l.Leader == r.self.ID && known > 0 && l.Deleted < known && (l.Epoch == known || l.Epoch == known+1) {
+			r.groups[names[i]] = n.Version
+			held = append(held, names[i])
+		}
+	}
+	return held, nil
 }
 
 // DeleteGroup deletes the mirrored offsets of a group that this registration has claimed,

@@ -382,6 +382,12 @@ func (m *Member) ClaimGroup(ctx context.Context, group string) (epoch protocol.E
 	return epoch, err
 }
 
+// HoldGroups finds the groups that this broker id still coordinates.
+func (m *Member) HoldGroups(ctx context.Context, epochs map[string]protocol.Epoch) (held []string, err error) {
+	err = m.With(ctx, func(r *Registration) error { held, err = r.HoldGroups(ctx, epochs); return err })
+	return held, err
+}
+
 // DeleteGroup deletes a group's mirrored offsets and notes that the group was deleted.
 func (m *Member) DeleteGroup(ctx context.Context, group string) (epoch protocol.Epoch, err error) {
 	err = m.With(ctx, func(r *Registration) (err error) { epoch, err = r.DeleteGroup(ctx, group); return err })

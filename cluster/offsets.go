@@ -163,6 +163,7 @@ func (r *Registration) mirror(ctx context.Context, guard []Op, marks []OffsetMar
 		was, ok := r.marks[r.markPath(m)]
 		return found{Node: Node{Version: was.version}, ok: ok}
 	})
+	same := make([]bool, len(marks)) // as what is there
 	err := converge(ctx, r.reg, guard, func(ctx context.Context) (ops []Op, err error) {
 		if !known {
 			if plan, err = readAll(ctx, r.reg, mapped(marks, r.markPath)); err != nil {
@@ -171,7 +172,15 @@ func (r *Registration) mirror(ctx context.Context, guard []Op, marks []OffsetMar
 		}
 		known = false // a second round reads
 		for i, m := range marks {
-			ops = append(ops, putOp(r.markPath(m), plan[i], []byte(m.Progress.String())))
+			// After a start everything is mirrored once more, and nearly all of it is there.
+			if same[i] = plan[i].ok && string(plan[i].Data) == m.Progress.String(); !same[i] {
+				ops = append(ops, putOp(r.markPath(m), plan[i], []byte(m.Progress.String())))
+			}
+		}
+		if len(ops) == 0 {
+			// The fence and the groups' records are checked all the same: what was read says
+			// nothing of who may write.
+			ops = guard[:1]
 		}
 		return ops, nil
 	})
@@ -184,7 +193,10 @@ func (r *Registration) mirror(ctx context.Context, guard []Op, marks []OffsetMar
 	}
 	for i, m := range marks {
 		version := Version(0)
-		if plan[i].ok {
+		switch {
+		case same[i]:
+			version = plan[i].Version
+		case plan[i].ok:
 			version = plan[i].Version + 1
 		}
 		r.marks[r.markPath(m)] = marked{version: version, progress: m.Progress}

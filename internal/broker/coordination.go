@@ -3,6 +3,8 @@ package broker
 import (
 	"context"
 	"errors"
+	"maps"
+	"slices"
 
 	"metaq/actors"
 	"metaq/cluster"
@@ -24,6 +26,16 @@ func (c coordination) ClaimGroup(ctx context.Context, group string) (protocol.Ep
 		return 0, &actors.CoordinatedElsewhere{Broker: other.Leader}
 	}
 	return epoch, onWire(err)
+}
+
+// HeldGroups implements actors.Coordination.
+func (c coordination) HeldGroups(ctx context.Context, epochs map[string]protocol.Epoch) ([]string, error) {
+	m, err := c.reg.now()
+	if err != nil {
+		return nil, err
+	}
+	held, err := m.HoldGroups(ctx, epochs)
+	return held, onWire(err)
 }
 
 // GroupOffsets implements actors.Coordination.
@@ -60,16 +72,30 @@ func (c coordination) MirrorOffsets(ctx context.Context, changed map[string]acto
 	if err != nil {
 		return err
 	}
-	var all []cluster.OffsetMark
-	for group, mirror := range changed {
-		all = append(all, marksOf(group, mirror)...)
+	// In parts: one call takes a limited number of groups, and others that write to the
+	// registry have their turn in between.
+	var errs []error
+	for part := range slices.Chunk(slices.Sorted(maps.Keys(changed)), mirroredAtOnce) {
+		errs = append(errs, mirrorGroups(ctx, m, part, changed))
 	}
-	if err = m.MirrorOffsets(ctx, all); !lostGroup(err) {
+	return errors.Join(errs...)
+}
+
+// mirroredAtOnce is how many groups one write to the registry is for.
+const mirroredAtOnce = 200
+
+func mirrorGroups(ctx context.Context, m *cluster.Member, groups []string, changed map[string]actors.GroupMirror) error {
+	var all []cluster.OffsetMark
+	for _, group := range groups {
+		all = append(all, marksOf(group, changed[group])...)
+	}
+	err := m.MirrorOffsets(ctx, all)
+	if !lostGroup(err) {
 		return onWire(err)
 	}
 	var errs []error
-	for group, mirror := range changed {
-		if err := m.MirrorOffsets(ctx, marksOf(group, mirror)); !lostGroup(err) {
+	for _, group := range groups {
+		if err := m.MirrorOffsets(ctx, marksOf(group, changed[group])); !lostGroup(err) {
 			errs = append(errs, onWire(err))
 		}
 	}

@@ -1,0 +1,53 @@
+package broker
+
+import (
+	"fmt"
+	"testing"
+
+	"github.com/cockroachdb/pebble/v2/vfs"
+
+	"metaq/actors"
+	"metaq/cluster"
+	"metaq/protocol"
+)
+
+// More groups than one write to the registry takes have changed since the last mirror: all of
+// them are mirrored, and not none.
+func TestOffsetsOfAThousandGroupsAreMirrored(t *testing.T) {
+	local, err := cluster.OpenLocal(cluster.LocalOptions{FS: vfs.NewMem(), Dir: "registry"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := local.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	m, err := cluster.Join(t.Context(), cluster.MemberOptions{Open: local.Open, Broker: cluster.Broker{ID: 3, Token: "t"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Close(); err != nil {
+			t.Error(err)
+		}
+	})
+	c := coordination{&registry{member: m}}
+	changed := map[string]actors.GroupMirror{}
+	for i := range 1000 {
+		group := fmt.Sprintf("g%d", i)
+		if _, err := c.ClaimGroup(t.Context(), group); err != nil {
+			t.Fatal(err)
+		}
+		changed[group] = actors.GroupMirror{Offsets: []protocol.GroupPosition{{Topic: "t", Offset: protocol.Offset(i)}}}
+	}
+	if err := c.MirrorOffsets(t.Context(), changed); err != nil {
+		t.Fatal(err)
+	}
+	for _, i := range []int{0, 123, 999} {
+		mirror, err := c.GroupOffsets(t.Context(), fmt.Sprintf("g%d", i))
+		if err != nil || len(mirror.Offsets) != 1 || mirror.Offsets[0].Offset != protocol.Offset(i) {
+			t.Errorf("group g%d: %+v, %v", i, mirror, err)
+		}
+	}
+}
