@@ -59,6 +59,9 @@ type Deps struct {
 	Metrics prometheus.Registerer // optional
 	Events  Events                // optional, see Events
 	Now     func() time.Time      // optional, default time.Now
+	// Elapsed (optional, default Now) is the clock by which the logs tell ages, in
+	// milliseconds: it counts on from run to run, and no correction of Now moves it.
+	Elapsed func() int64
 	Options Options
 }
 

@@ -21,6 +21,7 @@ type env struct {
 	events  Events
 	metrics *metrics
 	now     func() time.Time
+	elapsed func() int64
 	workers *workers
 	calls   *workers      // of the registry
 	asks    *workers      // of other brokers: they do not wait for logs that open

@@ -203,7 +203,7 @@ func (l *fakeLog) Append(b, around []byte) error {
 		if most := l.syncedLocked(); h.Base-protocol.Offset(h.Unsynced) > most {
 			return fmt.Errorf("batch at %d claims that only %d are not synced, synced is %d", h.Base, h.Unsynced, most)
 		}
-		if h.Position != l.positionLocked() || h.MaxTime < l.timeLocked() || h.Epoch != l.epoch {
+		if h.Position != l.positionLocked() || h.MaxTime != protocol.HeldTime(h.MaxTime, l.timeLocked()) || h.Epoch != l.epoch {
 			return fmt.Errorf("batch at %d has position %d, time %d, epoch %d", h.Base, h.Position, h.MaxTime, h.Epoch)
 		}
 		l.batches = append(l.batches, fakeBatch{h, slices.Clone(b[:h.Length])})
@@ -300,6 +300,13 @@ func (l *fakeLog) OffsetAt(millis int64, limit protocol.Offset) (protocol.Offset
 	return limit, nil
 }
 
+// OffsetSince has the append clock show the date.
+func (l *fakeLog) OffsetSince(at int64, limit protocol.Offset) (protocol.Offset, error) {
+	return l.OffsetAt(at, limit)
+}
+
+func (l *fakeLog) AppendedAt(_ protocol.Offset, millis int64) int64 { return millis }
+
 func (l *fakeLog) nextLocked() protocol.Offset {
 	if n := len(l.batches); n > 0 {
 		return l.batches[n-1].header.Next()
@@ -371,7 +378,7 @@ func (l *fakeLog) Size() int64 {
 	return n
 }
 
-func (l *fakeLog) Expire(time.Time, Retention) (func() error, error) {
+func (l *fakeLog) Expire(Retention) (func() error, error) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.expires++

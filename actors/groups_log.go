@@ -209,7 +209,7 @@ func (j *groupLog) append(writes []groupWrite, millis int64) (int, error) {
 	b := j.builder.Encode(protocol.CompressionNone, protocol.Producer{ID: protocol.NoProducer})
 	protocol.StampBatch(b, protocol.Stamp{
 		Base: j.store.Next(), Position: j.store.NextPosition(), Epoch: j.store.LastEpoch(),
-		Unsynced: int(j.store.Next() - j.synced), MaxTime: max(millis, j.store.LastTime()), MetaqLen: metaqLen,
+		Unsynced: int(j.store.Next() - j.synced), MaxTime: protocol.HeldTime(millis, j.store.LastTime()), MetaqLen: metaqLen,
 	})
 	if err := j.store.Append(b, nil); err != nil {
 		return 0, fmt.Errorf("append: %w", err)
@@ -245,7 +245,7 @@ func (g *groups) snapshot(ctx actor.Context) {
 	j.last = j.logged
 	// Segment headers are not counted: keep a little more than the snapshot.
 	const slack = 64 << 10
-	dispose, err := j.store.Expire(g.now(), Retention{Bytes: j.logged + slack})
+	dispose, err := j.store.Expire(Retention{Bytes: j.logged + slack})
 	if err != nil {
 		g.log.Error("cannot let go of the groups' log before the snapshot", "error", err)
 		return

@@ -24,7 +24,7 @@ type groupsDisk struct {
 }
 
 // Expire drops the oldest batches as the real log drops segments.
-func (d *groupsDisk) Expire(_ time.Time, r Retention) (func() error, error) {
+func (d *groupsDisk) Expire(r Retention) (func() error, error) {
 	total := d.Size()
 	d.mu.Lock()
 	defer d.mu.Unlock()

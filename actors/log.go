@@ -35,14 +35,21 @@ type Log interface {
 	// OffsetAt returns the offset of the first record below limit whose time is
 	// unixMilli or later, or limit when there is none.
 	OffsetAt(unixMilli int64, limit protocol.Offset) (protocol.Offset, error)
+	// OffsetSince returns an offset, at most limit, below which no record was appended
+	// when Deps.Elapsed showed at or later.
+	OffsetSince(at int64, limit protocol.Offset) (protocol.Offset, error)
+	// AppendedAt returns what Deps.Elapsed showed when the record at o was appended,
+	// which is dated unixMilli; as far as the log can tell.
+	AppendedAt(o protocol.Offset, unixMilli int64) int64
 	Start() protocol.Offset          // log start
 	Next() protocol.Offset           // end offset, synced or not
 	NextPosition() protocol.Position // MetaQ position of the next record
 	LastTime() int64                 // time of the last record in Unix milliseconds, or 0
 	Size() int64                     // bytes on disk
-	// Expire drops what the retention policy no longer keeps from the log and
-	// returns the slow rest of the work, which may run on any goroutine, or nil.
-	Expire(now time.Time, r Retention) (dispose func() error, err error)
+	// Expire drops what the retention policy no longer keeps from the log, by the age
+	// that Deps.Elapsed tells, and returns the slow rest of the work, which may run on any
+	// goroutine, or nil.
+	Expire(r Retention) (dispose func() error, err error)
 	// Park gives up open files and caches until the next use.
 	Park() error
 	// LastEpoch is the newest epoch that the log knows, or 0.

@@ -38,7 +38,7 @@ type messageIDs struct {
 
 type seenID struct {
 	id     messageID
-	millis int64 // when it was accepted, Unix milliseconds
+	millis int64 // when it was accepted, as Deps.Elapsed tells
 }
 
 func newMessageIDs(window time.Duration, limit int) *messageIDs {
@@ -141,7 +141,7 @@ func readMessageIDs(log Log, end protocol.Offset, now int64, window time.Duratio
 	}
 	from := end
 	if window > 0 {
-		if from, err = log.OffsetAt(now-window.Milliseconds(), end); err != nil {
+		if from, err = log.OffsetSince(now-window.Milliseconds(), end); err != nil {
 			return nil, "", err
 		}
 	}
@@ -160,7 +160,7 @@ func readMessageIDs(log Log, end protocol.Offset, now int64, window time.Duratio
 		for b := buf; len(b) > 0 && err == nil; {
 			var h protocol.BatchHeader
 			if h, err = protocol.ParseBatchHeader(b); err == nil {
-				last, err = ids.learn(&h, b[:min(h.Length, len(b))])
+				last, err = ids.learn(log, &h, b[:min(h.Length, len(b))])
 				b, from = b[min(h.Length, len(b)):], h.Next()
 			}
 		}
@@ -175,7 +175,7 @@ func readMessageIDs(log Log, end protocol.Offset, now int64, window time.Duratio
 
 // learn takes the ids of one batch and returns that of its last message. Ids
 // count in the batches only that the broker makes of single messages.
-func (m *messageIDs) learn(h *protocol.BatchHeader, b []byte) (last string, err error) {
+func (m *messageIDs) learn(log Log, h *protocol.BatchHeader, b []byte) (last string, err error) {
 	if h.ProducerID != protocol.NoProducer || h.Compression != protocol.CompressionNone ||
 		!bytes.Contains(b, []byte(protocol.HeaderMsgID)) {
 		return "", nil
@@ -185,7 +185,7 @@ func (m *messageIDs) learn(h *protocol.BatchHeader, b []byte) (last string, err 
 			return "", err
 		}
 		if last, _ = r.Header(protocol.HeaderMsgID); last != "" {
-			m.add(messageIDOf(last), r.Offset, r.Time)
+			m.add(messageIDOf(last), r.Offset, log.AppendedAt(r.Offset, r.Time))
 		}
 	}
 	return last, nil

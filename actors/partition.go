@@ -204,7 +204,7 @@ func (p *partition) put(ctx actor.Context) {
 	if all[0].Check == nil {
 		n, v = p.core.put(all, memory)
 	} else {
-		v = p.core.putChecked(all[:1], memory, p.env.now().UnixMilli())
+		v = p.core.putChecked(all[:1], memory, p.env.elapsed())
 	}
 	p.current.puts = all[n:]
 	if p.inHand = n < len(all); !p.inHand {
@@ -575,7 +575,7 @@ func (p *partition) readFailed(ctx actor.Context, m readFailed) {
 func (p *partition) sweep(ctx actor.Context) {
 	idle := !p.touched
 	p.touched = false
-	p.core.forgetIDs(p.env.now().UnixMilli())
+	p.core.forgetIDs(p.env.elapsed())
 	if !idle || p.core.state != serving {
 		return
 	}
@@ -606,7 +606,7 @@ func (p *partition) expire(ctx actor.Context) {
 		return
 	}
 	before := p.store.Size()
-	dispose, err := p.store.Expire(p.env.now(), p.settings.Retention)
+	dispose, err := p.store.Expire(p.settings.Retention)
 	if err != nil {
 		p.log.Error("retention failed", "error", err)
 		return

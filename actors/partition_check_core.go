@@ -57,7 +57,7 @@ func (c *partitionCore) learnIDs(ids *messageIDs, last string) {
 
 // putChecked accepts one message if what it asks for holds. A duplicate is
 // recognised first, so that a message that is sent again is answered as it was
-// the first time, whatever it expects. now is in Unix milliseconds.
+// the first time, whatever it expects. now is as Deps.Elapsed tells.
 func (c *partitionCore) putChecked(one []Put, memory Memory, now int64) verdict {
 	k, w := one[0].Check, waiting{puts: one, memory: memory, first: c.next}
 	if refusal := c.refusesPuts(); refusal != nil {

@@ -351,7 +351,7 @@ func (c *partitionCore) flush(now time.Time, force bool) (w work, again bool) {
 
 // stamp turns what is staged into batches that continue the log.
 func (c *partitionCore) stamp(millis int64) (batches, around []byte) {
-	s := stamped{next: c.next, position: c.position, time: max(millis, c.lastTime), last: c.last}
+	s := stamped{next: c.next, position: c.position, time: protocol.HeldTime(millis, c.lastTime), last: c.last}
 	size := 0
 	s.parts, c.parts = c.parts, c.inFlight.parts
 	for i := range s.parts {

@@ -45,7 +45,7 @@ func (p *partition) hold(ctx actor.Context, batch *PutBatch) bool {
 func (p *partition) readIDs(ctx actor.Context) {
 	p.reading = true
 	self, log, end := ctx.Self(), p.store, p.core.written
-	now, window, limit := p.env.now().UnixMilli(), p.core.window, p.core.maxIDs
+	now, window, limit := p.env.elapsed(), p.core.window, p.core.maxIDs
 	p.env.workers.run(func() {
 		ids, last, err := readMessageIDs(log, end, now, window, limit)
 		p.env.tell(self, &idsRead{log, ids, last, err})

@@ -57,10 +57,13 @@ func Start(ctx context.Context, deps Deps) (*System, error) {
 func newSystem(deps Deps) *System {
 	e := &env{
 		system: deps.System, home: deps.BrokerID, deps: deps, opts: deps.Options.withDefaults(),
-		log: deps.Logger, events: deps.Events, now: deps.Now, metrics: newMetrics(deps.Metrics),
+		log: deps.Logger, events: deps.Events, now: deps.Now, elapsed: deps.Elapsed, metrics: newMetrics(deps.Metrics),
 	}
 	if e.now == nil {
 		e.now = time.Now
+	}
+	if e.elapsed == nil {
+		e.elapsed = func() int64 { return e.now().UnixMilli() }
 	}
 	e.workers, e.calls, e.asks = newWorkers(e.opts.Workers), newWorkers(registryWorkers), newWorkers(askWorkers)
 	e.hands = newHands()

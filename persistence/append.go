@@ -9,7 +9,8 @@ import (
 
 // Append writes whole, stamped batches that continue the log: the first begins
 // at Next. They can be read when it returns and are durable after the next
-// Sync. The bytes belong to the caller again.
+// Sync. The bytes belong to the caller again. The first may be dated before what the log
+// holds: then a new segment begins with it. The others may not.
 //
 // An error that wraps protocol.ErrDiskFull means that nothing was kept and the
 // log goes on. One that wraps ErrRefused means that the batches do not continue
@@ -30,10 +31,9 @@ func (l *Log) AppendIn(batches, around []byte) error {
 	if err := l.openWriter(); err != nil {
 		return err
 	}
-	if l.mustRoll(int64(len(batches))) {
-		if err := l.roll(); err != nil {
-			return err
-		}
+	now := l.opts.Elapsed()
+	if err := l.prepare(batches, now); err != nil {
+		return err
 	}
 	if err := l.blank(); err != nil {
 		return err
@@ -53,6 +53,7 @@ func (l *Log) AppendIn(batches, around []byte) error {
 	}
 	s.end.Store(end + int64(len(batches)))
 	s.last.Store(after.time)
+	s.newest.Store(now)
 	l.size.Add(int64(len(batches)))
 	l.unread.Add(int64(len(batches)))
 	l.setChain(after)
@@ -63,6 +64,9 @@ func (l *Log) AppendIn(batches, around []byte) error {
 // and its byte place. It returns the chain after the last.
 func (l *Log) walk(batches []byte, visit func(h *protocol.BatchHeader, at int64)) (chain, error) {
 	c := l.w.chain
+	if datedBack(&c, batches) {
+		c.time = 0 // they begin a segment
+	}
 	at := l.active().end.Load()
 	for b := batches; ; {
 		h, err := protocol.ParseBatchHeader(b)
@@ -239,6 +243,9 @@ func syncData(f vfs.File) error {
 // and an index entry for the batch at byte place at, when it gets one.
 func (l *Log) noteBatch(h *protocol.BatchHeader, at int64) {
 	w := &l.w
+	if h.ProducerID == protocol.NoProducer {
+		l.active().bare.Store(false)
+	}
 	if h.Epoch > l.state.lastEntry() {
 		l.state.add(h.Epoch, h.Base)
 		l.owed = true

@@ -28,11 +28,12 @@ func TestAppendRefusesWhatDoesNotContinueTheLog(t *testing.T) {
 		"a wrong position":          {stampedAt(t, next, pos+1, 5, 0, epochTime, "b"), "MetaQ position"},
 		"an older epoch":            {stampedAt(t, next, pos, 4, 0, epochTime, "b"), "epoch 4 after epoch 5"},
 		"an epoch that was not set": {stampedAt(t, next, pos, 6, 0, epochTime, "b"), "epoch 6 was not set"},
-		"a time that goes back":     {stampedAt(t, next, pos, 5, 0, epochTime-1, "b"), "time"},
-		"nothing":                   {nil, "no batch"},
-		"half a batch":              {good[:len(good)-1], "cut short"},
-		"bytes after a batch":       {append(append([]byte(nil), good...), 1, 2, 3), "no batch"},
-		"the same batch twice":      {append(append([]byte(nil), good...), good...), "offset 1 instead of 2"},
+		"a time that goes back within": {append(append([]byte(nil), good...),
+			stampedAt(t, next+1, 2*pos, 5, 1, epochTime-1, "c")...), "time"},
+		"nothing":              {nil, "no batch"},
+		"half a batch":         {good[:len(good)-1], "cut short"},
+		"bytes after a batch":  {append(append([]byte(nil), good...), 1, 2, 3), "no batch"},
+		"the same batch twice": {append(append([]byte(nil), good...), good...), "offset 1 instead of 2"},
 	} {
 		if err := l.Append(c.batch); !errors.Is(err, ErrRefused) || !strings.Contains(err.Error(), c.why) {
 			t.Errorf("%s: %v", name, err)

@@ -42,7 +42,7 @@ func TestReadsGoOnDuringEverything(t *testing.T) {
 		put(t, l, c.ms, valueAt(l.Next()), valueAt(l.Next()+1))
 		switch {
 		case i%40 == 39:
-			dispose, err := l.Expire(c.now(), Retention{Bytes: 12000})
+			dispose, err := l.Expire(Retention{Bytes: 12000})
 			if err != nil {
 				t.Fatal(err)
 			}

@@ -100,6 +100,20 @@ func TestFormatsStayAsTheyAre(t *testing.T) {
 	readGolden(t, files)
 }
 
+// TestLogsOfEarlierReleasesAreRead reads what releases wrote whose segments knew no append
+// clock.
+func TestLogsOfEarlierReleasesAreRead(t *testing.T) {
+	files := map[string][]byte{}
+	for _, name := range []string{stateName, baseName(0) + indexSuffix, baseName(0) + segmentSuffix, baseName(12) + segmentSuffix} {
+		text, err := os.ReadFile(filepath.Join("testdata", "v1", name+".hex"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		files[name] = parseDump(t, string(text))
+	}
+	readGolden(t, files)
+}
+
 // readGolden opens a log that consists of the golden files.
 func readGolden(t *testing.T, files map[string][]byte) {
 	t.Helper()

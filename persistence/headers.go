@@ -107,7 +107,7 @@ func follows(prev, s *segment) string {
 	switch {
 	case s.previous != prev.base:
 		return fmt.Sprintf("a segment is missing before it: it follows the segment %d, but the one before it is %d", s.previous, prev.base)
-	case s.position <= prev.position || s.floor < prev.floor || s.epoch < prev.epoch:
+	case s.position <= prev.position || s.epoch < prev.epoch:
 		return "its header does not continue the segment before"
 	}
 	return ""
@@ -129,7 +129,8 @@ func (r *recovery) remakeLast(s *segment, size int64, bad string) error {
 	if last > segmentHeaderSize {
 		return damage(", and data follows it")
 	}
-	h := segmentHeader{base: s.base, previous: noSegment, created: r.opts.Now().UnixMilli()}
+	h := r.newHeader()
+	h.base, h.previous = s.base, noSegment
 	if n := len(r.segments); n > 0 {
 		prev := r.segments[n-1]
 		t, err := r.scanSealed(prev)
@@ -139,10 +140,7 @@ func (r *recovery) remakeLast(s *segment, size int64, bad string) error {
 		if t.lost > 0 || t.chain.next != s.base {
 			return &DamageError{Path: prev.path, Position: t.end, Offset: t.chain.next, Why: fmt.Sprintf("the segment ends here, but the next one begins at offset %d: %s", s.base, t.why)}
 		}
-		h = segmentHeader{
-			base: s.base, position: t.chain.position, previous: prev.base,
-			floor: t.chain.time, epoch: t.chain.epoch, created: h.created,
-		}
+		h.position, h.previous, h.floor, h.epoch = t.chain.position, prev.base, t.chain.time, t.chain.epoch
 	} else if s.base > 0 {
 		return damage(", and no segment is before it")
 	}

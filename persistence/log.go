@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"sync/atomic"
@@ -35,6 +36,10 @@ type Log struct {
 	// cuts counts truncations, begun and ended: a reader that met bad bytes looks
 	// whether they were cut under its hands.
 	cuts atomic.Uint64
+
+	// found is the offset below which the records are those that Open found.
+	found  atomic.Int64
+	opened opened
 
 	// The fields below belong to the owner.
 	w      writer
@@ -85,8 +90,9 @@ func (l *Log) Next() protocol.Offset { return protocol.Offset(l.next.Load()) }
 // NextPosition is the MetaQ position of the next record.
 func (l *Log) NextPosition() protocol.Position { return protocol.Position(l.position.Load()) }
 
-// LastTime is the greatest time of a record in Unix milliseconds, also of one
-// that retention has dropped; 0 when there never was one.
+// LastTime is the greatest time of a record in the last segment that has one, in
+// Unix milliseconds, also of one that retention has dropped; 0 when there never was
+// one.
 func (l *Log) LastTime() int64 { return l.time.Load() }
 
 // LastEpoch is the highest epoch that the log has accepted. One that Open found
@@ -136,7 +142,7 @@ func (l *Log) fail(err error) error {
 func (l *Log) setChain(c chain) {
 	l.w.chain = c
 	l.position.Store(int64(c.position))
-	l.time.Store(c.time)
+	l.time.Store(cmp.Or(c.time, l.active().floor))
 	l.next.Store(int64(c.next))
 }
 

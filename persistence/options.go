@@ -38,9 +38,12 @@ type Options struct {
 	// past the cache; 0 means 32 MiB. Few mean that a reader who comes now and then
 	// waits for the disk.
 	DirectUnread int64
-	// Now is the clock, for the creation times of segments; nil means the
-	// system's.
+	// Now is the clock that dates records; nil means the system's.
 	Now func() time.Time
+	// Elapsed is the append clock, by which ages are told: in milliseconds, above 0, it
+	// counts on from run to run and no correction of Now moves it. It may be called
+	// from any goroutine. nil means Now.
+	Elapsed func() int64
 	// Logger gets state changes; nil means none.
 	Logger *slog.Logger
 	// Events are called where something happened; all may be nil.
@@ -87,6 +90,10 @@ func (o Options) withDefaults() Options {
 	if o.Now == nil {
 		o.Now = time.Now
 	}
+	if o.Elapsed == nil {
+		now := o.Now
+		o.Elapsed = func() int64 { return now().UnixMilli() }
+	}
 	if o.Logger == nil {
 		o.Logger = slog.New(slog.DiscardHandler)
 	}
@@ -104,8 +111,8 @@ func (o Options) withDefaults() Options {
 
 // Retention says what a log may drop.
 type Retention struct {
-	// Age: a segment whose newest record is older may go. 0 means that age does
-	// not matter.
+	// Age: a segment whose newest record was appended longer ago may go. 0 means
+	// that age does not matter.
 	Age time.Duration
 	// Bytes: the oldest segments may go while at least this many bytes stay. 0
 	// means that size does not matter.

@@ -25,6 +25,7 @@ const (
 	directOverNeighbours
 	directBelievesTail
 	directLeavesRubbish
+	agesByDates
 	defects // their number
 )
 
@@ -54,5 +55,7 @@ func (d defect) String() string {
 		directOverNeighbours: "a write past the cache blanks what its first block had",
 		directBelievesTail:   "a write past the cache takes the block before it for unchanged",
 		directLeavesRubbish:  "a write past the cache leaves what lay behind it in memory",
+
+		agesByDates: "a segment goes on although the clock was set",
 	}[d]
 }

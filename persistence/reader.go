@@ -248,16 +248,23 @@ func (s *scanner) verify(chunk []byte, limit protocol.Offset) (done, need int, e
 // Unix milliseconds, is unixMilli or later; limit, or Next when it is lower,
 // when there is none. It may be called from any goroutine.
 func (l *Log) OffsetAt(unixMilli int64, limit protocol.Offset) (protocol.Offset, error) {
+	return l.firstOffset(limit, func(s *segment) (int64, bool) { return unixMilli, s.last.Load() >= unixMilli })
+}
+
+// firstOffset returns the offset of the first record below limit whose time is that
+// which pick names for its segment, or later. Segments that pick does not want are passed
+// over: they are not in the order of their times.
+func (l *Log) firstOffset(limit protocol.Offset, pick func(*segment) (unixMilli int64, ok bool)) (protocol.Offset, error) {
 	for {
 		cuts := l.cuts.Load()
-		o, err := l.offsetAt(unixMilli, limit)
+		o, err := l.offsetAt(limit, pick)
 		if err == nil || l.cuts.Load() == cuts && !errors.Is(err, errRetired) {
 			return o, err
 		}
 	}
 }
 
-func (l *Log) offsetAt(unixMilli int64, limit protocol.Offset) (protocol.Offset, error) {
+func (l *Log) offsetAt(limit protocol.Offset, pick func(*segment) (int64, bool)) (protocol.Offset, error) {
 	if l.closed.Load() {
 		return 0, ErrClosed
 	}
@@ -268,7 +275,8 @@ func (l *Log) offsetAt(unixMilli int64, limit protocol.Offset) (protocol.Offset,
 		if s.base >= limit {
 			break
 		}
-		if s.last.Load() < unixMilli {
+		unixMilli, ok := pick(s)
+		if !ok {
 			continue
 		}
 		g := region{segment: s, next: sealedAt(segments, i, next), sealed: i < len(segments)-1}

@@ -1,9 +1,11 @@
 package persistence
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
+	"time"
 
 	"metaq/internal/vfs"
 	"metaq/protocol"
@@ -62,6 +64,10 @@ func (r *recovery) tell() {
 	}
 	if p.StateRebuilt != "" {
 		log.Warn("epochs made again from the log", "dir", r.dir, "reason", p.StateRebuilt, "set_aside", p.SetAside)
+	}
+	if ahead := r.LastTime() - r.opts.Now().UnixMilli(); ahead > protocol.MaxHeld.Milliseconds() {
+		log.Warn("records are dated ahead of the clock: it was ahead when they were appended, or is behind now",
+			"dir", r.dir, "ahead", time.Duration(ahead)*time.Millisecond, "next", p.Next)
 	}
 	log.Debug("log opened", "dir", r.dir, "segments", p.Segments, "start", p.Start, "next", p.Next, "clean", p.Clean)
 }
@@ -169,7 +175,9 @@ func (r *recovery) begin() error {
 }
 
 func (r *recovery) firstSegment() error {
-	s := r.newSegment(segmentHeader{previous: noSegment, created: r.opts.Now().UnixMilli()})
+	h := r.newHeader()
+	h.previous = noSegment
+	s := r.newSegment(h)
 	if err := r.remake(s); err != nil {
 		return err
 	}
@@ -182,7 +190,9 @@ func (r *recovery) adopt(segments []*segment, c chain) {
 	for i, s := range segments[:len(segments)-1] {
 		s.last.Store(segments[i+1].floor)
 	}
-	segments[len(segments)-1].last.Store(c.time)
+	last := segments[len(segments)-1]
+	last.last.Store(cmp.Or(c.time, last.floor))
+	r.age(segments, c.next)
 	r.Log.segments.Store(&segments)
 	r.setChain(c)
 	r.w.synced = c.next
@@ -197,6 +207,9 @@ func (r *recovery) recoverTail() error {
 	}
 	if m.segment != s.base || m.at < segmentHeaderSize {
 		m = mark{}
+	}
+	if m.at == segmentHeaderSize {
+		m.chain.time = 0 // version 1 of segments: see segmentHeader.chain
 	}
 	size := s.end.Load()
 	if m.at > size {

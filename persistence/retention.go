@@ -6,19 +6,19 @@ import (
 	"io"
 	"slices"
 	"sync"
-	"time"
 
 	"metaq/internal/vfs"
+	"metaq/protocol"
 )
 
 // facts are what retention decides on.
 type facts struct {
 	bytes int64 // of the segment
-	last  int64 // time of its newest record in Unix milliseconds
+	last  int64 // of the append clock when its newest record was appended
 }
 
 // expired returns how many of the oldest segments may go. The last one is
-// active and always stays. It is pure.
+// active and always stays. now is of the append clock. It is pure.
 func expired(segments []facts, r Retention, now int64) int {
 	var total int64
 	for _, s := range segments {
@@ -47,10 +47,11 @@ func expired(segments []facts, r Retention, now int64) int {
 //
 // A crash before the rest is done brings the segments back; the next Expire
 // takes them again.
-func (l *Log) Expire(now time.Time, r Retention) (dispose func() error, err error) {
+func (l *Log) Expire(r Retention) (dispose func() error, err error) {
 	if err := l.usable(); err != nil {
 		return nil, err
 	}
+	now := l.opts.Elapsed()
 	// A new segment needs room, and a full disk has it only once the old ones have
 	// gone: they expire first, and the next Expire starts the new one.
 	full := l.retireActive(now, r)
@@ -60,9 +61,9 @@ func (l *Log) Expire(now time.Time, r Retention) (dispose func() error, err erro
 	all := *l.segments.Load()
 	list := make([]facts, len(all))
 	for i, s := range all {
-		list[i] = facts{bytes: s.end.Load(), last: s.last.Load()}
+		list[i] = facts{bytes: s.end.Load(), last: s.newest.Load()}
 	}
-	if n := expired(list, r, now.UnixMilli()); n > 0 {
+	if n := expired(list, r, now); n > 0 {
 		kept := slices.Clone(all[n:])
 		// The list first: a reader that finds a segment retired looks there again.
 		l.segments.Store(&kept)
@@ -83,13 +84,15 @@ func (l *Log) Expire(now time.Time, r Retention) (dispose func() error, err erro
 }
 
 // retireActive starts a new segment when the active one holds only records that
-// are too old, or is too old itself.
-func (l *Log) retireActive(now time.Time, r Retention) error {
+// are too old, or is too old itself. It also does so after a segment that cannot tell
+// how old its records are: what begins now bounds their age at the next Open.
+func (l *Log) retireActive(now int64, r Retention) error {
 	s := l.active()
 	if s.end.Load() == segmentHeaderSize {
 		return nil
 	}
-	if r.Age > 0 && s.last.Load() < now.Add(-r.Age).UnixMilli() || l.tooOld(s, now) {
+	tooOld := r.Age > 0 && s.newest.Load() < now-r.Age.Milliseconds() || l.tooOld(s, now)
+	if tooOld || s.began == noBegan && s.last.Load() > l.opts.Now().UnixMilli()+protocol.MaxHeld.Milliseconds() {
 		return l.roll()
 	}
 	return nil

@@ -34,7 +34,7 @@ func TestExpiredSegments(t *testing.T) {
 		"by size, all but the active one":          {four, Retention{Bytes: 1}, 3},
 		"either reason is enough":                  {four, Retention{Age: 8 * time.Second, Bytes: 150}, 2},
 		"a young one keeps the older ones behind":  {[]facts{{100, 9999}, {100, 9999}, {1, 9999}}, Retention{Age: time.Second}, 0},
-		"a clock that went back expires nothing":   {[]facts{{100, 20_000}, {100, 20_000}}, Retention{Age: time.Second}, 0},
+		"what begins anew expires nothing":         {[]facts{{100, 20_000}, {100, 20_000}}, Retention{Age: time.Second}, 0},
 		"an empty active segment is no segment":    {[]facts{{100, 1000}, {64, 1000}}, Retention{Age: time.Second}, 1},
 		"size counts what other reasons took away": {four, Retention{Age: 6500 * time.Millisecond, Bytes: 150}, 2},
 	} {
@@ -69,12 +69,12 @@ func TestExpireMakesRoomOnAFullDisk(t *testing.T) {
 	fsys.SetLimit(fsys.Used())
 	all, active := Retention{Age: time.Minute}, l.active().base
 	for _, want := range []protocol.Offset{active, l.Next()} {
-		dispose, err := l.Expire(clk.now(), all)
+		dispose, err := l.Expire(all)
 		if err != nil || dispose == nil || l.Start() != want {
 			t.Fatalf("the log starts at %d after %v, want %d", l.Start(), err, want)
 		}
 		// Nothing more can go until these files have gone, and that is no failure.
-		if again, err := l.Expire(clk.now(), all); err != nil || again != nil {
+		if again, err := l.Expire(all); err != nil || again != nil {
 			t.Fatal(err)
 		}
 		if err := dispose(); err != nil {
@@ -88,7 +88,7 @@ func TestExpireMakesRoomOnAFullDisk(t *testing.T) {
 	// An active segment alone cannot make room, and says so.
 	fsys.SetLimit(fsys.Used())
 	clk.advance(time.Hour)
-	if _, err := l.Expire(clk.now(), all); !errors.Is(err, protocol.ErrDiskFull) {
+	if _, err := l.Expire(all); !errors.Is(err, protocol.ErrDiskFull) {
 		t.Fatalf("%v, want disk full", err)
 	}
 }
@@ -104,12 +104,12 @@ func TestExpireDropsOldSegmentsAndArchivesThem(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			fsys := vfs.NewMem()
-			l, clk := segmented(t, Options{FS: fsys})
+			l, _ := segmented(t, Options{FS: fsys})
 			first, err := vfs.ReadFile(fsys, "/t-0-0/"+baseName(0)+segmentSuffix, 1<<20)
 			if err != nil {
 				t.Fatal(err)
 			}
-			dispose, err := l.Expire(clk.now(), c.policy)
+			dispose, err := l.Expire(c.policy)
 			if err != nil || dispose == nil {
 				t.Fatal(err)
 			}
@@ -124,7 +124,7 @@ func TestExpireDropsOldSegmentsAndArchivesThem(t *testing.T) {
 			if err := dispose(); err != nil {
 				t.Fatal(err)
 			}
-			if again, err := l.Expire(clk.now(), c.policy); err != nil || again != nil {
+			if again, err := l.Expire(c.policy); err != nil || again != nil {
 				t.Fatal("there is more to do", err)
 			}
 			if d := cmp.Diff(values(int(start), 20), readAll(t, l, start, 1000)); d != "" {
@@ -182,7 +182,7 @@ func TestAQuietLogIsTrimmed(t *testing.T) {
 	put(t, l, c.ms, "a", "b")
 	c.advance(time.Hour)
 	for _, age := range []time.Duration{time.Hour, 59 * time.Minute} {
-		dispose, err := l.Expire(c.now(), Retention{Age: age})
+		dispose, err := l.Expire(Retention{Age: age})
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -208,13 +208,13 @@ func TestAQuietLogIsTrimmed(t *testing.T) {
 
 func TestAReadInADeletedSegmentGoesOn(t *testing.T) {
 	fsys := vfs.NewMem()
-	l, clk := segmented(t, Options{FS: fsys})
+	l, _ := segmented(t, Options{FS: fsys})
 	s := (*l.segments.Load())[0]
 	h, err := l.acquire(s, true) // a read that is under way
 	if err != nil {
 		t.Fatal(err)
 	}
-	dispose, err := l.Expire(clk.now(), Retention{Bytes: 1})
+	dispose, err := l.Expire(Retention{Bytes: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,24 +2,24 @@ package persistence
 
 import (
 	"slices"
-	"time"
 
 	"metaq/internal/vfs"
 )
 
-// mustRoll says whether n more bytes go to a new segment.
-func (l *Log) mustRoll(n int64) bool {
+// mustRoll reports whether n more bytes go to a new segment. now is of the append clock.
+func (l *Log) mustRoll(n, now int64) bool {
 	s := l.active()
 	end := s.end.Load()
 	if end == segmentHeaderSize {
 		return false // a segment without a record is never left behind
 	}
-	return l.w.roll || end+n > l.opts.SegmentSize || l.tooOld(s, l.opts.Now())
+	return l.w.roll || end+n > l.opts.SegmentSize || l.tooOld(s, now)
 }
 
-// tooOld says whether the segment's age asks for a new one.
-func (l *Log) tooOld(s *segment, now time.Time) bool {
-	return l.opts.SegmentAge > 0 && s.created <= now.Add(-l.opts.SegmentAge).UnixMilli()
+// tooOld reports whether the segment's age asks for a new one. now is of the append
+// clock.
+func (l *Log) tooOld(s *segment, now int64) bool {
+	return l.opts.SegmentAge > 0 && l.beganAt(s) <= now-l.opts.SegmentAge.Milliseconds()
 }
 
 // roll seals the active segment and starts a new one. When it fails for lack of
@@ -31,10 +31,9 @@ func (l *Log) roll() error {
 	if err := l.seal(); err != nil {
 		return err
 	}
-	s := l.newSegment(segmentHeader{
-		base: w.chain.next, position: w.chain.position, previous: old.base,
-		floor: w.chain.time, epoch: w.chain.epoch, created: l.opts.Now().UnixMilli(),
-	})
+	h := l.newHeader()
+	h.base, h.position, h.previous, h.floor, h.epoch = w.chain.next, w.chain.position, old.base, w.chain.time, w.chain.epoch
+	s := l.newSegment(h)
 	f, err := l.createSegment(s)
 	if err != nil {
 		return err
@@ -43,6 +42,7 @@ func (l *Log) roll() error {
 	old.drop() // readers open it again, for reading only
 	segments := append(slices.Clone(*l.segments.Load()), s)
 	w.file, w.size, w.dirty, w.roll, w.noIndex = s.install(f, true), segmentHeaderSize, 0, false, false
+	w.chain.time = 0 // its first batch may have any
 	w.builder = newIndexBuilder(l.opts.IndexInterval, nil)
 	w.file.index.Store(&[]indexEntry{})
 	l.segments.Store(&segments)
@@ -127,6 +127,8 @@ func (l *Log) writeHeader(f vfs.File, s *segment) error {
 	}
 	s.end.Store(segmentHeaderSize)
 	s.last.Store(s.floor)
+	s.newest.Store(s.began)
+	s.bare.Store(true)
 	return nil
 }
 

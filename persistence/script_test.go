@@ -11,7 +11,10 @@ import (
 
 // step does one random operation and returns its error.
 func (w *world) step() error {
-	w.clock.advance(time.Duration(w.rng.IntN(3)) * time.Second)
+	w.pass(time.Duration(w.rng.IntN(3)) * time.Second)
+	if w.rng.IntN(30) == 0 {
+		w.setClock()
+	}
 	switch n := w.rng.IntN(100); {
 	case n < 50:
 		return w.append()
@@ -44,7 +47,25 @@ func (w *world) step() error {
 	}
 }
 
+// pass lets time pass.
+func (w *world) pass(d time.Duration) {
+	w.clock.advance(d)
+	w.elapsed += d.Milliseconds()
+}
+
+// setClock corrects the clock: by little, by hours, or by years.
+func (w *world) setClock() {
+	by := time.Duration(w.rng.Int64N(int64([]time.Duration{20 * time.Second, 10 * time.Hour, 80_000 * time.Hour}[w.rng.IntN(3)])))
+	if w.rng.IntN(2) == 0 {
+		by = -by
+	}
+	w.clock.advance(by)
+	w.tracef("the clock is set by %s", by)
+	w.stats.set++
+}
+
 func (w *world) append() error {
+	now := protocol.HeldTime(w.clock.ms, w.log.LastTime())
 	var group []byte
 	var added []sent
 	var bounds []int
@@ -59,11 +80,11 @@ func (w *world) append() error {
 			if w.rng.IntN(50) == 0 {
 				size = 3000
 			}
-			r := protocol.Record{Time: w.clock.ms, Value: fmt.Appendf(nil, "%d/%d:%0*d", w.seed, base, size, w.ops)}
+			r := protocol.Record{Time: now, Value: fmt.Appendf(nil, "%d/%d:%0*d", w.seed, base, size, w.ops)}
 			if err := b.Add(&r); err != nil {
 				w.failf("encode: %v", err)
 			}
-			added = append(added, sent{value: string(r.Value), time: w.clock.ms, position: position, epoch: w.log.LastEpoch()})
+			added = append(added, sent{value: string(r.Value), time: now, position: position, epoch: w.log.LastEpoch(), appended: w.elapsed})
 			position += protocol.Position(r.MetaqSize())
 			base++
 		}
@@ -71,7 +92,7 @@ func (w *world) append() error {
 		enc := b.Encode(c, protocol.Producer{ID: protocol.NoProducer})
 		protocol.StampBatch(enc, protocol.Stamp{
 			Base: first, Position: position - protocol.Position(b.MetaqLen()), Epoch: w.log.LastEpoch(),
-			Unsynced: unsynced + int(first-w.log.Next()), MaxTime: w.clock.ms, MetaqLen: b.MetaqLen(),
+			Unsynced: unsynced + int(first-w.log.Next()), MaxTime: now, MetaqLen: b.MetaqLen(),
 		})
 		group = append(group, enc...)
 	}
@@ -148,14 +169,14 @@ func (w *world) expireHalf() error { return w.expireBy(Retention{Bytes: w.log.Si
 
 func (w *world) expireBy(r Retention) error {
 	before := w.log.Start()
-	dispose, err := w.log.Expire(w.clock.now(), r)
+	dispose, err := w.log.Expire(r)
 	w.tracef("expire %+v: start %d, %v", r, w.log.Start(), err)
 	if w.tolerate(err) {
 		return err
 	}
 	w.stats.expired += int(w.log.Start() - before)
 	for o := before; o < w.log.Start(); o++ {
-		if r.Bytes == 0 && w.sent[o].time >= w.clock.ms-r.Age.Milliseconds() {
+		if r.Bytes == 0 && w.sent[o].appended > w.elapsed-r.Age.Milliseconds()+maxParted.Milliseconds() {
 			w.failf("retention of %s dropped record %d, which is younger", r.Age, o)
 		}
 	}

@@ -19,14 +19,14 @@ import (
 // docs/format/segment.md has the same picture.
 //
 //	 0     3  4        8      16         24         32      40      48        56     64
-//	| "MQS"|v| crc32c | base | position | previous | floor | epoch | created | zero |
+//	| "MQS"|v| crc32c | base | position | previous | floor | epoch | created | began |
 //
 // crc32c (Castagnoli) covers all of the header that follows it. Whole batches
 // come after it, then blank (zero) space or the end of the file.
 const (
 	segmentMagic      = 0x4d5153 // "MQS"
-	segmentVersion    = 1
-	segmentHeaderSize = 64 // part of the format
+	segmentVersion    = 2        // version 1 has zeros in place of began
+	segmentHeaderSize = 64       // part of the format
 
 	segmentSuffix = ".log"
 	indexSuffix   = ".index"
@@ -43,19 +43,30 @@ type segmentHeader struct {
 	base     protocol.Offset   // offset of its first record
 	position protocol.Position // MetaQ position of its first record
 	previous protocol.Offset   // base of the segment before, noSegment for the first
-	floor    int64             // greatest time of an earlier record in Unix milliseconds, or 0
+	floor    int64             // greatest time of a record in the segment before in Unix milliseconds, or 0
 	epoch    protocol.Epoch    // epoch of the last earlier record
-	created  int64             // Unix milliseconds
+	// created is what the clock showed, in Unix milliseconds, when the append clock
+	// (Options.Elapsed) showed began. Version 1 does not have the latter: noBegan.
+	created int64
+	began   int64
 }
 
+// noBegan is began of a segment that does not tell.
+const noBegan = 0
+
+// chain is what the first batch of the segment continues: it may have any time.
 func (h *segmentHeader) chain() chain {
-	return chain{next: h.base, position: h.position, epoch: h.epoch, time: h.floor}
+	return chain{next: h.base, position: h.position, epoch: h.epoch}
 }
 
 func (h *segmentHeader) encode() []byte {
 	b := make([]byte, 0, segmentHeaderSize)
 	be := binary.BigEndian
-	b = be.AppendUint32(b, segmentMagic<<8|segmentVersion)
+	version := uint32(segmentVersion)
+	if h.began == noBegan {
+		version = 1
+	}
+	b = be.AppendUint32(b, segmentMagic<<8|version)
 	b = be.AppendUint32(b, 0)
 	b = be.AppendUint64(b, uint64(h.base))
 	b = be.AppendUint64(b, uint64(h.position))
@@ -63,7 +74,7 @@ func (h *segmentHeader) encode() []byte {
 	b = be.AppendUint64(b, uint64(h.floor))
 	b = be.AppendUint64(b, uint64(h.epoch))
 	b = be.AppendUint64(b, uint64(h.created))
-	b = b[:segmentHeaderSize]
+	b = be.AppendUint64(b, uint64(h.began))
 	be.PutUint32(b[4:], crc32.Checksum(b[8:], castagnoli))
 	return b
 }
@@ -75,8 +86,8 @@ func decodeSegmentHeader(b []byte) (segmentHeader, error) {
 		return segmentHeader{}, fmt.Errorf("the file has %d bytes, less than a header", len(b))
 	case be.Uint32(b)>>8 != segmentMagic:
 		return segmentHeader{}, errors.New("the file does not begin with a segment's header")
-	case b[3] != segmentVersion:
-		return segmentHeader{}, fmt.Errorf("segment version %d is not known, this release reads version %d", b[3], segmentVersion)
+	case b[3] == 0 || b[3] > segmentVersion:
+		return segmentHeader{}, fmt.Errorf("segment version %d is not known, this release reads versions 1 to %d", b[3], segmentVersion)
 	case be.Uint32(b[4:]) != crc32.Checksum(b[8:segmentHeaderSize], castagnoli):
 		return segmentHeader{}, errors.New("the checksum of the segment's header is wrong")
 	}
@@ -87,8 +98,10 @@ func decodeSegmentHeader(b []byte) (segmentHeader, error) {
 		floor:    int64(be.Uint64(b[32:])),
 		epoch:    protocol.Epoch(be.Uint64(b[40:])),
 		created:  int64(be.Uint64(b[48:])),
+		began:    int64(be.Uint64(b[56:])),
 	}
-	// What has no place in the header, such as an epoch beyond 32 bits, nobody wrote.
+	// What has no place in the header, such as an epoch beyond 32 bits or a version that
+	// does not fit began, nobody wrote.
 	if !bytes.Equal(h.encode(), b[:segmentHeaderSize]) {
 		return segmentHeader{}, errors.New("the segment's header holds what this version cannot")
 	}
@@ -123,8 +136,14 @@ type segment struct {
 	// sealed segment that was found on disk it is the size of the file, and blank
 	// space may come before it.
 	end atomic.Int64
-	// last is the greatest time of a record in this or an earlier segment.
+	// last is the greatest time of a record in it; of a segment without a record it
+	// is that of the one before.
 	last atomic.Int64
+	// newest is what the append clock showed when its last batch was appended: as it
+	// was, or as age.go estimates it for a segment that was found on disk.
+	newest atomic.Int64
+	// bare says that no batch of it can hold a message with an id: all are producers'.
+	bare atomic.Bool
 
 	mu      sync.Mutex    // guards the fields below
 	handle  *handle       // nil when the file is not open

@@ -1,6 +1,7 @@
 package persistence
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"slices"
@@ -56,8 +57,9 @@ func (l *Log) TruncateTo(offset protocol.Offset) error {
 	l.segments.Store(&segments)
 	l.cuts.Add(1)
 	s.end.Store(at)
-	s.last.Store(c.time)
+	s.last.Store(cmp.Or(c.time, s.floor))
 	l.setChain(c)
+	l.found.Store(min(l.found.Load(), int64(offset)))
 	l.w.synced, l.w.dirty, l.w.roll = offset, 0, false
 	for _, gone := range all[keep+1:] {
 		<-gone.retire()

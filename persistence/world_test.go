@@ -20,6 +20,7 @@ type world struct {
 	rng     *rand.Rand
 	fs      *faultfs.FS
 	clock   *clock
+	elapsed int64 // what the append clock shows
 	log     *Log
 	dispose []func() error
 
@@ -49,12 +50,13 @@ type world struct {
 type sent struct {
 	value    string
 	time     int64
+	appended int64 // of the append clock
 	position protocol.Position
 	epoch    protocol.Epoch
 }
 
 // stats tell that a run did what it is for.
-type stats struct{ crashes, torn, rolls, faults, full, truncations, expired int }
+type stats struct{ crashes, torn, rolls, faults, full, truncations, expired, set int }
 
 func (s *stats) add(o stats) {
 	s.crashes += o.crashes
@@ -64,6 +66,7 @@ func (s *stats) add(o stats) {
 	s.full += o.full
 	s.truncations += o.truncations
 	s.expired += o.expired
+	s.set += o.set
 }
 
 // verdict is what a failed oracle panics with.
@@ -80,7 +83,7 @@ func (w *world) tracef(format string, args ...any) {
 const worldDir = "/data/t-0-0"
 
 func newWorld(seed uint64) *world {
-	return &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: faultfs.New(seed), clock: newClock(), cutTo: -1}
+	return &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: faultfs.New(seed), clock: newClock(), elapsed: epochTime, cutTo: -1}
 }
 
 // simulate runs the world of seed and returns what went wrong.
@@ -111,7 +114,7 @@ func (w *world) rescue(err *error) {
 
 func (w *world) options() Options {
 	return Options{
-		FS: w.fs, Dir: worldDir, Now: w.clock.now,
+		FS: w.fs, Dir: worldDir, Now: w.clock.now, Elapsed: func() int64 { return w.elapsed },
 		SegmentSize: int64(1500 + 500*(w.seed%7)), IndexInterval: int64(200 + 100*(w.seed%5)),
 		Preallocate: []int64{-1, 4096, 0}[w.seed%3], SegmentAge: []time.Duration{0, time.Minute}[w.seed%2],
 		DirectLeast: []int{-1, 1, 300}[w.seed/3%3], DirectUnread: []int64{1, 2000}[w.seed/2%2],
@@ -182,6 +185,9 @@ func (w *world) crashWith(percent int) {
 	w.fs.Stop()
 	w.log, w.dispose = nil, nil
 	w.fs, w.limited = w.fs.Crash(percent), false
+	if w.rng.IntN(3) == 0 {
+		w.setClock() // a machine without a battery starts in 1970
+	}
 }
 
 // reopen opens the log and judges what it holds. It returns false when the
@@ -348,6 +354,7 @@ func (w *world) compare() {
 	}
 	for range 3 {
 		w.lookUpTime()
+		w.lookUpAge()
 	}
 }
 
@@ -357,7 +364,7 @@ func (w *world) compareBatch(h *protocol.BatchHeader, b []byte) {
 		if err != nil {
 			w.failf("batch of %d: %v", h.Base, err)
 		}
-		got := sent{value: string(r.Value), time: r.Time, position: position, epoch: h.Epoch}
+		got := sent{value: string(r.Value), time: r.Time, position: position, epoch: h.Epoch, appended: w.sent[r.Offset].appended}
 		if got != w.sent[r.Offset] {
 			w.failf("record %d is %.60v, sent was %.60v", r.Offset, got, w.sent[r.Offset])
 		}
@@ -369,7 +376,11 @@ func (w *world) compareBatch(h *protocol.BatchHeader, b []byte) {
 }
 
 func (w *world) lookUpTime() {
-	t := epochTime - 1 + w.rng.Int64N(w.clock.ms-epochTime+3)
+	t := w.clock.ms
+	if n := len(w.sent); n > 0 {
+		t = w.sent[w.rng.IntN(n)].time
+	}
+	t += int64(w.rng.IntN(3)) - 1
 	limit := w.log.Start() + protocol.Offset(w.rng.Int64N(int64(w.log.Next()-w.log.Start())+1))
 	want := limit
 	for o := w.log.Start(); o < limit; o++ {
@@ -380,6 +391,25 @@ func (w *world) lookUpTime() {
 	}
 	if got, err := w.log.OffsetAt(t, limit); !w.tolerate(err) && got != want {
 		w.failf("offset at time %d below %d is %d instead of %d", t, limit, got, want)
+	}
+}
+
+// lookUpAge wants that each record is as old as it is, whatever the clock was set to.
+func (w *world) lookUpAge() {
+	l := w.log
+	if l.Start() == l.Next() {
+		return
+	}
+	o := l.Start() + protocol.Offset(w.rng.Int64N(int64(l.Next()-l.Start())))
+	r := w.sent[o]
+	slack := maxParted.Milliseconds()
+	at := l.AppendedAt(o, r.time)
+	// A date that was held while the clock was a little behind makes it younger.
+	if at < r.appended-slack || at > r.appended+slack+protocol.MaxHeld.Milliseconds() {
+		w.failf("record %d was appended at %d, the log says %d", o, r.appended, at)
+	}
+	if got, err := l.OffsetSince(r.appended-slack, l.Next()); !w.tolerate(err) && got > o {
+		w.failf("what was appended since %d begins at %d, but record %d was", r.appended-slack, got, o)
 	}
 }
 

@@ -241,7 +241,7 @@ type Stamp struct {
 	Position Position
 	Epoch    Epoch
 	Unsynced int
-	MaxTime  int64 // Unix milliseconds: the append time, never below the previous batch's
+	MaxTime  int64 // Unix milliseconds: the append time, see HeldTime
 	MetaqLen int64 // as CheckBatch computed it
 }
 

@@ -36,6 +36,7 @@ type Broker struct {
 	system atomic.Pointer[actors.System] // set once all runs
 	early  atomic.Pointer[error]         // what failed before
 
+	elapsed *elapsed          // by which ages are told
 	server  *transport.Server // nil with an external NATS
 	members *members          // nil when the broker runs alone
 	meter   prometheus.Registerer
@@ -99,6 +100,10 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 		return nil, err
 	}
 	b.onClose(func(context.Context) error { return dirs.Close() })
+	if b.elapsed, err = startElapsed(dirs, o.Now, b.log); err != nil {
+		return nil, err
+	}
+	b.onClose(b.elapsed.Close)
 	for _, r := range dirs.setAside {
 		b.log.Warn("damaged file was set aside and is made again", "path", r.path, "kept", r.kept)
 	}
@@ -400,7 +405,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 			}
 		},
 		Registry: reg, CloseRegistry: closeRegistry,
-		Logs:    &logs{dirs: dirs, log: b.log, now: b.opts.Now},
+		Logs:    &logs{dirs: dirs, log: b.log, now: b.opts.Now, elapsed: b.elapsed.now},
 		Gateway: &groupsGateway{Gateway: gateway, groups: groups},
 		Topics:  configuredTopics(b.cfg), Source: b.opts.Source,
 		Resolve: func(topic string, t protocol.TopicConfig) (actors.Settings, error) {
@@ -413,7 +418,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 				b.members.publish(r)
 			}
 		},
-		Logger: b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now,
+		Logger: b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now, Elapsed: b.elapsed.now,
 		Options: actors.Options{
 			AutoCreate: c.AutoCreateTopics, AutoCreateLimit: c.AutoCreateLimit, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
 			JumpToEnd: c.UpdateConsumerOffsets,

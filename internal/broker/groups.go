@@ -26,7 +26,7 @@ func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics 
 		OpenLog: func() (actors.Log, error) {
 			l, rec, err := persistence.Open(persistence.Options{
 				FS: dirs.fs, Dir: dirs.fs.PathJoin(dirs.main, groupsLogName),
-				SegmentSize: groupsSegment, Now: b.opts.Now, Logger: b.log,
+				SegmentSize: groupsSegment, Now: b.opts.Now, Elapsed: b.elapsed.now, Logger: b.log,
 			})
 			if err != nil {
 				return nil, marked(err)

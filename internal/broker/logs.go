@@ -17,6 +17,8 @@ type logs struct {
 	dirs *dataDirs
 	log  *slog.Logger
 	now  func() time.Time
+	// elapsed is the append clock.
+	elapsed func() int64
 }
 
 // Open implements actors.LogStore.
@@ -27,7 +29,7 @@ func (s *logs) Open(topic string, id protocol.PartitionID, set actors.Settings) 
 	l, rec, err := persistence.Open(persistence.Options{
 		FS: s.dirs.fs, Dir: s.dirs.path(topic, id),
 		SegmentSize: set.MaxSegmentSize, SegmentAge: set.MaxSegmentAge,
-		Now: s.now, Logger: s.log,
+		Now: s.now, Elapsed: s.elapsed, Logger: s.log,
 	})
 	if err != nil {
 		return nil, marked(err)
@@ -93,8 +95,8 @@ func (l *partitionLog) Read(dst []byte, from, limit protocol.Offset, maxBytes in
 }
 
 // Expire implements actors.Log.
-func (l *partitionLog) Expire(now time.Time, r actors.Retention) (func() error, error) {
-	return l.Log.Expire(now, persistence.Retention(r))
+func (l *partitionLog) Expire(r actors.Retention) (func() error, error) {
+	return l.Log.Expire(persistence.Retention(r))
 }
 
 // marked lets actors.Damaged see damage.

@@ -210,7 +210,7 @@ func TestSmallFilesComeBack(t *testing.T) {
 	}
 	epoch := protocol.Epoch(0)
 	for _, names := range []string{
-		"registry", "registry.prev", "registry registry.prev", "witness", "broker.json", "t-0-1/epochs", "t-0-1/" + firstIndex, "groups/epochs",
+		"registry", "registry.prev", "registry registry.prev", "witness", "broker.json", "t-0-1/epochs", "t-0-1/" + firstIndex, "groups/epochs", "elapsed",
 	} {
 		for _, harm := range slices.Sorted(maps.Keys(harms)) {
 			t.Run(harm+" "+names, func(t *testing.T) {
@@ -255,7 +255,7 @@ func TestSmallFilesComeBack(t *testing.T) {
 	}
 	b.Stop()
 	for _, pattern := range []string{
-		"registry*.damaged-*", "witness*.damaged-*", "broker.json.set-aside-corrupt-*", "t-0-1/epochs.set-aside-corrupt-*", "groups/epochs.set-aside-corrupt-*",
+		"registry*.damaged-*", "witness*.damaged-*", "broker.json.set-aside-corrupt-*", "t-0-1/epochs.set-aside-corrupt-*", "groups/epochs.set-aside-corrupt-*", "elapsed.set-aside-corrupt-*",
 	} {
 		kept, err := filepath.Glob(filepath.Join(b.Dir, filepath.FromSlash(pattern)))
 		// Flipped, cut and empty.

@@ -83,8 +83,8 @@ type partitionLog struct{ *persistence.Log }
 
 func (l partitionLog) Append(batches, around []byte) error { return l.AppendIn(batches, around) }
 
-func (l partitionLog) Expire(now time.Time, r actors.Retention) (func() error, error) {
-	return l.Log.Expire(now, persistence.Retention(r))
+func (l partitionLog) Expire(r actors.Retention) (func() error, error) {
+	return l.Log.Expire(persistence.Retention(r))
 }
 
 // machine is a broker's actors on one disk.
