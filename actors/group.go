@@ -231,11 +231,11 @@ func (g *group) leader(at protocol.TopicPartition) *actor.PID {
 func (g *group) resolve(ctx actor.Context, asks []groupResolve) {
 	for len(asks) > 0 {
 		// Those with the same start, which is nearly always all, go together.
-		start := asks[0].start
+		start, since := asks[0].start, asks[0].since
 		var same, rest []groupResolve
 		var leaders []*actor.PID
 		for _, a := range asks {
-			if a.start != start {
+			if a.start != start || !a.since.Equal(since) {
 				rest = append(rest, a)
 				continue
 			}
@@ -243,9 +243,9 @@ func (g *group) resolve(ctx actor.Context, asks []groupResolve) {
 		}
 		asks = rest
 		var got []ends
-		g.work(ctx, func() { got = askOffsets(g.all.system, leaders, requestFor(start), askTimeout) }, func(ctx actor.Context) {
+		g.work(ctx, func() { got = askOffsets(g.all.system, leaders, requestFor(start, since), askTimeout) }, func(ctx actor.Context) {
 			for i := range got {
-				g.perform(ctx, g.core.resolved(g.all.now(), same[i], placeOf(start, got[i].reply), got[i].err))
+				g.perform(ctx, g.core.resolved(g.all.now(), same[i], placeOf(start, since, got[i].reply), got[i].err))
 			}
 		})
 	}
@@ -269,7 +269,7 @@ func (g *group) reset(ctx actor.Context, r protocol.GroupReset, to *groupAsker) 
 	}
 	var got []ends
 	g.working[to] = true
-	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, requestFor(r.To), askTimeout) }, func(ctx actor.Context) {
+	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, requestFor(r.To, time.Time{}), askTimeout) }, func(ctx actor.Context) {
 		if now := g.routes.Topics[r.Topic]; now == nil || now.Born != born {
 			g.answer(ctx, groupAnswer{to, protocol.ErrUnavailable.With("nothing was reset: topic %s was deleted meanwhile: try again", r.Topic)})
 			return
@@ -280,7 +280,7 @@ func (g *group) reset(ctx actor.Context, r protocol.GroupReset, to *groupAsker) 
 				g.answer(ctx, groupAnswer{to, protocol.ErrUnavailable.With("nothing was reset: %s %s: %v", r.Topic, id, got[i].err)})
 				return
 			}
-			offsets[i] = protocol.GroupPosition{Topic: r.Topic, Partition: id, Offset: placeOf(r.To, got[i].reply)}
+			offsets[i] = protocol.GroupPosition{Topic: r.Topic, Partition: id, Offset: placeOf(r.To, time.Time{}, got[i].reply)}
 			if end := got[i].reply.EndOffset; r.To.At == protocol.StartOffset && r.To.Offset > end {
 				g.answer(ctx, groupAnswer{to, aboveEnd("nothing was reset", offsets[i].At(), r.To.Offset, end, "name partitions that reach so far, or take latest")})
 				return

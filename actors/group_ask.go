@@ -88,13 +88,21 @@ func asEnds(answer any) ends {
 	}
 }
 
-// placeOf finds the offset of a place in a log.
-func placeOf(p protocol.GroupPlace, r protocol.OffsetsReply) protocol.Offset {
+// placeOf finds the offset of a place in a log. What is to be the end of the log is, when
+// since is not zero, the first message from then on.
+func placeOf(p protocol.GroupPlace, since time.Time, r protocol.OffsetsReply) protocol.Offset {
+	end := r.EndOffset
+	if !since.IsZero() {
+		end = r.Offset
+	}
 	switch p.At {
 	case protocol.StartLatest:
-		return r.EndOffset
+		return end
 	case protocol.StartOffset:
-		return min(max(p.Offset, r.LogStart), r.EndOffset)
+		if p.Offset > r.EndOffset {
+			return end
+		}
+		return max(p.Offset, r.LogStart)
 	case protocol.StartTime:
 		return r.Offset
 	default:
@@ -103,9 +111,13 @@ func placeOf(p protocol.GroupPlace, r protocol.OffsetsReply) protocol.Offset {
 }
 
 // requestFor is what to ask a leader to find a place.
-func requestFor(p protocol.GroupPlace) protocol.OffsetsRequest {
-	if p.At == protocol.StartTime {
+func requestFor(p protocol.GroupPlace, since time.Time) protocol.OffsetsRequest {
+	switch {
+	case p.At == protocol.StartTime:
 		return protocol.OffsetsRequest{Time: p.Time}
+	case !since.IsZero():
+		return protocol.OffsetsRequest{Time: &since}
+	default:
+		return protocol.OffsetsRequest{}
 	}
-	return protocol.OffsetsRequest{}
 }

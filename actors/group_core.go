@@ -28,6 +28,7 @@ type groupCore struct {
 	routes     map[string]groupTopic     // all topics as last heard; not the core's to change
 	born       map[string]protocol.Epoch // of the topics of parts; Invariant: not below that in routes
 	missing    map[string]time.Time      // wanted topics that are not in routes, since when
+	begins     map[string]GroupBegin     // by topic, of all that the group ever wanted
 	bug        groupBug
 	maxSize    int // of size
 
@@ -36,6 +37,8 @@ type groupCore struct {
 	logged  map[string]bool // members that the log has
 	size    int             // of all members' joins, see joinSize
 	commits map[protocol.TopicPartition]bool
+	begun   map[string]bool      // whose begins changed in this step
+	untold  map[string]time.Time // topics that the group has begun in without a member having been told, until then
 	// restless says that a partition is being released or has an owner and no
 	// start. Without it there is no need to look at all partitions.
 	restless bool
@@ -96,13 +99,14 @@ const (
 	goBack                    // a commit may lower the committed offset
 	forgetSession             // silent members stay
 	keepOffsets               // those of a deleted topic go on in one of the same name
+	latestWhenFound           // latest is the end of a partition when it is found
 )
 
 // groupBugs are their names, for GroupsDeps.Plant.
 var groupBugs = map[string]groupBug{
 	"": noGroupBug, "skip the release": skipRelease, "forget the generation": forgetGeneration,
 	"forget the owner": forgetOwner, "go back": goBack, "forget the session": forgetSession,
-	"keep the offsets": keepOffsets,
+	"keep the offsets": keepOffsets, "find the latest late": latestWhenFound,
 }
 
 // groupEffects are what a step asks its shell to do.
@@ -124,6 +128,11 @@ type groupResolve struct {
 	at    protocol.TopicPartition
 	born  protocol.Epoch // of the topic
 	start protocol.GroupPlace
+	// untold says that the log's end will do as the latest, if it is had before a member
+	// is told that the group has begun. Otherwise the latest is the first message from
+	// since on.
+	untold bool
+	since  time.Time
 }
 
 const (
@@ -153,8 +162,10 @@ func newGroupCore(name string, image *groupImage, routes map[string]groupTopic, 
 		members: map[string]*member{}, parts: map[protocol.TopicPartition]*groupPart{},
 		born: map[string]protocol.Epoch{}, missing: map[string]time.Time{}, commits: map[protocol.TopicPartition]bool{},
 		restless: true, logged: map[string]bool{}, maxSize: defaultGroupState,
+		begins: map[string]GroupBegin{}, begun: map[string]bool{}, untold: map[string]time.Time{},
 	}
 	maps.Copy(c.born, image.born)
+	c.recall(image)
 	for _, j := range image.state.Members {
 		m := &member{join: j, size: joinSize(&j), logged: true}
 		m.alive(now)
@@ -270,6 +281,9 @@ func (c *groupCore) resolved(now time.Time, asked groupResolve, offset protocol.
 	switch {
 	case err != nil:
 		p.askAt = now.Add(resolvePause)
+	case asked.untold && !now.Before(c.untold[at.Topic]):
+		// A member was told before: messages that came after that may be below the end.
+		// settle asks for the first one from the begin on.
 	case !p.known:
 		// A start is committed at once. Were it only told to the owner, another one
 		// that comes after a crash would begin at the latest of its own time, and
@@ -401,17 +415,17 @@ func (c *groupCore) settlePart(now time.Time, at protocol.TopicPartition, p *gro
 		starting[p.owner] = true
 		if m := c.members[p.owner]; m != nil && !p.asking && !now.Before(p.askAt) {
 			p.asking = true
-			c.out.resolve = append(c.out.resolve, groupResolve{at, c.born[at.Topic], m.join.Start})
+			c.out.resolve = append(c.out.resolve, c.startOf(now, at, m.join.Start))
 		}
 	}
 }
 
 // log puts what changed into the entry.
 func (c *groupCore) log() {
-	if !c.unsaved && len(c.commits) == 0 {
+	if !c.unsaved && len(c.commits) == 0 && len(c.begun) == 0 {
 		return
 	}
-	e := &groupEntry{Group: c.name}
+	e := &groupEntry{Group: c.name, Begins: c.beginsToLog()}
 	born := func(topic string) {
 		if b := c.born[topic]; b > 0 {
 			if e.Born == nil {
@@ -478,6 +492,7 @@ func (c *groupCore) sorted() []protocol.TopicPartition {
 
 // view is what a member is to do now.
 func (c *groupCore) view(m *member) protocol.GroupView {
+	c.told(m)
 	v := protocol.GroupView{
 		Group: c.name, Member: m.join.Member, Generation: c.generation, Revision: m.revision,
 		HeartbeatMs: m.join.SessionMs / 3,

@@ -29,6 +29,8 @@ type groupEntry struct {
 	// without those that are 0. Offsets of a topic that is older than what the image has
 	// say nothing; a newer one puts those of the older aside.
 	Born map[string]protocol.Epoch `json:"born,omitempty"`
+	// Begins replace those of the same topics.
+	Begins []GroupBegin `json:"begins,omitempty"`
 }
 
 // groupState is what a group must know after a restart besides its offsets.
@@ -73,6 +75,7 @@ type groupImage struct {
 	state   groupState
 	offsets map[protocol.TopicPartition]place
 	born    map[string]protocol.Epoch // of the topics that this is about; never goes down
+	begins  map[string]GroupBegin     // by topic
 }
 
 // groupImages are the images of all groups by name.
@@ -86,7 +89,7 @@ func (g groupImages) apply(e *groupEntry) {
 	}
 	image := g[e.Group]
 	if image == nil || e.Snapshot {
-		image = &groupImage{offsets: map[protocol.TopicPartition]place{}, born: map[string]protocol.Epoch{}}
+		image = &groupImage{offsets: map[protocol.TopicPartition]place{}, born: map[string]protocol.Epoch{}, begins: map[string]GroupBegin{}}
 		g[e.Group] = image
 	}
 	image.epoch = max(image.epoch, e.Epoch)
@@ -101,6 +104,13 @@ func (g groupImages) apply(e *groupEntry) {
 			maps.DeleteFunc(image.offsets, func(at protocol.TopicPartition, _ place) bool { return at.Topic == topic })
 			image.born[topic] = born
 		}
+	}
+	for _, b := range e.Begins {
+		if b.Gone {
+			delete(image.begins, b.Topic)
+			continue
+		}
+		image.begins[b.Topic] = b
 	}
 	for i := range e.Offsets {
 		if p := &e.Offsets[i]; e.Born[p.Topic] == image.born[p.Topic] {
@@ -156,14 +166,18 @@ func drop[T any](s []T, v T, order func(a, b T) int) []T {
 // snapshot returns an entry that gives the whole image.
 func (m *groupImage) snapshot(group string) groupEntry {
 	state := m.state
-	return groupEntry{Group: group, Epoch: m.epoch, Snapshot: true, State: &state, Offsets: positions(m.offsets), Born: maps.Clone(m.born)}
+	e := groupEntry{Group: group, Epoch: m.epoch, Snapshot: true, State: &state, Offsets: positions(m.offsets), Born: maps.Clone(m.born)}
+	for _, t := range slices.Sorted(maps.Keys(m.begins)) {
+		e.Begins = append(e.Begins, m.begins[t])
+	}
+	return e
 }
 
 // clone is for a group that has its own life from here on.
 func (m *groupImage) clone() *groupImage {
 	c := *m
 	c.state.Members, c.state.Partitions = slices.Clone(m.state.Members), slices.Clone(m.state.Partitions)
-	c.offsets, c.born = maps.Clone(m.offsets), maps.Clone(m.born)
+	c.offsets, c.born, c.begins = maps.Clone(m.offsets), maps.Clone(m.born), maps.Clone(m.begins)
 	return &c
 }
 

@@ -65,6 +65,7 @@ func (c *groupCore) join(now time.Time, r protocol.GroupJoin, to any) groupEffec
 	}
 	c.size += joinSize(&r) - m.size
 	m.join, m.size, m.logged = r, joinSize(&r), false
+	c.begin(now, r.Topics)
 	m.alive(now)
 	m.touch(now)
 	c.unsaved = true

@@ -83,6 +83,8 @@ func (c *groupCore) reset(now time.Time, offsets []protocol.GroupPosition, force
 	c.fence(now)
 	reply := protocol.GroupOffsets{Group: c.name, Generation: c.generation, Offsets: slices.Clone(offsets)}
 	for _, o := range offsets {
+		c.begin(now, []string{o.Topic})
+		delete(c.untold, o.Topic)
 		p := c.part(o.At())
 		p.committed, p.epoch, p.known = o.Offset, o.Epoch, true
 		c.commits[o.At()] = true

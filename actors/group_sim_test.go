@@ -31,11 +31,16 @@ type groupSim struct {
 
 	committed map[protocol.TopicPartition]protocol.Offset // highest that was answered
 	answers   map[any]any
+
+	logs   map[protocol.TopicPartition][]time.Time // when each record was put
+	floors map[string]map[protocol.TopicPartition]protocol.Offset
+	begun  map[protocol.TopicPartition]bool // the group has an offset there
 }
 
 // simMember is a client as docs/groups.md describes it.
 type simMember struct {
 	id      string
+	topics  []string
 	view    protocol.GroupView
 	working map[protocol.TopicPartition]protocol.Offset // next offset to process
 	silent  bool                                        // paused or crashed
@@ -48,7 +53,8 @@ func newGroupSim(pick func(int) int, bug groupBug) *groupSim {
 	s := &groupSim{
 		pick: pick, bug: bug, now: time.UnixMilli(1_000_000), images: groupImages{}, members: map[string]*simMember{},
 		routes:    map[string]groupTopic{"a": {ids: partitionIDs(5)}, "b": {ids: partitionIDs(2)}},
-		committed: map[protocol.TopicPartition]protocol.Offset{},
+		committed: map[protocol.TopicPartition]protocol.Offset{}, logs: map[protocol.TopicPartition][]time.Time{},
+		floors: map[string]map[protocol.TopicPartition]protocol.Offset{}, begun: map[protocol.TopicPartition]bool{},
 	}
 	s.restart()
 	return s
@@ -105,7 +111,7 @@ func (s *groupSim) do(e groupEffects) {
 			if s.pick(5) == 0 {
 				err = errors.New("no leader")
 			}
-			f := s.core.resolved(s.now, r, 0, err)
+			f := s.core.resolved(s.now, r, placeOf(r.start, r.since, s.lookUp(r)), err)
 			if i == 0 {
 				next = f
 				continue
@@ -138,6 +144,7 @@ func (s *groupSim) step() error {
 	if len(live) > 0 {
 		m = s.members[live[s.pick(len(live))]]
 	}
+	s.put()
 	switch k := s.pick(20); {
 	case k < 2 && len(s.members) < 6 || m == nil:
 		s.join()
@@ -148,11 +155,8 @@ func (s *groupSim) step() error {
 		m.silent = true // its work goes on in the dark, but it is fenced by then
 	case k < 5:
 		s.restart()
-	case k < 6 && len(s.routes["b"].ids) < 4:
-		next := maps.Clone(s.routes)
-		next["b"] = groupTopic{partitionIDs(len(next["b"].ids) + 1), next["b"].born}
-		s.routes = next
-		s.do(s.core.topicsChanged(s.now, next))
+	case k < 6:
+		s.grow([]string{"b", "c"}[s.pick(2)])
 	case k < 7:
 		if err := s.remake(); err != nil {
 			return err
@@ -184,6 +188,10 @@ func (s *groupSim) remake() error {
 			delete(s.members, id) // the answer to its heartbeat says so
 		}
 	}
+	maps.DeleteFunc(s.logs, func(at protocol.TopicPartition, _ []time.Time) bool { return at.Topic == "b" })
+	if s.floors["b"] != nil {
+		s.floors["b"] = map[protocol.TopicPartition]protocol.Offset{} // all that comes is to be seen
+	}
 	maps.DeleteFunc(s.committed, func(at protocol.TopicPartition, _ protocol.Offset) bool { return at.Topic == "b" })
 	for at, o := range s.images["g"].offsetsOrNone() {
 		if at.Topic == "b" && o.offset != 0 {
@@ -207,13 +215,18 @@ func (s *groupSim) join() {
 	s.named++
 	m := &simMember{id: fmt.Sprintf("m%d", s.named), working: map[protocol.TopicPartition]protocol.Offset{}}
 	r := protocol.GroupJoin{Member: m.id, Topics: []string{"a"}, SessionMs: int(simSession.Milliseconds())}
-	if s.pick(3) > 0 {
-		r.Topics = append(r.Topics, "b")
+	for _, t := range []string{"b", "c"} {
+		if s.pick(3) > 0 {
+			r.Topics = append(r.Topics, t)
+		}
+	}
+	if s.pick(4) > 0 {
+		r.Start.At = protocol.StartLatest
 	}
 	if err := r.Check(); err != nil {
 		panic(err)
 	}
-	s.members[m.id] = m
+	s.members[m.id], m.topics = m, r.Topics
 	m.heard = s.now
 	s.take(m, s.ask(func(to any) groupEffects { return s.core.join(s.now, r, to) }))
 }
@@ -236,6 +249,7 @@ func (s *groupSim) take(m *simMember, answer any) {
 	switch v := answer.(type) {
 	case protocol.GroupView:
 		m.view = v
+		s.told(m.topics)
 		for _, p := range v.Assigned {
 			if _, works := m.working[p.At()]; !works {
 				m.working[p.At()] = p.Offset
@@ -281,6 +295,7 @@ func (s *groupSim) judge(m *simMember, r protocol.GroupCommit) error {
 		return fmt.Errorf("commit of generation %d was taken in %d", r.Generation, generation)
 	}
 	for _, o := range r.Offsets {
+		s.begun[o.At()] = true // by its owner's word, before a start was found
 		if _, works := m.working[o.At()]; !works {
 			// It may own the partition and not have heard of it.
 			if p := s.core.parts[o.At()]; p.owner != m.id {
@@ -352,7 +367,14 @@ func (s *groupSim) check() error {
 			}
 		}
 	}
-	return nil
+	if image != nil {
+		got, _ := json.Marshal(image.begins)
+		want, _ := json.Marshal(s.core.begins)
+		if string(got) != string(want) {
+			return fmt.Errorf("log has begins %s, group has %s", got, want)
+		}
+	}
+	return s.checkStarts()
 }
 
 // state is what the log is to have of the group.
