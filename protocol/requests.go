@@ -1,13 +1,9 @@
 package protocol
 
 import (
-	"bytes"
-	"encoding"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"fmt"
-	"reflect"
 	"slices"
 	"strings"
 	"time"
@@ -180,67 +176,6 @@ func (e *RangeError) Error() string { return e.Err.Error() }
 func (e *RangeError) Unwrap() error { return e.Err }
 
 func asRange(err error, out **RangeError) bool { return errors.As(err, out) }
-
-// DecodeRequest reads the JSON of a request into v. An empty body is an empty
-// request; an unknown field, a wrong type and bytes after the object are
-// refused with ErrBadRequest.
-func DecodeRequest(b []byte, v any) error {
-	if len(bytes.TrimSpace(b)) == 0 {
-		return nil
-	}
-	d := json.NewDecoder(bytes.NewReader(b))
-	d.DisallowUnknownFields()
-	if err := d.Decode(v); err != nil {
-		return ErrBadRequest.With("request is not the JSON expected here: %s", jsonFault(err))
-	}
-	if d.More() {
-		return ErrBadRequest.With("request has bytes after its JSON object")
-	}
-	return nil
-}
-
-// jsonFault is the text of a JSON error in words of JSON: whoever sent the request need
-// not know Go's types.
-func jsonFault(err error) string {
-	var wrong *json.UnmarshalTypeError
-	if !errors.As(err, &wrong) {
-		return err.Error()
-	}
-	field := "it"
-	if wrong.Field != "" {
-		field = "field " + wrong.Field
-	}
-	value, _, _ := strings.Cut(wrong.Value, " ") // a number's digits follow
-	article := "a"
-	if value == "array" || value == "object" {
-		article = "an"
-	}
-	return fmt.Sprintf("%s is %s %s, use %s", field, article, value, jsonName(wrong.Type))
-}
-
-// jsonName says what JSON stands for a type.
-func jsonName(t reflect.Type) string {
-	switch t.Kind() {
-	case reflect.Bool:
-		return "true or false"
-	case reflect.Int, reflect.Int8, reflect.Int16, reflect.Int32, reflect.Int64,
-		reflect.Uint, reflect.Uint8, reflect.Uint16, reflect.Uint32, reflect.Uint64:
-		return "a whole number in range"
-	case reflect.Float32, reflect.Float64:
-		return "a number"
-	case reflect.Slice, reflect.Array:
-		return "an array"
-	case reflect.Pointer:
-		return jsonName(t.Elem())
-	case reflect.Struct, reflect.Map:
-		if reflect.PointerTo(t).Implements(reflect.TypeFor[encoding.TextUnmarshaler]()) {
-			return "a string"
-		}
-		return "an object"
-	default:
-		return "a string"
-	}
-}
 
 // Check returns a refusal when a field is out of its range.
 func (r *GetRequest) Check() error {

@@ -219,17 +219,3 @@ func FuzzParseFetch(f *testing.F) {
 		}
 	})
 }
-
-func FuzzDecodeRequest(f *testing.F) {
-	f.Add([]byte(`{"offset":0,"max_bytes":1,"max_messages":1,"wait_ms":1,"format":"json"}`))
-	f.Add([]byte(`{"time":"2026-01-02T15:04:05Z"}`))
-	f.Fuzz(func(_ *testing.T, b []byte) {
-		var g GetRequest
-		if DecodeRequest(b, &g) == nil {
-			_ = g.Check()
-		}
-		_ = DecodeRequest(b, new(OffsetsRequest))
-		_ = DecodeRequest(b, new(TopicCreate))
-		_ = DecodeError(b)
-	})
-}

@@ -207,7 +207,9 @@ func TestHeadersAreSentOnAsTheyCame(t *testing.T) {
 		if _, err := fmt.Fprintf(c, "HPUB metaq.put.far i.1 %d %d\r\n%sx\r\n", len(block), len(block)+1, block); err != nil {
 			t.Fatal(err)
 		}
-		for lines.Scan() && !strings.HasPrefix(lines.Text(), "MSG i.1 ") {
+		answered := false
+		for !answered && lines.Scan() {
+			answered = strings.HasPrefix(lines.Text(), "MSG i.1 ")
 		}
 		if lines.Scan(); lines.Text() != farAck {
 			t.Errorf("%q: answered with %q, %v", block, lines.Text(), lines.Err())
