@@ -16,7 +16,13 @@ import (
 // waitingTopic is a topic in creation with its puts.
 type waitingTopic struct {
 	account *account // what waits is in flight too
-	puts    []*nats.Msg
+	puts    []keptPut
+}
+
+// keptPut is a put or a batch that waits, with what is known of a batch.
+type keptPut struct {
+	*nats.Msg
+	prepared *prepared
 }
 
 // creation is the topics actor's answer.
@@ -39,7 +45,7 @@ func (g *Gateway) create(t *target, m *nats.Msg) error {
 		return protocol.ErrBusy.With("%d topics are being created: back off and try again", len(g.waiting))
 	}
 	w := &waitingTopic{account: newAccount(g.puts, g.opts.Partition)}
-	if err := w.add(m); err != nil {
+	if err := w.add(m, g.prepared); err != nil {
 		return err
 	}
 	g.waiting[topic] = w
@@ -48,13 +54,13 @@ func (g *Gateway) create(t *target, m *nats.Msg) error {
 	return nil
 }
 
-func (w *waitingTopic) add(m *nats.Msg) error {
+func (w *waitingTopic) add(m *nats.Msg, p *prepared) error {
 	if err := w.account.admit(1, m.Size()); err != nil {
 		return err
 	}
 	kept := *m
 	kept.Data = bytes.Clone(m.Data)
-	w.puts = append(w.puts, &kept)
+	w.puts = append(w.puts, keptPut{&kept, p})
 	return nil
 }
 
@@ -86,15 +92,17 @@ func (g *Gateway) topicCreated(c creation) {
 	for _, m := range w.puts {
 		w.account.Release(1, m.Size())
 		if c.err != nil {
-			g.refuse(m, c.err)
+			g.refuse(m.Msg, c.err)
 			continue
 		}
-		t, err := g.targetOf(m)
+		g.prepared = m.prepared
+		t, err := g.targetOf(m.Msg)
 		if err == nil {
-			err = g.serve(&t, m)
+			err = g.serve(&t, m.Msg)
 		}
 		if err != nil {
-			g.refuse(m, err)
+			g.refuse(m.Msg, err)
 		}
+		g.prepared = nil
 	}
 }

@@ -32,15 +32,16 @@ const (
 
 // Gateway is the broker's edge to NATS. It implements actors.Gateway.
 type Gateway struct {
-	opts    Options
-	log     *slog.Logger
-	system  *actor.ActorSystem
-	prefix  string // with its final dot
-	heardAs string // the same of what goes to topics' own subjects, with its final dot
-	node    string // in a cluster: of what other brokers send to this one, with its final dot
-	answers string // of the reply subjects of other brokers, with its final dot
-	metrics *metrics
-	loud    rate.Sometimes // bounds log lines that a client can cause
+	opts              Options
+	log               *slog.Logger
+	system            *actor.ActorSystem
+	prefix            string // with its final dot
+	heardAs           string // the same of what goes to topics' own subjects, with its final dot
+	putsTo, batchesTo string // of puts and of batches, with their final dots
+	node              string // in a cluster: of what other brokers send to this one, with its final dot
+	answers           string // of the reply subjects of other brokers, with its final dot
+	metrics           *metrics
+	loud              rate.Sometimes // bounds log lines that a client can cause
 
 	replies, adminReplies, creations *resolver.Resolver
 	pages                            *resolver.Resolver
@@ -66,9 +67,12 @@ type Gateway struct {
 	peersIn   chan *nats.Msg // what other brokers sent on: it does not queue behind a flood of our own clients
 	peersGate *gate
 	created   chan creation
-	drained   chan struct{} // closed when no more messages come
-	gaveUp    chan struct{} // closed when nobody waits for creations any more
-	done      chan struct{} // closed when the dispatcher has gone
+	checking  chan struct{}     // a place for each dear batch that is decompressed
+	checked   chan checkedBatch // never blocks who has checked
+	leaving   chan struct{}     // closed when the drain begins
+	drained   chan struct{}     // closed when no more messages come
+	gaveUp    chan struct{}     // closed when nobody waits for creations any more
+	done      chan struct{}     // closed when the dispatcher has gone
 	closing   atomic.Bool
 	drain     sync.Once
 
@@ -87,12 +91,14 @@ type dispatcher struct {
 		subject string
 		target  target
 	}
-	seen    *actors.Routes // the routes that topics was made from
-	topics  map[string]*topicState
-	waiting map[string]*waitingTopic
-	came    []*nats.Msg   // some that came by the server
-	memory  actors.Memory // of the request in hand, unless somebody has taken it; else nil
-	runs    []*run        // that are not empty
+	seen     *actors.Routes // the routes that topics was made from
+	topics   map[string]*topicState
+	waiting  map[string]*waitingTopic
+	asides   map[string]*checkQueue // by topic
+	prepared *prepared              // of the request in hand; nil: nothing
+	came     []*nats.Msg            // some that came by the server
+	memory   actors.Memory          // of the request in hand, unless somebody has taken it; else nil
+	runs     []*run                 // that are not empty
 }
 
 type stopper interface{ Stop() error }
@@ -113,14 +119,18 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 		loud: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 		puts: newBudget(o.Total), reads: newBudget(o.Reads),
 		counter: newCounter(o.Backlog / front.ManyRequests), incoming: make(chan *nats.Msg, o.Backlog),
-		created: make(chan creation, o.Waiting), // never blocks the actor that answers
+		created:  make(chan creation, o.Waiting), // never blocks the actor that answers
+		checking: make(chan struct{}, checkers()), checked: make(chan checkedBatch, manyChecked),
+		leaving: make(chan struct{}),
 		drained: make(chan struct{}), gaveUp: make(chan struct{}), done: make(chan struct{}),
 		dispatcher: dispatcher{
 			topics:  make(map[string]*topicState),
 			waiting: make(map[string]*waitingTopic),
+			asides:  make(map[string]*checkQueue),
 		},
 	}
 	g.heardAs = g.prefix + opHeard + "."
+	g.putsTo, g.batchesTo = g.prefix+protocol.OpPut+".", g.prefix+protocol.OpBatch+"."
 	g.gate = newGate(g.incoming, g.shed)
 	if o.Cluster != nil {
 		g.peersIn = make(chan *nats.Msg, o.Backlog)
@@ -212,6 +222,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	}
 	var err error
 	g.drain.Do(func() {
+		close(g.leaving)
 		if g.opts.Front != nil {
 			g.opts.Front.Leave()
 		}
@@ -275,6 +286,8 @@ func (g *Gateway) dispatch() {
 			g.fromPeers()
 		case c := <-g.created:
 			g.topicCreated(c)
+		case c := <-g.checked:
+			g.checkDone(c)
 		case <-g.drained:
 			g.finish()
 			return
@@ -286,13 +299,13 @@ func (g *Gateway) dispatch() {
 // goroutine.
 func (g *Gateway) handOver() front.Receiver {
 	note := g.opts.Events.Receive
-	if note == nil {
-		return g.counter.hand
-	}
 	return func(r *front.Requests) {
-		for i := range r.All() {
-			note(actors.Event{Topic: r.All()[i].Subject})
+		if note != nil {
+			for i := range r.All() {
+				note(actors.Event{Topic: r.All()[i].Subject})
+			}
 		}
+		g.prepare(r)
 		g.counter.hand(r)
 	}
 }
@@ -322,7 +335,9 @@ func (g *Gateway) together(r *front.Requests) (n int) {
 // fromClient handles a request that a client handed over.
 func (g *Gateway) fromClient(m *front.Request) {
 	g.memory = m.Memory()
+	g.prepared, _ = m.Prepared.(*prepared)
 	g.receive(&m.Msg)
+	g.prepared = nil
 	if memory := g.takeMemory(); memory != nil {
 		memory.Release(1)
 	}
@@ -385,13 +400,17 @@ func (g *Gateway) finish() {
 		g.fromPeers()
 	}
 	g.sendRuns()
-	for len(g.waiting) > 0 {
+	gaveUp := g.gaveUp
+	for len(g.waiting)+len(g.asides) > 0 {
 		select {
+		case c := <-g.checked:
+			g.checkDone(c)
 		case c := <-g.created:
 			g.topicCreated(c)
-		case <-g.gaveUp:
+		case <-gaveUp:
+			gaveUp = nil // a check ends soon
 			for topic := range g.waiting {
-				g.topicCreated(creation{topic, protocol.ErrUnavailable.With("the broker is stopping: try another one, or later")})
+				g.topicCreated(creation{topic, stopping})
 			}
 		}
 		g.sendRuns()
@@ -413,7 +432,7 @@ func (g *Gateway) receive(m *nats.Msg) {
 		return
 	}
 	if m.Sub != nil {
-		markPart(m)
+		markPart(m, g.sentOn(m))
 	}
 	t, err := g.targetOf(m)
 	switch t.op {
@@ -459,6 +478,15 @@ func (g *Gateway) ignoreReply(m *nats.Msg) bool {
 
 // serve sends the request on, or returns why not.
 func (g *Gateway) serve(t *target, m *nats.Msg) error {
+	if err := oversizedHeaders(m); err != nil {
+		return err
+	}
+	if q := g.waitsAside(t, m); q != nil {
+		return q.add(m)
+	}
+	if p := g.prepared; p != nil && p.err != nil && t.op == protocol.OpBatch {
+		return p.err // another broker would say the same
+	}
 	if g.opts.Cluster != nil && t.one {
 		if t.partition.Home != g.opts.Cluster.BrokerID && !t.sentOn {
 			return g.elsewhere(t, m)

@@ -35,7 +35,9 @@ func malformed(m *nats.Msg) bool {
 // markPart marks m, which the library has delivered, as malformed when its headers are not
 // all that its block said. The library skips lines without a name, and what follows an empty
 // line; only the size of the block tells. Clients write a blank after each colon, or none.
-func markPart(m *nats.Msg) {
+//
+// A block that is too large is marked, too, unless another broker has sent it on.
+func markPart(m *nats.Msg, sentOn bool) {
 	if m.Header == nil {
 		return
 	}
@@ -46,7 +48,16 @@ func markPart(m *nats.Msg) {
 			blanks++
 		}
 	}
-	if came := headerSize(m); came != size && came != size+blanks {
+	came, why := headerSize(m), ""
+	if bytes := m.Header[front.Oversized]; len(bytes) == 1 && came < front.MaxHeader {
+		why = front.TooManyBytes(bytes[0]) // the front has passed on that, in the place of the message
+	} else if !sentOn {
+		why = front.TooLarge(came, blanks)
+	}
+	switch {
+	case why != "":
+		m.Header = nats.Header{front.Malformed: {why}}
+	case came != size && came != size+blanks:
 		m.Header = nats.Header{front.Malformed: nil}
 	}
 }
@@ -101,9 +112,23 @@ func unpacked(h nats.Header) nats.Header {
 	return h
 }
 
+// oversizedHeaders refuses a message whose header block was too large to be looked at.
+func oversizedHeaders(m *nats.Msg) error {
+	if m.Header == nil {
+		return nil
+	}
+	if why := m.Header[front.Malformed]; len(why) > 0 {
+		return protocol.ErrTooLarge.With("%s", why[0])
+	}
+	return nil
+}
+
 // recordOf returns the record of a put. It shares m's bytes.
 func recordOf(m *nats.Msg) (protocol.Record, error) {
 	r := protocol.Record{Value: m.Data}
+	if err := oversizedHeaders(m); err != nil {
+		return r, err
+	}
 	if malformed(m) {
 		return r, errMalformed
 	}
@@ -148,10 +173,13 @@ func headerSize(m *nats.Msg) int {
 // values from the NATS library share the whole header block, whatever it says. Those from
 // the front do not.
 func heldBy(m *nats.Msg) int {
-	if len(m.Header) == 0 || m.Sub == nil {
+	if m.Sub == nil {
 		return 0
 	}
-	return headerSize(m) + len(m.Data)
+	if n := headerSize(m); n > 0 {
+		return n + len(m.Data)
+	}
+	return 0
 }
 
 // recordSize is what counts against the largest message: payload, key and

@@ -39,13 +39,13 @@ func TestAFullPartitionIsBusyAndTheOthersAreNot(t *testing.T) {
 
 // A header block stays in memory as long as its message: it counts as it came.
 func TestAHeaderBlockThatSaysLittleCountsAll(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.Partition = Limits{Requests: 100, Bytes: 10_000} })
+	r := newRig(t, func(o *Options) { o.Partition = Limits{Requests: 100, Bytes: 2_700} })
 	r.parts[0].holdBack()
 	blanks := nats.Header{}
-	for range 900 {
+	for range 250 {
 		blanks.Add("A", "")
 	}
-	held := r.request("metaq.put.t.0-0", blanks, "x") // 4,500 bytes that say 901
+	held := r.request("metaq.put.t.0-0", blanks, "x") // 1,250 bytes that say 251
 	again := r.request("metaq.put.t.0-0", blanks, "x")
 	if answer := r.ask("metaq.put.t.0-0", blanks, "x"); codeOf(t, answer) != 429 {
 		t.Errorf("the third: %s", answer)

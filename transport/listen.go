@@ -109,7 +109,7 @@ func (g *Gateway) targetOf(m *nats.Msg) (t target, err error) {
 	if subject, is := strings.CutPrefix(m.Subject, g.heardAs); is {
 		switch { // before the subject changes: its length tells of headers that were not read
 		case malformed(m):
-			m.Header = nats.Header{front.Malformed: nil}
+			m.Header = nats.Header{front.Malformed: m.Header[front.Malformed]}
 		case m.Header == nil:
 			m.Header = make(nats.Header, 2)
 		}

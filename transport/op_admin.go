@@ -9,6 +9,7 @@ import (
 
 	"metaq/actors"
 	"metaq/protocol"
+	"metaq/transport/front"
 )
 
 // Administration: <prefix>.admin.<noun>.<verb>, JSON, served as the NATS micro
@@ -145,6 +146,9 @@ func (g *Gateway) admin(e adminEndpoint, r micro.Request) {
 		return
 	}
 	message, page, err := e.decode(m.Data)
+	if size := r.Headers().Get(front.Oversized); size != "" {
+		err = protocol.ErrTooLarge.With("%s", front.TooManyBytes(size))
+	}
 	if err == nil && g.adminNow.Add(1) > int64(g.opts.Admin) {
 		g.adminNow.Add(-1)
 		err = protocol.ErrBusy.With("%d administration requests are in flight: back off and try again", g.opts.Admin)

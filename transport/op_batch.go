@@ -25,18 +25,22 @@ import (
 // message cannot cost much memory.
 const maxRawFactor = 4
 
-// putBatch serves one batch. What costs least is checked first, and the
-// checksum only once the batch is admitted.
+// putBatch serves one batch. What a client sent was checked on its connection's goroutine,
+// and what NATS brought is checked here, or aside when that costs much. A batch counts as
+// what it grows to.
 func (g *Gateway) putBatch(t *target, m *nats.Msg) error {
 	if err := t.needPartition(); err != nil {
 		return err
 	}
-	limit := int(g.payload.Load()) - protocol.FetchHeaderSize // it must fit a get's answer
+	limit := g.batchLimit()
 	if len(m.Data) > limit {
 		return protocol.ErrTooLarge.With("batch has %d bytes, the limit is %d: send smaller batches", len(m.Data), limit)
 	}
 	if w := g.waiting[t.topic]; w != nil {
-		return w.add(m)
+		return w.add(m, g.prepared)
+	}
+	if g.prepared == nil && dear(m.Data) {
+		return g.checkAside(t.topic, m)
 	}
 	topic := g.topic(t.topic)
 	if topic == nil {
@@ -44,7 +48,7 @@ func (g *Gateway) putBatch(t *target, m *nats.Msg) error {
 			return g.noTopic(t.topic)
 		}
 		// What will be refused creates no topic.
-		if _, err := checkBatch(m.Data, limit*maxRawFactor, g.opts.MaxMessage(t.topic)); err != nil {
+		if _, err := g.headerOf(t, m); err != nil {
 			return err
 		}
 		return g.create(t, m)
@@ -56,11 +60,11 @@ func (g *Gateway) putBatch(t *target, m *nats.Msg) error {
 	if err != nil {
 		return err
 	}
-	account, size := topic.accounts[i], len(m.Data)
+	account, size := topic.accounts[i], max(heldBy(m), grown(m.Data))
 	if err := account.admit(1, size); err != nil {
 		return err
 	}
-	h, err := checkBatch(m.Data, limit*maxRawFactor, g.opts.MaxMessage(t.topic))
+	h, err := g.headerOf(t, m)
 	if err != nil {
 		account.Release(1, size)
 		return err
@@ -69,6 +73,14 @@ func (g *Gateway) putBatch(t *target, m *nats.Msg) error {
 		Batch: m.Data, Header: h, Ticket: actors.Ticket{From: account, Bytes: size}, Memory: g.takeMemory(),
 	}, m)
 	return nil
+}
+
+// headerOf returns the header of the batch in hand, which may have been checked before.
+func (g *Gateway) headerOf(t *target, m *nats.Msg) (protocol.BatchHeader, error) {
+	if p := g.prepared; p != nil {
+		return p.header, p.err
+	}
+	return checkBatch(m.Data, g.batchLimit()*maxRawFactor, g.opts.MaxMessage(t.topic))
 }
 
 // checkBatch returns the header of the batch that b is, or the refusal.

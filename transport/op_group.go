@@ -89,6 +89,11 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 	if g.opts.Events.Receive != nil {
 		g.opts.Events.Receive(actors.Event{Topic: m.Subject})
 	}
+	markPart(m, g.sentOn(m))
+	if err := oversizedHeaders(m); err != nil {
+		g.refuse(m, err)
+		return
+	}
 	sentOn, rest := g.sentOn(m), m.Subject[len(g.prefix):]
 	if sentOn {
 		rest = m.Subject[len(g.node):]

@@ -29,7 +29,7 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	if limit := g.opts.MaxMessage(t.topic); len(m.Data) > limit {
 		return tooLarge("message", len(m.Data), limit)
 	}
-	record, err := recordOf(m)
+	record, err := g.recordOf(t, m)
 	if err != nil {
 		return err
 	}
@@ -42,7 +42,7 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 		return tooLarge("message", size, limit)
 	}
 	if w := g.waiting[t.topic]; w != nil {
-		return w.add(m)
+		return w.add(m, nil)
 	}
 	topic := g.topic(t.topic)
 	if topic == nil && t.heard {
@@ -76,6 +76,15 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 	o.answer(g, 0, m.Reply)
 	g.post(&topic.runs[i], topic.route.Leaders[i], &o.Puts)
 	return nil
+}
+
+// recordOf returns the record of a put, which may have been made before. A topic's own subject
+// adds headers afterwards.
+func (g *Gateway) recordOf(t *target, m *nats.Msg) (protocol.Record, error) {
+	if p := g.prepared; p != nil && !t.heard {
+		return p.record, p.err
+	}
+	return recordOf(m)
 }
 
 // putAlike serves what a client sent first, as far as it is puts of one subject: they go to

@@ -110,6 +110,16 @@ lines:
 			break lines
 		case opPub, opHeaderPub:
 			p.heard = in.c.front.hears(p.subject)
+			if p.header > MaxHeader && (p.heard || in.c.front.owns(p.subject)) {
+				if err := in.forward(pass, in.from); err != nil {
+					return err
+				}
+				if err := in.oversized(p, line); err != nil {
+					return err
+				}
+				pass = in.from
+				continue
+			}
 			taken, sid := in.takes(p)
 			if !taken && !p.heard {
 				in.from += len(line)

@@ -12,6 +12,8 @@ import (
 type Request struct {
 	nats.Msg
 	memory *memory // in which Data lies; nil: its own
+	// Prepared is for the Receiver, to note what it found out on the connection's goroutine.
+	Prepared any
 }
 
 // Memory is where a request's Data lies.
@@ -60,6 +62,10 @@ func (r *Requests) many() bool { return r.n == ManyRequests || r.Bytes >= manyBy
 // all of it; where most of it says nothing, they get memory of their own.
 func (m *Request) head(block []byte) {
 	if len(block) == 0 {
+		return
+	}
+	if why := TooLarge(len(block), bytes.Count(block, []byte("\n"))-blockLines); why != "" {
+		m.Header = nats.Header{Malformed: {why}}
 		return
 	}
 	headers, err := nats.DecodeHeadersMsg(block)
