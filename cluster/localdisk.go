@@ -86,7 +86,7 @@ func makeDir(fs vfs.FS, dir string) error {
 		at = up
 		changed = append(changed, at)
 	}
-	if err := fs.MkdirAll(dir, 0o755); err != nil {
+	if err := fs.MkdirAll(dir, 0o700); err != nil {
 		return err
 	}
 	for _, at := range slices.Backward(changed) {

@@ -105,7 +105,7 @@ func MakeDir(fsys FS, dir string) error {
 			return err
 		}
 	}
-	if err := fsys.MkdirAll(dir, 0o755); err != nil {
+	if err := fsys.MkdirAll(dir, dirMode); err != nil {
 		return fmt.Errorf("make directory %s: %w", dir, err)
 	}
 	return SyncDir(fsys, parent)
