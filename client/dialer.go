@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"metaq/protocol"
 )
 
 const (
@@ -39,7 +41,7 @@ func (o *options) natsDefaults(timeout time.Duration, d *dialer) []nats.Option {
 			}
 		}),
 		nats.ReconnectHandler(func(nc *nats.Conn) {
-			log.Info("connected again", "server", nc.ConnectedUrlRedacted())
+			log.Info("connected again", "server", protocol.PublicURL(nc.ConnectedUrl()))
 		}),
 		nats.ErrorHandler(func(_ *nats.Conn, _ *nats.Subscription, err error) {
 			log.LogAttrs(context.Background(), slog.LevelWarn, "connection problem", slog.Any("err", err))

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"metaq/protocol"
 )
 
 // link is what the package needs from NATS. Its methods may be called from any
@@ -172,8 +174,8 @@ func (l *natsLink) post(ctx context.Context, subject string, data []byte, done f
 func (l *natsLink) maxPayload() int { return int(l.nc.MaxPayload()) }
 
 func (l *natsLink) servers() string {
-	if url := l.nc.ConnectedUrlRedacted(); url != "" {
-		return url
+	if url := l.nc.ConnectedUrl(); url != "" {
+		return protocol.PublicURL(url)
 	}
 	return joinServers(l.nc.Servers())
 }

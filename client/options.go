@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/nats-io/nats.go"
+
+	"metaq/protocol"
 )
 
 // DefaultServer is where a client connects when no server is named.
@@ -118,21 +120,18 @@ func (o *options) findServers(ctx context.Context) ([]string, error) {
 		}
 		u, err := url.Parse(s)
 		if err != nil || u.Hostname() == "" {
-			return nil, fmt.Errorf("server %q is not a URL such as %s", s, DefaultServer)
+			return nil, fmt.Errorf("server %q is not a URL such as %s", protocol.PublicURL(s), DefaultServer)
 		}
 		out = append(out, s)
 	}
 	return out, nil
 }
 
-// joinServers names servers in an error, without passwords.
+// joinServers names servers in an error, without user info.
 func joinServers(urls []string) string {
 	names := make([]string, 0, len(urls))
 	for _, s := range urls {
-		if u, err := url.Parse(s); err == nil {
-			s = u.Redacted()
-		}
-		names = append(names, s)
+		names = append(names, protocol.PublicURL(s))
 	}
 	return strings.Join(names, ", ")
 }

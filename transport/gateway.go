@@ -182,7 +182,7 @@ func (g *Gateway) Start(context.Context) error {
 		nats.ReconnectHandler(func(nc *nats.Conn) {
 			g.metrics.reconnects.Inc()
 			g.payload.Store(nc.MaxPayload()) // it may be another server
-			g.log.Info("nats connection is back", "url", nc.ConnectedUrlRedacted())
+			g.log.Info("nats connection is back", "url", protocol.PublicURL(nc.ConnectedUrl()))
 		}),
 		nats.ClosedHandler(func(nc *nats.Conn) {
 			if !g.closing.Load() {

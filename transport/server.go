@@ -205,20 +205,18 @@ func ConnectURL(urls ...string) Dial {
 		dialer := &gatedDialer{Dialer: net.Dialer{Timeout: dialTimeout}, wrap: wrap}
 		nc, err := nats.Connect(strings.Join(urls, ","), append(opts, nats.SetCustomDialer(dialer))...)
 		if err != nil {
-			return nil, fmt.Errorf("connect to NATS at %s: %w: check [nats] url=", Redacted(urls), err)
+			return nil, fmt.Errorf("connect to NATS at %s: %w: check [nats] url=", protocol.PublicURLs(urls), withoutURLs(err))
 		}
 		return nc, nil
 	}
 }
 
-// Redacted joins URLs, with their passwords hidden.
-func Redacted(urls []string) string {
-	out := make([]string, len(urls))
-	for i, u := range urls {
-		if p, err := url.Parse(u); err == nil {
-			u = p.Redacted()
-		}
-		out[i] = u
+// withoutURLs returns err, or the fault alone of a URL that cannot be parsed: that error
+// quotes the whole URL, with its password.
+func withoutURLs(err error) error {
+	var bad *url.Error
+	if errors.As(err, &bad) {
+		return bad.Err
 	}
-	return strings.Join(out, ",")
+	return err
 }

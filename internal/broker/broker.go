@@ -312,7 +312,7 @@ func (b *Broker) startHTTP(metrics *prometheus.Registry) error {
 func (b *Broker) startNATS() (transport.Dial, error) {
 	n := b.cfg.NATS
 	if len(n.URL) > 0 {
-		b.url = transport.Redacted(n.URL)
+		b.url = protocol.PublicURLs(n.URL)
 		return transport.ConnectURL(n.URL...), nil
 	}
 	o := transport.ServerOptions{
