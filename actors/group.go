@@ -23,6 +23,7 @@ type group struct {
 	routes *Routes
 	log    *slog.Logger
 
+	logged  bool   // the log has the group, or will
 	seq     uint64 // of the last entry that was sent to the log
 	written uint64 // all up to here are durable
 	held    []heldAnswers
@@ -138,6 +139,7 @@ func (g *group) request(ctx actor.Context, m *GroupRequest) {
 // any of its answers, and those of later steps, are given.
 func (g *group) perform(ctx actor.Context, e groupEffects) {
 	if e.entry != nil {
+		g.logged = !e.entry.Deleted
 		g.seq++
 		ctx.Send(ctx.Parent(), groupWrite{entry: *e.entry, from: ctx.Self(), seq: g.seq})
 	}
@@ -184,7 +186,7 @@ func (g *group) arm(ctx actor.Context) {
 	now := g.all.now()
 	at, some := g.core.due()
 	if !some {
-		at = g.touched.Add(g.all.deps.Idle)
+		at = g.touched.Add(g.idle())
 	}
 	if g.timer != nil {
 		g.timer.Stop()
@@ -196,12 +198,38 @@ func (g *group) arm(ctx actor.Context) {
 func (g *group) tick(ctx actor.Context) {
 	now := g.all.now()
 	g.perform(ctx, g.core.tick(now))
-	idle := now.Sub(g.touched) >= g.all.deps.Idle && len(g.core.members) == 0 && len(g.held) == 0 && g.pending == 0
+	idle := now.Sub(g.touched) >= g.idle() && len(g.core.members) == 0 && len(g.held) == 0 && g.pending == 0
 	if idle && g.written == g.seq {
 		g.touched = now
+		if g.core.blank() && g.logged {
+			if c := g.all.deps.Coordination; c != nil && c.Away() != nil {
+				g.arm(ctx)
+			} else {
+				g.forget(ctx)
+			}
+			return
+		}
 		g.arm(ctx)
 		ctx.Send(ctx.Parent(), groupIdle{g.name, g.requests})
 	}
+}
+
+// idle is how long the group keeps its actor without a request. One that is in the log and
+// holds nothing keeps it until it is forgotten.
+func (g *group) idle() time.Duration {
+	if g.core.blank() && g.logged {
+		return max(g.all.deps.Forget, g.all.deps.Idle)
+	}
+	return g.all.deps.Idle
+}
+
+// forget deletes the group: whoever joins begins anew, as with a name that is new.
+func (g *group) forget(ctx actor.Context) {
+	now := g.all.now()
+	effects, _ := g.core.removeAll(now, false, nil)
+	g.core = g.all.newCore(g.name, &groupImage{}, g.core.routes)
+	g.deleted = true
+	g.perform(ctx, effects)
 }
 
 // work runs slow on a worker, and then rest as a message of this incarnation.

@@ -119,6 +119,10 @@ type GroupsDeps struct {
 	// SnapshotBytes is how much is logged between two snapshots, which let older
 	// segments go. Default 1 MiB; at least four times a snapshot's size is used.
 	SnapshotBytes int64
+	// MaxGroups is the number of groups from which on no new one begins. Default 10,000.
+	MaxGroups int
+	// Forget is how long a group without members and without offsets is kept. Default 1 h.
+	Forget time.Duration
 	// MaxState is the most bytes that the names and topics of a group's members may have
 	// together; a join beyond is refused. Default 1 MiB.
 	MaxState int
@@ -136,6 +140,8 @@ func (d GroupsDeps) withDefaults() GroupsDeps {
 	def(&d.LagTime, 15*time.Second)
 	def(&d.SnapshotBytes, 1<<20)
 	def(&d.MaxState, defaultGroupState)
+	def(&d.MaxGroups, 10_000)
+	def(&d.Forget, time.Hour)
 	def(&d.maxEntry, maxGroupEntry)
 	if d.Now == nil {
 		d.Now = time.Now

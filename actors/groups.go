@@ -1,12 +1,10 @@
 package actors
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
-	"slices"
 	"sync"
 	"time"
 
@@ -43,6 +41,7 @@ type groupsShared struct {
 
 type groupsMetrics struct {
 	groups   prometheus.Gauge
+	known    prometheus.Gauge
 	entries  prometheus.Counter
 	refusals *prometheus.CounterVec
 	mirrors  prometheus.Counter
@@ -73,6 +72,10 @@ func newGroupsMetrics(r prometheus.Registerer) groupsMetrics {
 		groups: f.NewGauge(prometheus.GaugeOpts{
 			Namespace: "metaq", Name: "groups_active",
 			Help: "Consumer groups with an actor: those with members, and those asked for in the last minute.",
+		}),
+		known: f.NewGauge(prometheus.GaugeOpts{
+			Namespace: "metaq", Name: "groups_known",
+			Help: "Consumer groups in this broker's log. At maxGroups no new group begins: delete those that nobody needs.",
 		}),
 		entries: f.NewCounter(prometheus.CounterOpts{
 			Namespace: "metaq", Name: "group_log_entries_total",
@@ -200,6 +203,7 @@ type groups struct {
 	attempt  int
 	opening  bool
 	children map[string]*groupChild // by group
+	unlogged map[string]bool        // groups with an actor and without an image
 	names    uint64
 	routes   groupsRoutes
 
@@ -255,6 +259,9 @@ func (g *groups) Receive(ctx actor.Context) {
 		if c := g.children[m.group]; c != nil && c.requests == m.requests {
 			ctx.Poison(c.pid)
 			g.forget(m.group)
+			if g.journal.images[m.group] == nil {
+				delete(g.claims, m.group) // what was deleted, or never began, is claimed again
+			}
 		}
 	case groupClaimed:
 		g.claimed(ctx, m)
@@ -282,6 +289,7 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.childGone(ctx, m.Who)
 	case *actor.Started:
 		g.children, g.claims, g.claiming = map[string]*groupChild{}, map[string]protocol.Epoch{}, map[string][]*groupClaimant{}
+		g.unlogged = map[string]bool{}
 		g.elsewhere, g.deletions = map[string]foreignGroup{}, map[string]*groupDeletion{}
 		g.calls, g.stopClaims = context.WithCancel(context.Background())
 		g.unmirrored = map[string]map[protocol.TopicPartition]place{}
@@ -355,7 +363,7 @@ func (g *groups) opened(ctx actor.Context, m groupsOpened) {
 	g.refusal, g.attempt = nil, 0
 	g.log.Info("groups' log opened", "groups", len(m.images), "end_offset", int64(m.store.Next()))
 	for name, image := range m.images {
-		if len(image.state.Members) > 0 {
+		if len(image.state.Members) > 0 || len(image.offsets) == 0 { // to end sessions, and to be forgotten
 			g.wakeUp(ctx, name)
 		}
 	}
@@ -422,7 +430,7 @@ func (g *groups) refuse(m *GroupRequest) error {
 	}
 	switch m.Request.(type) {
 	case protocol.GroupJoin, protocol.GroupReset: // they make a group
-		return nil
+		return g.full(m.Group)
 	case protocol.GroupHeartbeat, protocol.GroupCommit, protocol.GroupLeave:
 		return protocol.ErrNoMember.With("group %s has no members: join again under a new name", m.Group)
 	default:
@@ -441,8 +449,10 @@ func (g *groups) child(ctx actor.Context, name string) *groupChild {
 		return nil
 	}
 	image := g.journal.images[name]
-	if image == nil {
+	logged := image != nil
+	if !logged {
 		image = &groupImage{}
+		g.unlogged[name] = true
 	}
 	image = image.clone()
 	routes, shared := g.routes, g.groupsShared
@@ -451,7 +461,7 @@ func (g *groups) child(ctx actor.Context, name string) *groupChild {
 	pid, err := spawn(ctx, fmt.Sprintf("%s-%d", name, g.names), g.log, func() receiver {
 		return &group{
 			all: shared, name: name, routes: routes.routes, working: map[*groupAsker]bool{}, ends: groupEnds{},
-			log: shared.log.With("group", name), core: shared.newCore(name, image, routes.topics),
+			log: shared.log.With("group", name), core: shared.newCore(name, image, routes.topics), logged: logged,
 		}
 	})
 	if err != nil {
@@ -466,6 +476,7 @@ func (g *groups) child(ctx actor.Context, name string) *groupChild {
 
 func (g *groups) forget(name string) {
 	delete(g.children, name)
+	delete(g.unlogged, name)
 	if d := g.deletions[name]; d != nil {
 		d.writes = nil // who sent them is told so, or does not live
 	}
@@ -494,32 +505,6 @@ func (g *groups) abandon(ctx actor.Context, refusal *protocol.Error, whose func(
 			g.forget(name)
 		}
 	}
-}
-
-// own are the groups of the log, or why they are not known.
-func (g *groups) own() any {
-	if g.refusal != nil {
-		return error(g.refusal)
-	}
-	reply := protocol.GroupList{Groups: []protocol.GroupSummary{}}
-	for name, image := range g.journal.images {
-		reply.Groups = append(reply.Groups, protocol.GroupSummary{
-			Group: name, Members: len(image.state.Members), Generation: image.state.Generation, Topics: image.topics(),
-		})
-	}
-	slices.SortFunc(reply.Groups, func(a, b protocol.GroupSummary) int { return cmp.Compare(a.Group, b.Group) })
-	return reply
-}
-
-// list answers with the groups of all brokers.
-func (g *groups) list(ctx actor.Context) {
-	answer, asker := g.own(), ctx.Sender()
-	own, known := answer.(protocol.GroupList)
-	if g.deps.Gather == nil || !known {
-		respond(ctx, asker, answer)
-		return
-	}
-	g.workers.run(func() { g.system.Root.Send(asker, g.deps.Gather(own)) })
 }
 
 // stop lets the groups end what they have begun.

@@ -135,9 +135,11 @@ func (g *groups) flush(ctx actor.Context, force bool) {
 		return
 	}
 	g.metrics.entries.Add(float64(len(writes)))
+	g.metrics.known.Set(float64(len(j.images)))
 	done := map[*actor.PID]uint64{}
 	for i := range writes {
 		done[writes[i].from] = writes[i].seq
+		delete(g.unlogged, writes[i].entry.Group)
 		g.noteMirror(ctx, &writes[i].entry)
 		if g.deps.Events.Settle != nil {
 			g.deps.Events.Settle(Event{})

@@ -98,6 +98,9 @@ func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
 	for _, w := range waiting {
 		g.request(ctx, w.request, w.from)
 	}
+	if g.children[m.group] == nil && g.journal.images[m.group] == nil && len(g.claims) > 2*g.deps.MaxGroups {
+		delete(g.claims, m.group) // names that nobody has are not remembered without bound
+	}
 }
 
 // claimEntry is what the log has to know of a claim; nil where there is no such group.
@@ -106,7 +109,10 @@ func (g *groups) claimEntry(m groupClaimed) *groupEntry {
 	// The epoch goes to the log at once, so that the next claim can tell that
 	// nobody else came in between.
 	e := &groupEntry{Group: m.group, Epoch: m.epoch}
-	if !m.foreign {
+	switch {
+	case !m.foreign && image == nil:
+		return nil // its first step logs the epoch
+	case !m.foreign:
 		return e
 	}
 	gone := image == nil || m.mirror.Deleted >= image.epoch

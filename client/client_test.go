@@ -69,7 +69,7 @@ func TestConnectNamesWhatItTried(t *testing.T) {
 	}{
 		{"nobody listens", []Option{WithServers(refused)}, []string{"nats://" + refused, "connection refused", "metaq broker"}, 4 * time.Second},
 		{"nobody answers", []Option{WithServers(mutePeer(t), mutePeer(t)), WithDialTimeout(200 * time.Millisecond)}, []string{"nats://127"}, 2 * time.Second},
-		{"two servers", []Option{WithServers("nats://u:secret@"+refused, freeAddress(t))}, []string{"nats://u:xxxxx@" + refused + ", nats://"}, 4 * time.Second},
+		{"two servers", []Option{WithServers("nats://u:secret@"+refused, freeAddress(t))}, []string{"nats://" + refused + ", nats://"}, 4 * time.Second},
 		{"from a resolver", []Option{WithResolver(func(context.Context) ([]string, error) { return []string{refused}, nil })}, []string{refused}, 4 * time.Second},
 	} {
 		t.Run(tc.name, func(t *testing.T) {

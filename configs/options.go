@@ -43,6 +43,10 @@ type System struct {
 	// it to the current end, which skips messages; `false` stops it with an error. A consumer that
 	// chooses for itself is not asked. Keep `false` in production.
 	UpdateConsumerOffsets bool `ini:"updateConsumerOffsets" default:"false"`
+	// Consumer groups that this broker coordinates; the join or reset that would make one more gets
+	// 429. A group without members and offsets is forgotten after an hour, any other is kept. Each
+	// takes some 15 KB of memory while it is in use.
+	MaxGroups int `ini:"maxGroups" default:"10000" min:"1" max:"1000000"`
 	// Bytes that the names and topics of one consumer group's members may have together, 64 for
 	// each member included; a join beyond is refused with 413. Small values limit members that
 	// subscribe to many topics; each group may take that much memory and as much of the groups' log.

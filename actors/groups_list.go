@@ -1,0 +1,58 @@
+package actors
+
+import (
+	"cmp"
+	"slices"
+
+	"github.com/asynkron/protoactor-go/actor"
+
+	"metaq/protocol"
+)
+
+// Which groups there are, and how many there may be.
+
+// full refuses a group that would be one too many. Groups that are in use are never
+// refused, however many the log has.
+func (g *groups) full(name string) error {
+	if n := len(g.journal.images) + len(g.unlogged); n >= g.deps.MaxGroups {
+		return protocol.ErrBusy.With(
+			"group %s is new, and this broker has %d groups already: delete those that nobody needs with metaq group delete, or raise maxGroups", name, n)
+	}
+	return nil
+}
+
+// blank reports whether the group holds nothing that anybody could miss.
+func (c *groupCore) blank() bool {
+	for _, p := range c.parts {
+		if p.known {
+			return false
+		}
+	}
+	return len(c.members) == 0
+}
+
+// own are the groups of the log, or why they are not known.
+func (g *groups) own() any {
+	if g.refusal != nil {
+		return error(g.refusal)
+	}
+	reply := protocol.GroupList{Groups: []protocol.GroupSummary{}}
+	for name, image := range g.journal.images {
+		reply.Groups = append(reply.Groups, protocol.GroupSummary{
+			Group: name, Members: len(image.state.Members), Generation: image.state.Generation, Topics: image.topics(),
+		})
+	}
+	slices.SortFunc(reply.Groups, func(a, b protocol.GroupSummary) int { return cmp.Compare(a.Group, b.Group) })
+	return reply
+}
+
+// list answers with the groups of all brokers.
+func (g *groups) list(ctx actor.Context) {
+	answer, asker := g.own(), ctx.Sender()
+	own, known := answer.(protocol.GroupList)
+	if g.deps.Gather == nil || !known {
+		respond(ctx, asker, answer)
+		return
+	}
+	g.workers.run(func() { g.system.Root.Send(asker, g.deps.Gather(own)) })
+}

@@ -1,0 +1,76 @@
+package actors
+
+import (
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"metaq/protocol"
+)
+
+func (w *groupsWorld) list() protocol.GroupList {
+	w.t.Helper()
+	return want[protocol.GroupList](w, w.ask("", ListGroups{}))
+}
+
+func TestNoMoreGroupsBeginThanAreAllowed(t *testing.T) {
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.MaxGroups = 2 })
+	x := w.join("g1", "x", nil)
+	w.join("g2", "x", nil)
+	refusal := w.ask("g3", protocol.GroupJoin{Member: "x", Topics: []string{"t"}, SessionMs: 10_000, ReleaseMs: 10_000})
+	w.refused(refusal, protocol.ErrBusy)
+	if err, ok := refusal.(error); !ok || !strings.Contains(err.Error(), "maxGroups") {
+		t.Errorf("refused with %v", refusal)
+	}
+	w.refused(w.ask("g3", protocol.GroupReset{Topic: "t", To: protocol.GroupPlace{At: protocol.StartLatest}}), protocol.ErrBusy)
+	w.join("g1", "y", nil) // who has a group goes on
+	want[protocol.GroupOffsets](w, w.ask("g2", protocol.GroupReset{Topic: "t", To: protocol.GroupPlace{At: protocol.StartLatest}, Force: true}))
+	w.refused(w.ask("g3", protocol.GroupJoin{Member: "x", Topics: []string{"t"}}), protocol.ErrBusy)
+	_ = x
+	want[protocol.Done](w, w.ask("g1", protocol.GroupDelete{Force: true}))
+	w.join("g3", "x", nil)
+}
+
+func TestAGroupThatHoldsNothingIsForgotten(t *testing.T) {
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Idle, d.Forget = time.Millisecond, time.Millisecond })
+	w.join("blank", "x", func(r *protocol.GroupJoin) { r.Topics = []string{"none"} })
+	w.join("used", "x", nil)
+	w.join("live", "x", func(r *protocol.GroupJoin) { r.Topics = []string{"none"} })
+	for _, group := range []string{"blank", "used"} {
+		want[protocol.Done](w, w.ask(group, protocol.GroupLeave{Member: "x"}))
+	}
+	names := func() (out []string) {
+		for _, g := range w.list().Groups {
+			out = append(out, g.Group)
+		}
+		return out
+	}
+	deadline := time.Now().Add(10 * time.Second)
+	for slices.Contains(names(), "blank") && time.Now().Before(deadline) { //nolint:revive // it waits for the groups' own clock
+	}
+	if got := names(); !slices.Equal(got, []string{"live", "used"}) {
+		t.Errorf("the groups are %v", got)
+	}
+	w.stop()
+	w.start()
+	if got := names(); !slices.Equal(got, []string{"live", "used"}) {
+		t.Errorf("after a restart the groups are %v", got)
+	}
+	w.join("blank", "y", nil)
+}
+
+func TestAGroupOfAnEarlierRunThatHoldsNothingIsForgotten(t *testing.T) {
+	w := newGroupsWorld(t, nil)
+	w.join("blank", "x", func(r *protocol.GroupJoin) { r.Topics = []string{"none"} })
+	want[protocol.Done](w, w.ask("blank", protocol.GroupLeave{Member: "x"}))
+	w.stop()
+	w.deps.Idle, w.deps.Forget = time.Millisecond, time.Millisecond
+	w.start()
+	deadline := time.Now().Add(10 * time.Second)
+	for len(w.list().Groups) > 0 {
+		if time.Now().After(deadline) {
+			t.Fatal("the group is still there")
+		}
+	}
+}
