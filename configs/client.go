@@ -11,6 +11,7 @@ type Client struct {
 	ClientOptions
 
 	origins origins
+	notices Mistakes
 }
 
 // LoadClient gives the configuration of a client, or all its Mistakes at once.
@@ -40,9 +41,10 @@ func (l *loader) client(sections []section) (*Client, error) {
 	l.setFlags(list)
 	l.chooseEntrance(c)
 	c.check(l.origins, "", "", &l.mistakes)
-	if err := l.mistakes.err(); err != nil {
+	if err := l.err(); err != nil {
 		return nil, err
 	}
+	c.notices = l.told()
 	return c, nil
 }
 
@@ -64,6 +66,9 @@ func (l *loader) chooseEntrance(c *Client) {
 		delete(l.origins, "\nserver")
 	}
 }
+
+// Notices lists, one line each, what was set and has no effect.
+func (c *Client) Notices() []string { return c.notices.lines() }
 
 // Effective lists every value and where it came from.
 func (c *Client) Effective() []Value {

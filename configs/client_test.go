@@ -65,7 +65,7 @@ func TestMistakesOfAClientAreNamed(t *testing.T) {
 		}
 	}
 	if _, err := LoadClient(LoadOptions{Env: []string{"METAQ_SERVR=x"}, Flags: map[string]string{"sever": "x"}}); err == nil ||
-		err.Error() != "METAQ_SERVR: unknown variable; did you mean METAQ_SERVER?\n--sever: unknown flag; did you mean --server?" {
+		err.Error() != "--sever: unknown flag; did you mean --server?\nMETAQ_SERVR: unknown variable, ignored; did you mean METAQ_SERVER?" {
 		t.Errorf("got %v", err)
 	}
 	if _, err := LoadClient(LoadOptions{Path: filepath.Join(t.TempDir(), "none.ini")}); err == nil || !strings.Contains(err.Error(), "none.ini") {

@@ -31,12 +31,14 @@ func (m Mistake) String() string {
 type Mistakes []Mistake
 
 // Error gives one line for each mistake.
-func (m Mistakes) Error() string {
+func (m Mistakes) Error() string { return strings.Join(m.lines(), "\n") }
+
+func (m Mistakes) lines() []string {
 	lines := make([]string, len(m))
 	for i, one := range m {
 		lines[i] = one.String()
 	}
-	return strings.Join(lines, "\n")
+	return lines
 }
 
 // OnCommandLine says that none of the mistakes is in a file: they are all in flags

@@ -16,10 +16,6 @@ type LoadOptions struct {
 	Env   []string          // NAME=VALUE as os.Environ gives them; only METAQ_ names count
 	Flags map[string]string // flags that the user gave, by name without dashes: nats-port
 
-	// IgnoreEnv lists METAQ_ variables that the caller reads itself. Every other
-	// unknown one is a mistake.
-	IgnoreEnv []string
-
 	// Zone is the time zone of deleteWhen; nil for the machine's.
 	Zone *time.Location
 }
@@ -62,6 +58,7 @@ type loader struct {
 	origins  origins
 	mistakes Mistakes
 	notices  Mistakes // no mistakes, but of their form and order
+	unknown  Mistakes // the notices of unknown variables
 }
 
 func newLoader(opts LoadOptions) *loader {
@@ -160,7 +157,9 @@ func (l *loader) unknownKey(s section, e entry, list, all []option) {
 	l.mistakes.add(e.at, "unknown key %s%s; did you mean %s?", clip(e.key), where, nearest(e.key, keys))
 }
 
-// setEnv takes the METAQ_ variables.
+// setEnv takes the METAQ_ variables. What Kubernetes sets for a service is never a
+// setting, also where it has the name of one (METAQ_NATS_PORT for a service metaq-nats),
+// and an unknown variable stops nothing: other programs may share the prefix.
 func (l *loader) setEnv(list []option) {
 	known := map[string]option{}
 	for _, o := range list {
@@ -168,16 +167,40 @@ func (l *loader) setEnv(list []option) {
 	}
 	for _, variable := range l.opts.Env {
 		name, text, _ := strings.Cut(variable, "=")
-		if !strings.HasPrefix(name, envPrefix) {
+		if !strings.HasPrefix(name, envPrefix) || strings.TrimSpace(text) == "" || serviceLink.MatchString(variable) {
 			continue
 		}
 		at := Origin{Kind: FromEnv, Name: name}
 		if o, found := known[name]; found {
 			l.set(o, text, at)
-		} else if !slices.Contains(l.opts.IgnoreEnv, name) && !slices.Contains(otherEnv(), name) && !serviceLink.MatchString(variable) {
-			l.mistakes.add(at, "unknown variable; did you mean %s?", nearest(name, slices.Sorted(maps.Keys(known))))
+		} else if !slices.Contains(otherEnv(), name) {
+			l.unknown.add(at, "unknown variable, ignored%s", slip(name, nearest(name, otherEnv())))
 		}
 	}
+}
+
+// slip asks whether name is known with a slip of a few letters.
+func slip(name, known string) string {
+	if distance(name, known) > 3 {
+		return "" // another program's
+	}
+	return "; did you mean " + known + "?"
+}
+
+// err returns the mistakes. Unknown variables are told with them: one of them may be the
+// slip that left a value unset.
+func (l *loader) err() error {
+	if len(l.mistakes) == 0 {
+		return nil
+	}
+	return append(l.mistakes, l.unknown...).err()
+}
+
+// told returns all notices, sorted.
+func (l *loader) told() Mistakes {
+	all := append(l.notices, l.unknown...)
+	all.sort()
+	return all
 }
 
 // otherEnv lists the variables that some part of this project reads: a broker

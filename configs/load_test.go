@@ -1,6 +1,8 @@
 package configs
 
 import (
+	"slices"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -82,22 +84,46 @@ func TestNamesOfOverridesFollowTheKeys(t *testing.T) {
 	}
 }
 
-func TestVariablesOfOthersAreNoMistakes(t *testing.T) {
-	load(t, LoadOptions{
-		Env: []string{
-			"HOME=/root", "METAQ=x", "METAQ_SERVER=nats://x:1", "METAQ_CONFIG=metaq.ini", "METAQ_MESSAGE_DIR=./logs", "METAQ_LOG_FORMAT=json",
-			// What Kubernetes adds for services called metaq and metaq-web.
-			"METAQ_SERVICE_HOST=10.0.0.1", "METAQ_SERVICE_PORT=4222", "METAQ_SERVICE_PORT_CLIENT=4222", "METAQ_PORT=tcp://10.0.0.1:4222",
-			"METAQ_PORT_4222_TCP=tcp://10.0.0.1:4222", "METAQ_PORT_4222_TCP_PROTO=tcp", "METAQ_PORT_4222_TCP_PORT=4222", "METAQ_PORT_4222_TCP_ADDR=10.0.0.1",
-			"METAQ_WEB_SERVICE_HOST=10.0.0.2", "METAQ_WEB_PORT=tcp://10.0.0.2:80",
-		},
-		IgnoreEnv: []string{"METAQ_LOG_FORMAT"},
-	})
-	want := []string{
-		"METAQ_LOG_FORMAT: unknown variable; did you mean METAQ_NATS_PORT?",
-		"METAQ_NAT_PORT: unknown variable; did you mean METAQ_NATS_PORT?",
+func TestVariablesOfOthersStopNothing(t *testing.T) {
+	env := []string{
+		"HOME=/root", "METAQ=x", "METAQ_SERVER=nats://x:1", "METAQ_CONFIG=metaq.ini", "METAQ_MESSAGE_DIR=./logs",
+		"METAQ_HOME=/opt/metaq", "METAQ_BLANK=", "METAQ_SPACES=  ", "METAQ_NATS_HOST=", "METAQ_NAT_PORT=1",
 	}
-	if diff := cmp.Diff(want, mistakesOf(t, LoadOptions{Env: []string{"METAQ_LOG_FORMAT=json", "METAQ_NAT_PORT=1"}})); diff != "" {
+	// What Kubernetes adds for services called metaq, metaq-web and, with the names of keys, metaq-nats and others.
+	for _, service := range []string{"METAQ", "METAQ_WEB", "METAQ_0", "METAQ_NATS", "METAQ_SERVER", "METAQ_ZK", "METAQ_ZOOKEEPER", "METAQ_METRICS"} {
+		env = append(env,
+			service+"_SERVICE_HOST=10.0.0.1", service+"_SERVICE_PORT=4222", service+"_SERVICE_PORT_CLIENT=4222", service+"_PORT=tcp://10.0.0.1:4222",
+			service+"_PORT_4222_TCP=tcp://10.0.0.1:4222", service+"_PORT_4222_TCP_PROTO=tcp", service+"_PORT_4222_TCP_PORT=4222", service+"_PORT_4222_TCP_ADDR=10.0.0.1")
+	}
+	s := load(t, LoadOptions{Env: env})
+	want := []string{
+		"METAQ_HOME: unknown variable, ignored",
+		"METAQ_NAT_PORT: unknown variable, ignored; did you mean METAQ_NATS_PORT?",
+	}
+	if diff := cmp.Diff(want, s.Notices()); diff != "" {
 		t.Error(diff)
+	}
+	if s.NATS.Port != load(t, LoadOptions{}).NATS.Port {
+		t.Errorf("a service link is the port %d", s.NATS.Port)
+	}
+	env = slices.DeleteFunc(env, func(v string) bool { return strings.HasPrefix(v, "METAQ_CONFIG") })
+	c, err := LoadClient(LoadOptions{Env: env})
+	if err != nil || len(c.Notices()) != 2 || !slices.Equal(c.Server, []string{"nats://x:1"}) {
+		t.Errorf("a client: %v, %q", err, c.Notices())
+	}
+}
+
+func TestATimeZoneThatIsNotKnownIsRefused(t *testing.T) {
+	for tz, want := range map[string][]string{
+		"": nil, "UTC": nil, "Asia/Shanghai": nil, ":Europe/Berlin": nil,
+		"Asia/Shangai": {`TZ: time zone "Asia/Shangai" is not known, and deleteWhen is in it; write a name such as Asia/Shanghai or UTC`},
+		"CST-8":        {`TZ: time zone "CST-8" is not known, and deleteWhen is in it; write a name such as Asia/Shanghai or UTC`},
+	} {
+		opts := LoadOptions{Env: []string{"TZ=" + tz}}
+		if want == nil {
+			load(t, opts)
+		} else if diff := cmp.Diff(want, mistakesOf(t, opts)); diff != "" {
+			t.Error(diff)
+		}
 	}
 }

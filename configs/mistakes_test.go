@@ -119,9 +119,9 @@ junk
 		"server.ini:7: numPartitions=0 is out of range; use 1 to 10000",
 		`server.ini:8: "junk" is neither key=value nor [section] nor a ; comment`,
 		`METAQ_NATS_PORT: port: unexpected "x" in the number; write a whole number such as 16 or 4*4`,
-		"METAQ_BROKERID: unknown variable; did you mean METAQ_BROKER_ID?",
 		"--nats-prot: unknown flag; did you mean --nats-port?",
 		"--broker-id: brokerId=2000 is out of range; use 0 to 1023",
+		"METAQ_BROKERID: unknown variable, ignored; did you mean METAQ_BROKER_ID?",
 	}
 	if diff := cmp.Diff(want, got); diff != "" {
 		t.Error(diff)

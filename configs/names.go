@@ -44,6 +44,6 @@ func (o option) flag() string {
 }
 
 // serviceLink matches what Kubernetes puts into the environment of every
-// container for a service called metaq or metaq-x. Nobody wrote those, so they
-// are not mistakes.
+// container for a service called metaq or metaq-x. Nobody wrote those: they set
+// nothing.
 var serviceLink = regexp.MustCompile(`^METAQ_([A-Z0-9_]+_)?(SERVICE_(HOST|PORT)(_[A-Z0-9_]+)?=|PORT(_[0-9]+_(TCP|UDP|SCTP))?=(tcp|udp|sctp)://|PORT_[0-9]+_(TCP|UDP|SCTP)_(PROTO|PORT|ADDR)=)`)

@@ -136,7 +136,7 @@ type TopicOptions struct {
 	// (`168`, `168h`) or another unit (`10m`, `10s`). Short ages free disk space; long ones let
 	// consumers come back later.
 	DeletePolicy DeletePolicy `ini:"deletePolicy" default:"delete,168"`
-	// When old segments are looked for: a Quartz cron, seconds first, in the machine's time zone.
+	// When old segments are looked for: a Quartz cron, seconds first, in the time zone of `TZ` or the machine.
 	// Rarely: disk space is freed late. Often: a little more work.
 	DeleteWhen Schedule `ini:"deleteWhen" default:"0 0 6,18 * * ?"`
 	// Bytes that a partition keeps, on top of `deletePolicy`: the oldest closed segments beyond it

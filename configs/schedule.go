@@ -3,6 +3,7 @@ package configs
 import (
 	"errors"
 	"fmt"
+	"os"
 	"strings"
 	"time"
 
@@ -13,6 +14,7 @@ import (
 // week. The zero Schedule never fires. It is safe for concurrent use.
 type Schedule struct {
 	text    string
+	zone    *time.Location
 	trigger *quartz.CronTrigger
 }
 
@@ -34,7 +36,7 @@ func ParseSchedule(text string, zone *time.Location) (Schedule, error) {
 		}
 		return Schedule{}, fmt.Errorf("not a Quartz cron (%s); write six fields: second minute hour day month weekday, such as 0 0 6,18 * * ?", why)
 	}
-	return Schedule{text: text, trigger: trigger}, nil
+	return Schedule{text: text, zone: zone, trigger: trigger}, nil
 }
 
 // checkLists parses every element of every list alone: the library checks the
@@ -72,6 +74,39 @@ func (s Schedule) Next(t time.Time) (time.Time, bool) {
 
 // String gives the cron as it was written.
 func (s Schedule) String() string { return s.text }
+
+// Zone names the zone of the schedule's times, with its offset at now, such as
+// "Asia/Shanghai +08:00". A zone that has no name, since it is the machine's, is "Local".
+func (s Schedule) Zone(now time.Time) string {
+	if s.zone == nil {
+		return ""
+	}
+	return s.zone.String() + now.In(s.zone).Format(" -07:00")
+}
+
+// checkZone refuses a TZ that Go does not know and takes for UTC without a word.
+func (l *loader) checkZone() {
+	if l.opts.Zone != nil {
+		return
+	}
+	for _, variable := range l.opts.Env {
+		if name, zone, _ := strings.Cut(variable, "="); name == "TZ" {
+			l.checkTZ(strings.TrimPrefix(zone, ":"))
+		}
+	}
+}
+
+func (l *loader) checkTZ(zone string) {
+	var err error
+	if strings.HasPrefix(zone, "/") {
+		_, err = os.Stat(zone)
+	} else {
+		_, err = time.LoadLocation(zone)
+	}
+	if err != nil {
+		l.mistakes.add(Origin{Kind: FromEnv, Name: "TZ"}, "time zone %q is not known, and deleteWhen is in it; write a name such as Asia/Shanghai or UTC", clip(zone))
+	}
+}
 
 // Equal says whether both were written the same.
 func (s Schedule) Equal(other Schedule) bool { return s.text == other.text }

@@ -66,12 +66,12 @@ func (l *loader) server(sections []section) (*Server, error) {
 	l.setTopics(s, sections, list)
 	l.require(list, sections)
 	s.validateValues(&l.mistakes)
-	if err := l.mistakes.err(); err != nil {
+	l.checkZone()
+	if err := l.err(); err != nil {
 		return nil, err
 	}
 	l.noticeInert(s)
-	l.notices.sort()
-	s.notices = l.notices
+	s.notices = l.told()
 	return s, nil
 }
 
@@ -217,13 +217,7 @@ func (l *loader) noticeInert(s *Server) {
 
 // Notices lists, one line each, what was set and has no effect, with where it
 // was set and why. Log them at start.
-func (s *Server) Notices() []string {
-	lines := make([]string, len(s.notices))
-	for i, n := range s.notices {
-		lines[i] = n.String()
-	}
-	return lines
-}
+func (s *Server) Notices() []string { return s.notices.lines() }
 
 // UseZooKeeper says whether the registry is ZooKeeper; otherwise it is the
 // broker's own local one.

@@ -9,6 +9,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 )
 
 // Value is one effective value and where it came from. Its JSON is a contract.
@@ -19,6 +20,7 @@ type Value struct {
 	Source  string `json:"source"`         // FromDefault, FromFile, FromEnv or FromFlag
 	Origin  string `json:"origin"`         // path:line, METAQ_NAME or --flag; "default"
 	Note    string `json:"note,omitempty"` // why the key has no effect
+	Zone    string `json:"zone,omitempty"` // of a schedule: the time zone of its hours, and its offset now
 }
 
 // Effective lists every value in the order of the documentation, the topics
@@ -45,6 +47,9 @@ func (all origins) values(list []option, inherit string) []Value {
 	for i, o := range list {
 		v := all.value(o.id(), inherit+"\n"+o.key)
 		v.Section, v.Key, v.Value, v.Note = o.section, o.key, redact(o), o.tag.Get("inert")
+		if s, is := o.value.Interface().(Schedule); is {
+			v.Zone = s.Zone(time.Now())
+		}
 		values[i] = v
 	}
 	return values
@@ -106,6 +111,9 @@ func WriteTable(w io.Writer, values []Value) error {
 			origin := v.Origin
 			if v.Source == FromFile {
 				origin = filepath.Base(origin)
+			}
+			if v.Zone != "" {
+				origin += ", in " + v.Zone
 			}
 			fmt.Fprintf(&out, "%-*s  %-*s  %s\n", width, v.Key, widest, cmp.Or(v.Value, "-"), origin)
 		}

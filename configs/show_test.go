@@ -6,6 +6,7 @@ import (
 	"os"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 )
@@ -32,8 +33,24 @@ func TestEffectiveValuesAreShownWithTheirSource(t *testing.T) {
 		t.Error(diff)
 	}
 	for line := range strings.Lines(out.String()) {
-		if len(line) > 81 && !strings.Contains(line, "zk.zkConnect") {
+		if len(line) > 81 && !strings.Contains(line, "zk.zkConnect") && !strings.Contains(line, ", in ") {
 			t.Errorf("wider than a terminal: %s", line)
+		}
+	}
+}
+
+func TestAScheduleShowsItsZone(t *testing.T) {
+	shanghai, err := time.LoadLocation("Asia/Shanghai")
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := Load(LoadOptions{Zone: shanghai})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, v := range s.Effective() {
+		if want := map[string]string{"deleteWhen": "Asia/Shanghai +08:00"}[v.Key]; v.Zone != want {
+			t.Errorf("%s is in the zone %q, want %q", v.Key, v.Zone, want)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package main
 
 import (
 	"os"
-	"time"
 
 	"github.com/spf13/cobra"
 
@@ -20,7 +19,7 @@ func newConfig() *cobra.Command {
 // loadFile reads a broker's or a client's file as the program would that uses
 // it, and gives every effective value and every notice.
 func loadFile(path string) (values []configs.Value, notices []string, err error) {
-	opts := configs.LoadOptions{Path: path, Env: os.Environ(), Zone: time.Local}
+	opts := configs.LoadOptions{Path: path, Env: os.Environ()}
 	isClient, err := configs.IsClientFile(path)
 	if err != nil {
 		return nil, nil, err
@@ -30,7 +29,7 @@ func loadFile(path string) (values []configs.Value, notices []string, err error)
 		if err != nil {
 			return nil, nil, err
 		}
-		return client.Effective(), nil, client.Readable()
+		return client.Effective(), client.Notices(), client.Readable()
 	}
 	server, err := configs.Load(opts)
 	if err != nil {

@@ -24,7 +24,19 @@ type target struct {
 	server    string
 	zookeeper string
 	config    string
-	remarks   func() io.Writer // where progress goes
+	remarks   func() io.Writer // where progress and notes go
+	noted     bool             // the notes of the configuration are told
+}
+
+// note tells, once, what was set and has no effect.
+func (t *target) note(notices []string) {
+	if t.noted {
+		return
+	}
+	t.noted = true
+	for _, n := range notices {
+		_, _ = fmt.Fprintf(t.remarks(), "metaq: note: %s\n", n) // as with every remark
+	}
 }
 
 // targetFlags adds --server and --config to a command that talks to a broker.
@@ -50,6 +62,7 @@ func (t *target) connect(ctx context.Context, opts ...client.Option) (*client.Cl
 	if err != nil {
 		return nil, misconfigured(err)
 	}
+	t.note(c.Notices())
 	entrance := client.WithServers(c.Server...)
 	if len(c.ZooKeeper) > 0 {
 		find, err := t.resolver(c)

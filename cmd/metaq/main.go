@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	_ "time/tzdata" // deleteWhen is in the zone TZ names, also in an image without zone files
 
 	"github.com/spf13/cobra"
 

@@ -132,7 +132,7 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 		return nil, err
 	}
 	b.log.Info("broker ready", "nats", b.url, "registry", reg.Where(), "data", dirs.describe(),
-		"version", o.Version, "took", o.Now().Sub(began).Round(time.Millisecond))
+		"version", o.Version, "zone", cfg.System.DeleteWhen.Zone(began), "took", o.Now().Sub(began).Round(time.Millisecond))
 	return b, nil
 }
 
