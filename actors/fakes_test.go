@@ -96,6 +96,7 @@ type fakeLog struct {
 	batches []fakeBatch
 	synced  int // batches
 	start   protocol.Offset
+	goneIDs []protocol.GoneID
 	epoch   protocol.Epoch
 	syncs   int
 	appends int
@@ -303,6 +304,12 @@ func (l *fakeLog) OffsetAt(millis int64, limit protocol.Offset) (protocol.Offset
 // OffsetSince has the append clock show the date.
 func (l *fakeLog) OffsetSince(at int64, limit protocol.Offset) (protocol.Offset, error) {
 	return l.OffsetAt(at, limit)
+}
+
+func (l *fakeLog) GoneIDs() ([]protocol.GoneID, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.goneIDs, nil
 }
 
 func (l *fakeLog) AppendedAt(_ protocol.Offset, millis int64) int64 { return millis }

@@ -46,6 +46,9 @@ type Log interface {
 	NextPosition() protocol.Position // MetaQ position of the next record
 	LastTime() int64                 // time of the last record in Unix milliseconds, or 0
 	Size() int64                     // bytes on disk
+	// GoneIDs returns the ids of records below the log start that were dropped when they
+	// were younger than Retention.IDs, oldest first. It may block.
+	GoneIDs() ([]protocol.GoneID, error)
 	// Expire drops what the retention policy no longer keeps from the log, by the age
 	// that Deps.Elapsed tells, and returns the slow rest of the work, which may run on any
 	// goroutine, or nil.
@@ -84,6 +87,7 @@ func Damaged(err error) bool {
 type Retention struct {
 	Age      time.Duration // older records may go; 0 keeps all
 	Bytes    int64         // oldest segments may go above this size; 0 means no limit
+	IDs      time.Duration // ids of younger records are kept for GoneIDs
 	Archive  bool          // keep dropped segments beside the log
 	Compress bool          // and compress them
 }

@@ -1,24 +1,15 @@
 package actors
 
 import (
-	"bytes"
-	"crypto/sha256"
 	"errors"
 	"time"
 
 	"metaq/protocol"
 )
 
-// messageID is what is remembered of a Nats-Msg-Id: 128 bits of its SHA-256, so
-// that an id costs the same whatever its length. A false duplicate, which would
-// lose a message, has odds of 1 in 3e32 for each put among a million ids, and
-// nobody can make one on purpose.
-type messageID [16]byte
+type messageID = protocol.MessageID
 
-func messageIDOf(id string) messageID {
-	sum := sha256.Sum256([]byte(id))
-	return messageID(sum[:])
-}
+func messageIDOf(id string) messageID { return protocol.MessageIDOf(id) }
 
 // messageIDs is what a partition remembers of the ids of its messages: those of
 // the last window, and of these at most limit: when there are more, the oldest go
@@ -131,28 +122,36 @@ func (m *messageIDs) resize(size int) {
 	m.ring, m.head = ring, 0
 }
 
-// readMessageIDs makes the ids of the last window known from the log below end,
-// and returns the id of its last message. It reads nothing but what is younger
-// than the window. It may run on any goroutine.
+// readMessageIDs makes the ids of the last window known from the log below end, also of
+// messages that retention has dropped, and returns the id of its last message. It reads
+// nothing but what is younger than the window. It may run on any goroutine.
 func readMessageIDs(log Log, end protocol.Offset, now int64, window time.Duration, limit int) (ids *messageIDs, last string, err error) {
-	ids = newMessageIDs(window, limit)
-	if log.Start() >= end {
-		return ids, "", nil
+	for {
+		start := log.Start()
+		ids, last, err = readIDsOnce(log, end, now, window, limit)
+		if gone := (*protocol.RangeError)(nil); !errors.As(err, &gone) || start == log.Start() {
+			return ids, last, err
+		}
+		// Retention was faster. What it dropped is among the ids of dropped messages now.
 	}
+}
+
+func readIDsOnce(log Log, end protocol.Offset, now int64, window time.Duration, limit int) (ids *messageIDs, last string, err error) {
+	ids = newMessageIDs(window, limit)
 	from := end
 	if window > 0 {
-		if from, err = log.OffsetSince(now-window.Milliseconds(), end); err != nil {
-			return nil, "", err
-		}
+		from, err = ids.learnGone(log, end, now)
 	}
-	from = min(from, end-1) // the last message is wanted in any case
+	if err != nil {
+		return nil, "", err
+	}
+	if log.Start() < end {
+		from = min(from, end-1) // the last message is wanted in any case
+	}
 	var buf []byte
 	for err == nil && from < end {
 		if buf, err = log.Read(buf[:0], from, end, 1<<20); err != nil {
-			if gone := (*protocol.RangeError)(nil); errors.As(err, &gone) && from < log.Start() {
-				from, err = log.Start(), nil // retention was faster
-			}
-			continue
+			break
 		}
 		if len(buf) == 0 {
 			err = errNothingRead
@@ -173,11 +172,28 @@ func readMessageIDs(log Log, end protocol.Offset, now int64, window time.Duratio
 	return ids, last, nil
 }
 
+// learnGone takes the ids of the last window that are not in the log any more, and returns
+// where those begin that are.
+func (m *messageIDs) learnGone(log Log, end protocol.Offset, now int64) (protocol.Offset, error) {
+	begin := now - m.window.Milliseconds()
+	// The place first: what retention drops after that, the read misses and says so.
+	from, err := log.OffsetSince(begin, end)
+	if err != nil {
+		return 0, err
+	}
+	gone, err := log.GoneIDs()
+	for _, g := range gone {
+		if g.Appended > begin {
+			m.add(g.ID, g.Offset, g.Appended)
+		}
+	}
+	return from, err
+}
+
 // learn takes the ids of one batch and returns that of its last message. Ids
 // count in the batches only that the broker makes of single messages.
 func (m *messageIDs) learn(log Log, h *protocol.BatchHeader, b []byte) (last string, err error) {
-	if h.ProducerID != protocol.NoProducer || h.Compression != protocol.CompressionNone ||
-		!bytes.Contains(b, []byte(protocol.HeaderMsgID)) {
+	if !h.MayHaveIDs(b) {
 		return "", nil
 	}
 	for r, err := range protocol.DecodeRecords(h, b) {

@@ -114,3 +114,25 @@ func BenchmarkAMillionMessageIDs(b *testing.B) {
 	}
 	runtime.KeepAlive(ids)
 }
+
+// Ids of messages that retention has dropped count like those in the log.
+func TestIDsOfDroppedMessagesAreLearned(t *testing.T) {
+	l := &fakeLog{opened: true, start: 3, goneIDs: []protocol.GoneID{
+		{ID: messageIDOf("forgotten"), Offset: 1, Appended: 900},
+		{ID: messageIDOf("dropped"), Offset: 2, Appended: 950},
+	}}
+	ids, _, err := readMessageIDs(l, 3, 1000, 100*time.Millisecond, 10)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at, ok := ids.find(messageIDOf("dropped"), 1000); !ok || at != 2 {
+		t.Errorf("offset %d, %v", at, ok)
+	}
+	if _, ok := ids.find(messageIDOf("forgotten"), 1000); ok {
+		t.Error("an id is known after its window")
+	}
+	ids.rollback(3)
+	if _, ok := ids.find(messageIDOf("dropped"), 1000); !ok {
+		t.Error("an id of a message that was safe is taken back")
+	}
+}

@@ -606,7 +606,9 @@ func (p *partition) expire(ctx actor.Context) {
 		return
 	}
 	before := p.store.Size()
-	dispose, err := p.store.Expire(p.settings.Retention)
+	retention := p.settings.Retention
+	retention.IDs = p.settings.DuplicateWindow
+	dispose, err := p.store.Expire(retention)
 	if err != nil {
 		p.log.Error("retention failed", "error", err)
 		return

@@ -49,6 +49,7 @@ type Log struct {
 	failed error // the first final error
 
 	doomed doomed
+	gone   chan struct{} // holds a value while somebody reads or writes the file "ids"
 }
 
 // writer is the owner's end of the active segment.
@@ -72,7 +73,7 @@ type writer struct {
 
 func newLog(o Options) *Log {
 	o = o.withDefaults()
-	l := &Log{opts: o, fs: o.FS, dir: o.Dir}
+	l := &Log{opts: o, fs: o.FS, dir: o.Dir, gone: make(chan struct{}, 1)}
 	l.segments.Store(&[]*segment{})
 	l.epochs.Store(&[]protocol.EpochStart{})
 	l.unread.Store(o.DirectUnread) // nobody has read

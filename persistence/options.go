@@ -117,6 +117,9 @@ type Retention struct {
 	// Bytes: the oldest segments may go while at least this many bytes stay. 0
 	// means that size does not matter.
 	Bytes int64
+	// IDs is how long the ids of messages are to be recognised: those of dropped
+	// ones are kept for GoneIDs. 0 means not at all.
+	IDs time.Duration
 	// Archive keeps a dropped segment beside the log as <base>.arc.
 	Archive bool
 	// Compress, with Archive, keeps it as <base>.zip instead.

@@ -150,6 +150,13 @@ func (d *doomed) head() (victim, bool) {
 	return d.queue[0], true
 }
 
+// all returns the victims that wait, oldest first.
+func (d *doomed) all() []victim {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return slices.Clone(d.queue)
+}
+
 func (d *doomed) pop() {
 	d.mu.Lock()
 	defer d.mu.Unlock()
@@ -175,6 +182,13 @@ func (l *Log) dispose() error {
 			return nil
 		}
 		<-v.idle
+		switch err := l.keepIDs(v); {
+		case vfs.IsDiskFull(err): // room for messages counts for more
+			l.opts.Logger.Warn("no room for the ids of removed messages: after a restart a retry of one of them is stored again", "dir", l.dir)
+		case err != nil:
+			l.doomed.giveUp()
+			return fmt.Errorf("retention: keep message ids: %w", err)
+		}
 		if err := disposeOf(l.fs, l.dir, v); err != nil {
 			l.doomed.giveUp()
 			return fmt.Errorf("retention: %w", err)
