@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"iter"
 	"log/slog"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -46,6 +47,9 @@ type Gateway struct {
 	replies, adminReplies, creations *resolver.Resolver
 	pages                            *resolver.Resolver
 	leaders                          *resolver.Resolver
+
+	encoders chan struct{}  // places of goroutines that encode large answers
+	encoding sync.WaitGroup // those goroutines
 
 	routes   atomic.Pointer[actors.Routes]
 	puts     *budget
@@ -105,6 +109,10 @@ type stopper interface{ Stop() error }
 
 var buffers = sync.Pool{New: func() any { return new([]byte) }}
 
+// maxEncoders is how many large answers are encoded at a time next to the partitions'
+// readers; each has up to a batch, decompressed, in memory.
+var maxEncoders = runtime.GOMAXPROCS(0)
+
 // maxPooled is the largest buffer that is kept for reuse.
 const maxPooled = 2 << 20
 
@@ -123,6 +131,7 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 		checking: make(chan struct{}, checkers()), checked: make(chan checkedBatch, manyChecked),
 		leaving: make(chan struct{}),
 		drained: make(chan struct{}), gaveUp: make(chan struct{}), done: make(chan struct{}),
+		encoders: make(chan struct{}, maxEncoders),
 		dispatcher: dispatcher{
 			topics:  make(map[string]*topicState),
 			waiting: make(map[string]*waitingTopic),
@@ -250,6 +259,7 @@ func (g *Gateway) Close() error {
 		return nil
 	}
 	err := g.leavePeers()
+	g.encoding.Wait() // the readers have stopped by now
 	g.writer.close()
 	if g.peers != nil && g.peers != g.nc {
 		g.peers.Close()
@@ -560,12 +570,36 @@ func (g *Gateway) answer(reply string, message any) {
 	frame := readyFrame(r, int(g.payload.Load()))
 	switch {
 	case frame == nil:
-		g.publish(reply, message)
-		r.Release()
+		g.encode(reply, r)
 	case front.Mine(reply):
 		g.opts.Front.Answer(reply, frame, r.Release)
 	default:
 		g.byNATS(letter{nc: g.connOf(reply), reply: reply, data: frame, large: true, free: r.Release})
+	}
+}
+
+// encode answers a get that has to be encoded. One that is large is encoded on a goroutine
+// of its own, as long as few are: who calls is the partition's reader, behind which every
+// other get of the partition waits. When many are, it waits here, which is what bounds them.
+func (g *Gateway) encode(reply string, r *actors.GetResult) {
+	rest := func() {
+		g.publish(reply, r)
+		r.Release()
+	}
+	if !costly(r) {
+		rest()
+		return
+	}
+	select {
+	case g.encoders <- struct{}{}:
+		g.encoding.Add(1)
+		go func() {
+			defer g.encoding.Done()
+			defer func() { <-g.encoders }()
+			rest()
+		}()
+	default:
+		rest()
 	}
 }
 

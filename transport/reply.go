@@ -70,6 +70,19 @@ func isRead(answer any) bool {
 	return ok
 }
 
+// costly reports whether a get takes long to encode: more than 64 KiB, decompressed.
+func costly(r *actors.GetResult) bool {
+	raw := 0
+	for rest := r.Batches; len(rest) > 0 && raw <= 64<<10; {
+		h, err := protocol.ParseBatchHeader(rest)
+		if err != nil || h.Length > len(rest) {
+			break
+		}
+		raw, rest = raw+h.RawLen, rest[h.Length:]
+	}
+	return raw > 64<<10
+}
+
 // readyFrame returns the answer as it can be sent without encoding it, or nil.
 func readyFrame(answer any, limit int) []byte {
 	if f, ok := answer.(frame); ok {
@@ -154,16 +167,25 @@ type progress struct {
 	next     protocol.Offset
 }
 
+// maxRawRead is how many bytes, decompressed, a get in JSON looks at: with a filter that
+// matches nothing, what it hands out bounds nothing. The answer's next_offset tells how far
+// it came.
+const maxRawRead = 8 << 20
+
 // encodeMessages writes messages with commas between them into out until one
-// does not fit into room bytes.
+// does not fit into room bytes, or maxRawRead is reached.
 func encodeMessages(out *bytes.Buffer, r *actors.GetResult, room int) (progress, error) {
 	done := progress{next: r.From}
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
+	raw := 0
 	for rest := r.Batches; len(rest) > 0; {
 		h, err := protocol.ParseBatchHeader(rest)
 		if err != nil || h.Length > len(rest) {
 			return done, damaged(r, err)
+		}
+		if raw += h.RawLen; raw > maxRawRead && done.next > r.From {
+			return done, nil // the first batch that has From is always looked at whole
 		}
 		for rec, err := range protocol.DecodeRecords(&h, rest) {
 			if err != nil {

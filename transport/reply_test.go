@@ -191,3 +191,39 @@ func TestThePlaceOfAPageIsReadBack(t *testing.T) {
 		}
 	}
 }
+
+// zipped returns a compressed batch of n records of size bytes, from base.
+func zipped(t testing.TB, base protocol.Offset, n, size int) []byte {
+	t.Helper()
+	var bb protocol.BatchBuilder
+	for range n {
+		if err := bb.Add(&protocol.Record{Time: 1000, Value: make([]byte, size)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	metaqLen := bb.MetaqLen()
+	b := bb.Encode(protocol.CompressionZstd, protocol.Producer{ID: protocol.NoProducer})
+	protocol.StampBatch(b, protocol.Stamp{Base: base, MaxTime: 1000, MetaqLen: metaqLen})
+	return bytes.Clone(b)
+}
+
+func TestAGetLooksAtABoundedNumberOfBytes(t *testing.T) {
+	nothing := "no such value"
+	get := func(from protocol.Offset, batches ...[]byte) protocol.GetReply {
+		return decodeGet(t, encodeAnswer(nil, &actors.GetResult{
+			Topic: "t", From: from, EndOffset: 1000, Batches: bytes.Join(batches, nil), MaxMessages: 1000,
+			Format: protocol.FormatJSON, Filter: &protocol.Filter{Header: "h", Equals: &nothing},
+		}, 8<<20))
+	}
+	three := [][]byte{zipped(t, 0, 30, 100_000), zipped(t, 30, 30, 100_000), zipped(t, 60, 30, 100_000), zipped(t, 90, 30, 100_000)}
+	if r := get(0, three...); r.NextOffset != 60 || len(r.Messages) != 0 {
+		t.Errorf("after 6 of 12 MB the next offset is %d, with %d messages", r.NextOffset, len(r.Messages))
+	}
+	if r := get(75, three[2:]...); r.NextOffset != 120 {
+		t.Errorf("from the middle of a batch the next offset is %d", r.NextOffset)
+	}
+	large := zipped(t, 0, 200, 100_000)
+	if r := get(0, large, zipped(t, 200, 1, 10)); r.NextOffset != 200 {
+		t.Errorf("one batch of 20 MB: the next offset is %d, and no get would get further", r.NextOffset)
+	}
+}
