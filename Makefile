@@ -6,7 +6,7 @@ PKG := ./...
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
 # Settings, for example: make fuzz FUZZTIME=1m, make crash SEEDS=100000, make bench
-# QUICK=1, make micro BENCH=Append
+# QUICK=1, make micro BENCH=Append, make test RUN=TestFiftyKills
 FUZZTIME ?= 10s
 SEEDS    ?= 20000
 BENCH    ?= .
@@ -15,6 +15,9 @@ COUNT    ?= 6
 # One build without cgo serves every step but the race detector, which needs it.
 export CGO_ENABLED ?= 0
 race: export CGO_ENABLED = 1
+ifdef RUN
+test: export CGO_ENABLED = 1
+endif
 
 .DEFAULT_GOAL := help
 .PHONY: help build demo tutorial run test unit race interop fuzz crash soak lint fmt golden docs bench ci micro services vet cross
@@ -35,8 +38,12 @@ tutorial: build ## MetaQ's tutorial: three ZooKeeper servers, two brokers, one s
 run: build ## start a broker to play with, in a fresh ./metaq-data
 	@scripts/run.sh $(BIN)
 
-test: ## the whole suite; installs what it needs
+test: ## the whole suite; installs what it needs. RUN=NAME runs the tests that match, alone
+ifdef RUN
+	@scripts/test.sh '$(RUN)'
+else
 	@MAKE="$(MAKE)" scripts/steps.sh services lint vet race cross crash
+endif
 
 unit: ## tests that need no service and no network
 	go test -short $(PKG)
