@@ -20,7 +20,7 @@ test: export CGO_ENABLED = 1
 endif
 
 .DEFAULT_GOAL := help
-.PHONY: help build demo tutorial run test unit race interop fuzz crash soak lint fmt golden docs bench ci micro services vet cross
+.PHONY: help build demo tutorial run test unit race interop fuzz crash soak lint fmt golden docs bench release ci micro services vet cross
 
 help:
 	@awk -F ':.*## ' '/^[a-z]+:.*## / { printf "  %-8s %s\n", $$1, $$2 }' $(firstword $(MAKEFILE_LIST))
@@ -81,6 +81,9 @@ bench: build ## measure the broker beside its peers; QUICK=1 takes a minute, see
 	go build -trimpath -o bin/bench ./test/bench
 	bin/bench $(if $(QUICK),-quick) $(if $(PROFILE),-profile) $(if $(ROUNDS),-rounds $(ROUNDS)) $(if $(DURATION),-duration $(DURATION)) \
 		-rows '$(ROWS)' -systems '$(SYSTEMS)' -peers '$(PEERS)' -dir '$(DIR)' -doc '$(DOC)'
+
+release: ## static binaries for all platforms, checksums and bills of materials, in dist/
+	@scripts/release.sh $(or $(VERSION),v0.0.0-untagged)
 
 ci: ## what CI runs
 	@.ci/run

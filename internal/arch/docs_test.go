@@ -179,7 +179,7 @@ func receiver(expr ast.Expr) string {
 
 // publicTargets are the targets that bare make lists, in this order.
 var publicTargets = []string{
-	"build", "demo", "tutorial", "run", "test", "unit", "race", "interop", "fuzz", "crash", "soak", "lint", "fmt", "golden", "docs", "bench", "ci",
+	"build", "demo", "tutorial", "run", "test", "unit", "race", "interop", "fuzz", "crash", "soak", "lint", "fmt", "golden", "docs", "bench", "release", "ci",
 }
 
 func TestMakeListsItsTargets(t *testing.T) {
