@@ -65,8 +65,9 @@ soak: ## a consumer group and two brokers under fire for METAQ_SOAK (default 5m)
 	@bash test/zk/install.sh
 	METAQ_SOAK=$${METAQ_SOAK:-5m} go test -count=1 -v -timeout 0 -run '^TestMembersAndAClusterUnderFire$$' ./test/groups
 
-lint: ## linters and formatting, no change made
+lint: ## linters, formatting and words, no change made
 	@scripts/golangci-lint.sh run $(PKG)
+	@scripts/words.sh
 
 fmt: ## format all code
 	@scripts/golangci-lint.sh fmt $(PKG)
