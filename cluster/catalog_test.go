@@ -9,10 +9,10 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
 	"github.com/google/go-cmp/cmp"
 
 	"metaq/cluster"
+	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
 
@@ -88,7 +88,7 @@ func dump(t testing.TB, reg cluster.Registry, path string) []string {
 }
 
 func TestRegistrationHasMetaQsPathsAndFormats(t *testing.T) {
-	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	reg := session(t, openLocal(t, faultfs.New(0)).Open)
 	r := register(t, reg, broker(3, "a"), nil)
 	check(t, r.Advertise(t.Context(), []cluster.TopicAd{
 		{Topic: "test", Partitions: 5, Publish: true, Subscribe: true},
@@ -133,7 +133,7 @@ func TestRegistrationHasMetaQsPathsAndFormats(t *testing.T) {
 }
 
 func TestGroupsHaveMetaQsPathsAndFormats(t *testing.T) {
-	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	reg := session(t, openLocal(t, faultfs.New(0)).Open)
 	r := register(t, reg, broker(0, "a"), nil)
 	ctx := t.Context()
 	first := cluster.GroupAd{
@@ -179,7 +179,7 @@ func TestGroupsHaveMetaQsPathsAndFormats(t *testing.T) {
 }
 
 func TestMetaURLPutsAnIPv6HostInBrackets(t *testing.T) {
-	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	reg := session(t, openLocal(t, faultfs.New(0)).Open)
 	b := broker(0, "a")
 	b.Host = "::1"
 	register(t, reg, b, nil)
@@ -187,7 +187,7 @@ func TestMetaURLPutsAnIPv6HostInBrackets(t *testing.T) {
 }
 
 func TestRegisterRefusesTheIDOfAnotherLiveProcessByName(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	first := session(t, l.Open)
 	b := broker(0, "first")
 	b.Host = "host-one"
@@ -204,7 +204,7 @@ func TestRegisterRefusesTheIDOfAnotherLiveProcessByName(t *testing.T) {
 }
 
 func TestRegisterRefusesTheIDOfAMetaQBroker(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	java := session(t, l.Open)
 	for _, path := range []string{"/meta", "/meta/brokers", "/meta/brokers/ids", "/meta/brokers/ids/0"} {
 		put(t, java, path, "")
@@ -218,7 +218,7 @@ func TestRegisterRefusesTheIDOfAMetaQBroker(t *testing.T) {
 }
 
 func TestRegisterTakesOverItsOwnNodesAndFencesTheOldIncarnation(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	before, after := session(t, l.Open), session(t, l.Open)
 	ads := []cluster.TopicAd{{Topic: "test", Partitions: 5, Publish: true, Subscribe: true}}
 	old := register(t, before, broker(0, "same"), nil)
@@ -245,7 +245,7 @@ func TestRegisterTakesOverItsOwnNodesAndFencesTheOldIncarnation(t *testing.T) {
 }
 
 func TestTopicRecords(t *testing.T) {
-	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	reg := session(t, openLocal(t, faultfs.New(0)).Open)
 	r := register(t, reg, broker(0, "a"), nil)
 	ctx := t.Context()
 	policy := "delete,24"
@@ -288,7 +288,7 @@ func listening(name string, filters ...string) cluster.Topic {
 }
 
 func TestTopicsThatWouldListenToTheSameSubjectAreRefused(t *testing.T) {
-	r := register(t, session(t, openLocal(t, vfs.NewMem()).Open), broker(0, "a"), nil)
+	r := register(t, session(t, openLocal(t, faultfs.New(0)).Open), broker(0, "a"), nil)
 	ctx := t.Context()
 	check(t, r.CreateTopic(ctx, listening("a", "a.>", "b.*")))
 	err := r.CreateTopic(ctx, listening("b", "c", "*.x"))
@@ -307,7 +307,7 @@ func TestTopicsThatWouldListenToTheSameSubjectAreRefused(t *testing.T) {
 }
 
 func TestOneOfTwoBrokersListensWhenBothWantToAtOnce(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	var then atomic.Pointer[func()]
 	slow := register(t, interrupted{session(t, l.Open), "/meta/nats/topics", &then}, broker(0, "a"), nil)
 	fast := register(t, session(t, l.Open), broker(1, "b"), nil)
@@ -335,7 +335,7 @@ func TestOneOfTwoBrokersListensWhenBothWantToAtOnce(t *testing.T) {
 }
 
 func TestEpochsOfATopicThatIsMadeAgainGoOn(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	a, b := register(t, session(t, l.Open), broker(0, "a"), nil), register(t, session(t, l.Open), broker(1, "b"), nil)
 	ctx := t.Context()
 	for want := range protocol.Epoch(3) {
@@ -353,7 +353,7 @@ func TestEpochsOfATopicThatIsMadeAgainGoOn(t *testing.T) {
 }
 
 func TestTopicsOfOneNameAreToldApart(t *testing.T) {
-	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	reg := session(t, openLocal(t, faultfs.New(0)).Open)
 	r := register(t, reg, broker(0, "a"), nil)
 	ctx := t.Context()
 	for want := range protocol.Epoch(3) {
@@ -374,7 +374,7 @@ func TestTopicsOfOneNameAreToldApart(t *testing.T) {
 }
 
 func TestTheMirrorSaysWhichTopicItsOffsetsAreOf(t *testing.T) {
-	r := register(t, session(t, openLocal(t, vfs.NewMem()).Open), broker(0, "a"), nil)
+	r := register(t, session(t, openLocal(t, faultfs.New(0)).Open), broker(0, "a"), nil)
 	ctx := t.Context()
 	_, err := r.ClaimGroup(ctx, "g")
 	check(t, err)
@@ -408,7 +408,7 @@ func TestTheMirrorSaysWhichTopicItsOffsetsAreOf(t *testing.T) {
 // A broker that dies within a mirror of more offsets than one Multi holds leaves none of
 // an earlier topic that are said to be the new one's.
 func TestABrokenMirrorIsAnEarlierTopics(t *testing.T) {
-	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	reg := session(t, openLocal(t, faultfs.New(0)).Open)
 	flaky := &brokenMulti{Registry: reg, left: -1}
 	r := register(t, flaky, broker(0, "a"), nil)
 	ctx := t.Context()
@@ -461,7 +461,7 @@ func (b *brokenMulti) Multi(ctx context.Context, ops ...cluster.Op) error {
 }
 
 func TestDeletingAGroupDropsItsOffsetsAndNoOthers(t *testing.T) {
-	reg := session(t, openLocal(t, vfs.NewMem()).Open)
+	reg := session(t, openLocal(t, faultfs.New(0)).Open)
 	r := register(t, reg, broker(0, "a"), nil)
 	ctx := t.Context()
 	_, err := r.DeleteGroup(ctx, "g")
@@ -492,7 +492,7 @@ func TestDeletingAGroupDropsItsOffsetsAndNoOthers(t *testing.T) {
 }
 
 func TestClaimEpochsGoAboveEverythingThatWasSeen(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := faultfs.New(0)
 	l := openLocal(t, fs)
 	w, err := cluster.OpenWitness(fs, dataDir, false)
 	check(t, err)
@@ -524,7 +524,7 @@ func TestClaimEpochsGoAboveEverythingThatWasSeen(t *testing.T) {
 }
 
 func TestPartitionsOfAllHomesAreInOrder(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	for _, id := range []int{10, 9, 0} {
 		r := register(t, session(t, l.Open), broker(id, "a"), nil)
 		if err := r.CreateTopic(t.Context(), cluster.Topic{Name: "t", Partitions: 11}); !errors.Is(err, cluster.ErrExists) {
@@ -549,7 +549,7 @@ func TestPartitionsOfAllHomesAreInOrder(t *testing.T) {
 }
 
 func TestClaimOfTenThousandPartitionsIsFewWrites(t *testing.T) {
-	reg := &flaky{Registry: session(t, openLocal(t, vfs.NewMem()).Open)}
+	reg := &flaky{Registry: session(t, openLocal(t, faultfs.New(0)).Open)}
 	r := register(t, reg, broker(0, "a"), nil)
 	floors := map[string][]protocol.Epoch{}
 	for i := range 1000 {
@@ -588,7 +588,7 @@ func TestUnknownOutcomesAreSettled(t *testing.T) {
 		{lateWrite, lateWrite, lostReply},
 	} {
 		t.Run(fmt.Sprint(faults), func(t *testing.T) {
-			reg := &flaky{Registry: session(t, openLocal(t, vfs.NewMem()).Open)}
+			reg := &flaky{Registry: session(t, openLocal(t, faultfs.New(0)).Open)}
 			r := register(t, reg, broker(0, "a"), nil)
 			ctx := t.Context()
 			reg.plan(faults...)
@@ -622,7 +622,7 @@ func TestUnknownOutcomesAreSettled(t *testing.T) {
 }
 
 func TestGroupsHaveOneLiveCoordinator(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	ctx := t.Context()
 	first := session(t, l.Open)
 	a := register(t, first, broker(0, "a"), nil)
@@ -649,7 +649,7 @@ func TestGroupsHaveOneLiveCoordinator(t *testing.T) {
 }
 
 func TestMirroredOffsetsAreFencedByANewerCoordinator(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	ctx := t.Context()
 	a := register(t, session(t, l.Open), broker(0, "a"), nil)
 	_, err := a.ClaimGroup(ctx, "g")
@@ -676,7 +676,7 @@ func TestMirroredOffsetsAreFencedByANewerCoordinator(t *testing.T) {
 // A broker that was killed and comes back mirrors what it had not mirrored, for the groups
 // that are still its own, without claims that would change their epochs.
 func TestARestartedBrokerHoldsTheGroupsThatNobodyTookSince(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	ctx := t.Context()
 	s := session(t, l.Open)
 	first := register(t, s, broker(0, "a"), nil)
@@ -722,7 +722,7 @@ func TestARestartedBrokerHoldsTheGroupsThatNobodyTookSince(t *testing.T) {
 // Offsets that are in the registry already are not written again after a start, and whether
 // they may be is looked at all the same.
 func TestMirroringWhatIsThereWritesNothing(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	ctx := t.Context()
 	a := register(t, session(t, l.Open), broker(0, "a"), nil)
 	_, err := a.ClaimGroup(ctx, "g")
@@ -747,7 +747,7 @@ func TestMirroringWhatIsThereWritesNothing(t *testing.T) {
 }
 
 func TestMirrorOffsetsWritesOnlyWhatChanged(t *testing.T) {
-	reg := &flaky{Registry: session(t, openLocal(t, vfs.NewMem()).Open)}
+	reg := &flaky{Registry: session(t, openLocal(t, faultfs.New(0)).Open)}
 	r := register(t, reg, broker(0, "a"), nil)
 	ctx := t.Context()
 	_, err := r.ClaimGroup(ctx, "g")
@@ -794,8 +794,8 @@ func TestOffsetsOfUnmodifiedConsumersAreRead(t *testing.T) {
 }
 
 func TestWitnessKeepsTheHighest(t *testing.T) {
-	fs := vfs.NewMem()
-	check(t, fs.MkdirAll(dataDir, 0o755))
+	fs := faultfs.New(0)
+	check(t, fs.MkdirAll(dataDir))
 	open := func() *cluster.Witness {
 		t.Helper()
 		w, err := cluster.OpenWitness(fs, dataDir, false)

@@ -8,7 +8,7 @@ import (
 	"log/slog"
 	"sync"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"metaq/internal/vfs"
 )
 
 // Names in the data directory.

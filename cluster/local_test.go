@@ -3,16 +3,14 @@ package cluster_test
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"strings"
 	"sync/atomic"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-	"github.com/cockroachdb/pebble/v2/vfs/errorfs"
-
 	"metaq/cluster"
 	"metaq/cluster/registrytest"
+	"metaq/internal/vfs"
+	"metaq/internal/vfs/faultfs"
 )
 
 const dataDir = "/data"
@@ -61,7 +59,7 @@ func wantData(t testing.TB, reg cluster.Registry, path, data string) {
 }
 
 func TestLocalContract(t *testing.T) {
-	registrytest.Suite(t, func(t testing.TB) cluster.Opener { return openLocal(t, vfs.NewMem()).Open })
+	registrytest.Suite(t, func(t testing.TB) cluster.Opener { return openLocal(t, faultfs.New(0)).Open })
 }
 
 func TestLocalContractOnDisk(t *testing.T) {
@@ -76,7 +74,7 @@ func TestLocalContractOnDisk(t *testing.T) {
 }
 
 func TestLocalKeepsPersistentNodesOnly(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := faultfs.New(0)
 	l := openLocal(t, fs)
 	reg := session(t, l.Open)
 	put(t, reg, "/a", "one")
@@ -122,7 +120,7 @@ func TestLocalSecondProcessIsRefusedByName(t *testing.T) {
 }
 
 func TestLocalCloseEndsSessions(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	reg := session(t, l.Open)
 	if err := l.Close(); err != nil {
 		t.Fatal(err)
@@ -143,7 +141,7 @@ func damage(t *testing.T, fs vfs.FS, path string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	f, err := fs.OpenReadWrite(path, vfs.WriteCategoryUnspecified)
+	f, err := fs.OpenReadWrite(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -169,7 +167,7 @@ func threeWrites(t *testing.T, fs vfs.FS) {
 }
 
 func TestLocalDamagedFileIsSetAsideAndThePreviousRead(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := faultfs.New(0)
 	threeWrites(t, fs)
 	damage(t, fs, dataDir+"/registry")
 	l := openLocal(t, fs)
@@ -189,7 +187,7 @@ func TestLocalDamagedFileIsSetAsideAndThePreviousRead(t *testing.T) {
 }
 
 func TestLocalAllGenerationsDamagedIsReportedUntilTheCallerStartsEmpty(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := faultfs.New(0)
 	threeWrites(t, fs)
 	damage(t, fs, dataDir+"/registry")
 	damage(t, fs, dataDir+"/registry.prev")
@@ -217,11 +215,11 @@ func TestLocalAllGenerationsDamagedIsReportedUntilTheCallerStartsEmpty(t *testin
 }
 
 func TestLocalDiskFullIsNotTheEnd(t *testing.T) {
-	full := errorfs.Toggle{Injector: failing(errorfs.OpFileWrite)}
-	l := openLocal(t, errorfs.Wrap(vfs.NewMem(), &full))
+	fs := faultfs.New(0)
+	l := openLocal(t, fs)
 	reg := session(t, l.Open)
 	put(t, reg, "/a", "one")
-	full.On()
+	fs.SetHook(failing(faultfs.OpWrite))
 	if err := reg.Create(t.Context(), "/b", nil, cluster.Persistent); !errors.Is(err, cluster.ErrUnavailable) {
 		t.Fatalf("write on a full disk: %v", err)
 	}
@@ -229,18 +227,20 @@ func TestLocalDiskFullIsNotTheEnd(t *testing.T) {
 	if _, err := reg.Get(t.Context(), "/b"); !errors.Is(err, cluster.ErrNotFound) {
 		t.Fatalf("a write that was refused is readable: %v", err)
 	}
-	full.Off()
+	fs.SetHook(nil)
 	put(t, reg, "/b", "two")
 }
 
+var errInjected = errors.New("injected")
+
 // failing fails every operation of one kind.
-func failing(kind errorfs.OpKind) errorfs.Injector {
-	return errorfs.InjectorFunc(func(op errorfs.Op) error {
+func failing(kind faultfs.Kind) func(faultfs.Op) *faultfs.Fault {
+	return func(op faultfs.Op) *faultfs.Fault {
 		if op.Kind == kind {
-			return errorfs.ErrInjected
+			return &faultfs.Fault{Err: errInjected}
 		}
 		return nil
-	})
+	}
 }
 
 // TestLocalCrashAtEveryStep stops the machine at each file operation in turn, either
@@ -261,16 +261,16 @@ func TestLocalCrashAtEveryStep(t *testing.T) {
 // crashAt reports whether the run had that many steps.
 func crashAt(t *testing.T, step int64, once bool) bool {
 	const writes = 5
-	fs := vfs.NewCrashableMem()
+	fs := faultfs.New(uint64(step))
 	var steps atomic.Int64
-	acked := writeUntilFault(t, errorfs.Wrap(fs, errorfs.InjectorFunc(func(errorfs.Op) error {
+	fs.SetHook(func(faultfs.Op) *faultfs.Fault {
 		if n := steps.Add(1) - 1; n == step || n > step && !once {
-			return errorfs.ErrInjected
+			return &faultfs.Fault{Err: errInjected}
 		}
 		return nil
-	})), writes)
-	rng := rand.New(rand.NewPCG(uint64(step), 1))
-	crashed := fs.CrashClone(vfs.CrashCloneCfg{UnsyncedDataPercent: 50, RNG: rng})
+	})
+	acked := writeUntilFault(t, fs, writes)
+	crashed := fs.Crash(50)
 	l, err := cluster.OpenLocal(cluster.LocalOptions{FS: crashed, Dir: dataDir})
 	if err != nil {
 		t.Fatalf("step %d: reopen: %v", step, err)
@@ -312,15 +312,15 @@ func writeUntilFault(t *testing.T, fs vfs.FS, writes int) int {
 }
 
 func TestLocalFailedPublishIsFinal(t *testing.T) {
-	broken := errorfs.Toggle{Injector: failing(errorfs.OpRename)}
-	l := openLocal(t, errorfs.Wrap(vfs.NewMem(), &broken))
+	fs := faultfs.New(0)
+	l := openLocal(t, fs)
 	reg := session(t, l.Open)
-	broken.On()
+	fs.SetHook(failing(faultfs.OpRename))
 	err := reg.Create(t.Context(), "/a", nil, cluster.Persistent)
 	if !errors.Is(err, cluster.ErrUnknownOutcome) {
 		t.Fatalf("failed rename: %v", err)
 	}
-	broken.Off()
+	fs.SetHook(nil)
 	err = reg.Create(t.Context(), "/a", nil, cluster.Persistent)
 	if !errors.Is(err, cluster.ErrUnavailable) {
 		t.Fatalf("write after a failed publish: %v", err)

@@ -9,7 +9,7 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"metaq/internal/vfs"
 )
 
 // generations keeps two generations of one small file in a directory: the current
@@ -47,7 +47,7 @@ func (g generations) publish(data []byte) error {
 }
 
 func writeFile(fs vfs.FS, path string, data []byte) (err error) {
-	f, err := fs.Create(path, vfs.WriteCategoryUnspecified)
+	f, err := fs.Create(path)
 	if err != nil {
 		return err
 	}
@@ -86,7 +86,7 @@ func makeDir(fs vfs.FS, dir string) error {
 		at = up
 		changed = append(changed, at)
 	}
-	if err := fs.MkdirAll(dir, 0o700); err != nil {
+	if err := fs.MkdirAll(dir); err != nil {
 		return err
 	}
 	for _, at := range slices.Backward(changed) {

@@ -7,9 +7,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"metaq/cluster"
+	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
 
@@ -93,7 +92,7 @@ func hasBrokers(want ...int) func(*news) bool {
 }
 
 func TestMembersSeeOneAnotherAndTheirTopics(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	a, aNews := join(t, cluster.MemberOptions{Open: l.Open, Broker: broker(0, "a"), Audit: time.Hour})
 	b, bNews := join(t, cluster.MemberOptions{Open: l.Open, Broker: broker(1, "b"), Audit: time.Hour})
 	aNews.wait(t, "both brokers at a", hasBrokers(0, 1))
@@ -147,7 +146,7 @@ func (l *losing) endLast(t testing.TB) {
 }
 
 func TestMemberRegistersAnewWhenItsSessionIsLost(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	var sessions losing
 	m, n := join(t, cluster.MemberOptions{Open: sessions.opener(l.Open), Broker: broker(0, "a"), Audit: time.Hour})
 	ctx := testContext(t)
@@ -166,7 +165,7 @@ func TestMemberRegistersAnewWhenItsSessionIsLost(t *testing.T) {
 }
 
 func TestMemberFailsWhenItsBrokerIDIsTakenMeanwhile(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	var sessions losing
 	taken := make(chan struct{})
 	open := sessions.opener(l.Open)
@@ -204,7 +203,7 @@ func (r interrupted) Get(ctx context.Context, path string) (cluster.Node, error)
 }
 
 func TestAClaimDuringAReadingIsNoRegression(t *testing.T) {
-	fs := vfs.NewMem()
+	fs := faultfs.New(0)
 	l := openLocal(t, fs)
 	w, err := cluster.OpenWitness(fs, dataDir, false)
 	check(t, err)

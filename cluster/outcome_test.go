@@ -5,14 +5,15 @@ import (
 	"testing"
 	"time"
 
+	"metaq/internal/vfs/faultfs"
+
 	"metaq/cluster"
-	"metaq/internal/vfs"
 )
 
 // A caller is told that nothing will happen only when that is so: an earlier attempt of the
 // same call may arrive while a later one is refused.
 func TestAWriteThatMayStillArriveIsNotToldAsUndone(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	reg := &flaky{Registry: session(t, l.Open)}
 	r := register(t, reg, broker(0, "a"), nil)
 	ctx := testContext(t)
@@ -33,7 +34,7 @@ func TestAWriteThatMayStillArriveIsNotToldAsUndone(t *testing.T) {
 }
 
 func TestAMemberKnowsThatTheRegistryIsAway(t *testing.T) {
-	l := openLocal(t, vfs.NewMem())
+	l := openLocal(t, faultfs.New(0))
 	var sessions losing
 	m, _ := join(t, cluster.MemberOptions{Open: sessions.opener(l.Open), Broker: broker(0, "a"), Audit: time.Hour, Retry: time.Millisecond})
 	check(t, m.Away())

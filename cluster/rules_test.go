@@ -14,9 +14,8 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"metaq/cluster"
+	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 	zktest "metaq/test/zk"
 )
@@ -368,8 +367,8 @@ func TestRule8AnEnsembleThatWasSetBackMayKnowTheSession(t *testing.T) {
 // setBack lets a broker live through the return of a ZooKeeper to an older state.
 func setBack(t *testing.T, servers int, auth string) *news {
 	e := zktest.Start(t, servers)
-	fs := vfs.NewMem()
-	check(t, fs.MkdirAll(dataDir, 0o755))
+	fs := faultfs.New(0)
+	check(t, fs.MkdirAll(dataDir))
 	w, err := cluster.OpenWitness(fs, dataDir, false)
 	check(t, err)
 	o := zkOptions(e)

@@ -9,8 +9,7 @@ import (
 	"slices"
 	"sync"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
+	"metaq/internal/vfs"
 	"metaq/protocol"
 )
 

@@ -10,10 +10,9 @@ import (
 	"testing"
 	"time"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
-
 	"metaq/cluster"
 	"metaq/cluster/registrytest"
+	"metaq/internal/vfs/faultfs"
 )
 
 // answering listens and says the same to everybody who connects.
@@ -165,6 +164,6 @@ func TestNodesOfAnotherUserAreDenied(t *testing.T) {
 func TestBothRegistriesAnswerTheSame(t *testing.T) {
 	e := zooKeeper(t)
 	zk := session(t, zkOpener(t, zkOptions(e)))
-	local := session(t, openLocal(t, vfs.NewMem()).Open)
+	local := session(t, openLocal(t, faultfs.New(0)).Open)
 	registrytest.Same(t, zk, local)
 }

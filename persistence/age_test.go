@@ -8,6 +8,8 @@ import (
 	"testing"
 	"time"
 
+	"metaq/internal/vfs/faultfs"
+
 	"metaq/internal/vfs"
 	"metaq/protocol"
 )
@@ -55,7 +57,7 @@ func requireAge(t *testing.T, l *Log, c *clocks, o protocol.Offset, millis int64
 func TestAClockThatWasAheadLeavesNothingBehind(t *testing.T) {
 	for name, before := range map[string]int{"a log with records": 2, "a new log": 0} {
 		t.Run(name, func(t *testing.T) {
-			c, fsys := newClocks(), vfs.NewMem()
+			c, fsys := newClocks(), faultfs.New(0)
 			if before == 0 {
 				c.advance(tenYears)
 			}
@@ -107,7 +109,7 @@ func TestAClockThatWasAheadLeavesNothingBehind(t *testing.T) {
 // TestAClockThatIsBehindMakesNothingOld starts a machine in 1970, as those without a
 // battery do, until NTP corrects it.
 func TestAClockThatIsBehindMakesNothingOld(t *testing.T) {
-	c, fsys := newClocks(), vfs.NewMem()
+	c, fsys := newClocks(), faultfs.New(0)
 	l, _ := openLog(t, c.options(fsys))
 	c.put(t, l, "before")
 	c.pass(time.Second)
@@ -137,7 +139,7 @@ func TestAClockThatIsBehindMakesNothingOld(t *testing.T) {
 // TestAClockThatGoesBackALittleKeepsTheOrder holds dates for as long as that takes.
 func TestAClockThatGoesBackALittleKeepsTheOrder(t *testing.T) {
 	c := newClocks()
-	l, _ := openLog(t, c.options(vfs.NewMem()))
+	l, _ := openLog(t, c.options(faultfs.New(0)))
 	c.put(t, l, "a")
 	c.advance(-time.Second)
 	c.put(t, l, "b")
@@ -149,7 +151,7 @@ func TestAClockThatGoesBackALittleKeepsTheOrder(t *testing.T) {
 // TestOldRecordsThatAreDatedAheadAgeFromTheFirstStart takes a log that an earlier release
 // wrote while the clock was ahead.
 func TestOldRecordsThatAreDatedAheadAgeFromTheFirstStart(t *testing.T) {
-	c, fsys := newClocks(), vfs.NewMem()
+	c, fsys := newClocks(), faultfs.New(0)
 	c.advance(tenYears)
 	o := c.options(fsys)
 	l, _ := openLog(t, o)
@@ -185,7 +187,7 @@ func rewriteHeader(t *testing.T, fsys vfs.FS, s *segment, change func(*segmentHe
 	t.Helper()
 	h := s.segmentHeader
 	change(&h)
-	f, err := vfs.OpenReadWrite(fsys, s.path)
+	f, err := fsys.OpenReadWrite(s.path)
 	if err == nil {
 		_, err = f.WriteAt(h.encode(), 0)
 	}
@@ -197,7 +199,7 @@ func rewriteHeader(t *testing.T, fsys vfs.FS, s *segment, change func(*segmentHe
 
 // TestAnAppendClockThatBeganAnewHoldsNothingBack is for a data directory without its clock.
 func TestAnAppendClockThatBeganAnewHoldsNothingBack(t *testing.T) {
-	c, fsys := newClocks(), vfs.NewMem()
+	c, fsys := newClocks(), faultfs.New(0)
 	c.elapsed += tenYears.Milliseconds()
 	l, _ := openLog(t, c.options(fsys))
 	c.put(t, l, "a")
@@ -213,7 +215,7 @@ func TestAnAppendClockThatBeganAnewHoldsNothingBack(t *testing.T) {
 // TestSegmentsAreAsOldAsTheyAre rolls by age, which no clock that is set delays.
 func TestSegmentsAreAsOldAsTheyAre(t *testing.T) {
 	c := newClocks()
-	o := c.options(vfs.NewMem())
+	o := c.options(faultfs.New(0))
 	o.SegmentAge = time.Hour
 	var rolled []protocol.Offset
 	o.Events.Rolled = func(base protocol.Offset) { rolled = append(rolled, base) }

@@ -107,7 +107,7 @@ func (l *Log) openWriter() error {
 	if err := l.holdNames(); err != nil {
 		return err
 	}
-	f, err := vfs.OpenReadWrite(l.fs, s.path)
+	f, err := l.fs.OpenReadWrite(s.path)
 	if err != nil {
 		return l.failUnlessFull(diskError("open", s.path, err))
 	}
@@ -294,7 +294,7 @@ func (w *writer) writeEntries(l *Log) error {
 		b = appendIndexEntry(b, e)
 	}
 	if w.index == nil {
-		f, err := vfs.OpenReadWrite(l.fs, l.indexPath(s.base))
+		f, err := l.fs.OpenReadWrite(l.indexPath(s.base))
 		if err != nil {
 			return err
 		}

@@ -12,7 +12,7 @@ import (
 )
 
 func TestAppendRefusesWhatDoesNotContinueTheLog(t *testing.T) {
-	l, _ := openLog(t, Options{FS: vfs.NewMem(), Dir: "/t-0-0", Now: newClock().now})
+	l, _ := openLog(t, Options{FS: faultfs.New(0), Dir: "/t-0-0", Now: newClock().now})
 	if err := l.SetEpoch(5); err != nil {
 		t.Fatal(err)
 	}
@@ -54,7 +54,7 @@ func TestAppendRefusesWhatDoesNotContinueTheLog(t *testing.T) {
 // Small appends find room that is there already, so that their syncs write no new size of
 // the file; large ones do not pay for it twice.
 func TestOnlySmallAppendsMakeRoomAhead(t *testing.T) {
-	fsys := vfs.NewMem()
+	fsys := struct{ vfs.FS }{faultfs.New(0)} // without direct writes, which fill whole blocks
 	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0", Now: newClock().now})
 	room := func() int64 { return l.w.size - l.active().end.Load() }
 	put(t, l, epochTime, "small")
@@ -103,7 +103,7 @@ func TestSegmentsRollBySizeAndByAge(t *testing.T) {
 	c := newClock()
 	var rolled []protocol.Offset
 	l, _ := openLog(t, Options{
-		FS: vfs.NewMem(), Dir: "/t-0-0", SegmentSize: 1000, SegmentAge: time.Hour, Now: c.now,
+		FS: faultfs.New(0), Dir: "/t-0-0", SegmentSize: 1000, SegmentAge: time.Hour, Now: c.now,
 		Events: Events{Rolled: func(base protocol.Offset) { rolled = append(rolled, base) }},
 	})
 	put(t, l, c.ms, strings.Repeat("a", 2000)) // alone larger than a segment

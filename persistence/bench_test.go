@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"metaq/internal/aligned"
-	"metaq/internal/vfs"
 	"metaq/protocol"
 )
 
@@ -76,7 +75,7 @@ func BenchmarkScaleTails(b *testing.B) {
 		}
 		l.letGo() // as a crash does: nothing is noted
 		s := l.active()
-		f, err := vfs.OpenReadWrite(l.fs, s.path)
+		f, err := l.fs.OpenReadWrite(s.path)
 		if err != nil {
 			b.Fatal(err)
 		}

@@ -121,8 +121,8 @@ type stallingFile struct {
 	fs *stalling
 }
 
-func (s *stalling) OpenReadWrite(name string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	f, err := s.FS.OpenReadWrite(name, c, o...)
+func (s *stalling) OpenReadWrite(name string) (vfs.File, error) {
+	f, err := s.FS.OpenReadWrite(name)
 	if err != nil {
 		return nil, err
 	}
@@ -136,7 +136,7 @@ func (f stallingFile) SyncData() error {
 }
 
 func TestAReadDoesNotWaitForASync(t *testing.T) {
-	fsys := &stalling{FS: vfs.NewMem(), stalled: make(chan struct{}), goOn: make(chan struct{})}
+	fsys := &stalling{FS: faultfs.New(0), stalled: make(chan struct{}), goOn: make(chan struct{})}
 	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0"})
 	if err := l.Append(stamped(t, l, epochTime, "a", "b")); err != nil {
 		t.Fatal(err)

@@ -108,7 +108,7 @@ func (v *vandal) strike() {
 		v.must(v.fs.Remove(v.path))
 	}
 	if v.kind != "remove" {
-		f, err := vfs.Create(v.fs, v.path)
+		f, err := v.fs.Create(v.path)
 		v.must(err)
 		_, err = f.WriteAt(b, 0)
 		v.must(err)

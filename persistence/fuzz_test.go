@@ -8,6 +8,7 @@ import (
 	"testing"
 
 	"metaq/internal/vfs"
+	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
 
@@ -17,7 +18,7 @@ func fuzzFile(t testing.TB, fsys vfs.FS, path string, content []byte) {
 	if err := vfs.MakeDir(fsys, fsys.PathDir(path)); err != nil {
 		t.Fatal(err)
 	}
-	f, err := vfs.Create(fsys, path)
+	f, err := fsys.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -30,7 +31,7 @@ func fuzzFile(t testing.TB, fsys vfs.FS, path string, content []byte) {
 // fuzzSeeds returns a small segment, its index and state file.
 func fuzzSeeds(f *testing.F) (segment, index, state []byte) {
 	f.Helper()
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	l, _ := openLog(f, Options{FS: fsys, Dir: "/t", IndexInterval: 100, Preallocate: -1, Now: newClock().now})
 	if err := l.SetEpoch(1); err != nil {
 		f.Fatal(err)
@@ -60,7 +61,7 @@ func FuzzRecover(f *testing.F) {
 	f.Add(segment[:len(segment)-3], index, []byte{})
 	f.Add(segment[:70], []byte{}, []byte{})
 	f.Fuzz(func(t *testing.T, segment, index, state []byte) {
-		fsys := vfs.NewMem()
+		fsys := faultfs.New(0)
 		fuzzFile(t, fsys, "/t/"+baseName(0)+segmentSuffix, segment)
 		fuzzFile(t, fsys, "/t/"+baseName(0)+indexSuffix, index)
 		fuzzFile(t, fsys, "/t/"+stateName, state)
@@ -112,7 +113,7 @@ func FuzzInspect(f *testing.F) {
 	f.Add(segment, state)
 	f.Add(segment[:100], state)
 	f.Fuzz(func(t *testing.T, segment, state []byte) {
-		fsys := vfs.NewMem()
+		fsys := faultfs.New(0)
 		path := "/t/" + baseName(0) + segmentSuffix
 		fuzzFile(t, fsys, path, segment)
 		fuzzFile(t, fsys, "/t/"+stateName, state)

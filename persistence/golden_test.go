@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"metaq/internal/vfs"
+	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
 
@@ -63,7 +64,7 @@ func parseDump(t *testing.T, text string) []byte {
 // the same files.
 func TestFormatsStayAsTheyAre(t *testing.T) {
 	c := newClock()
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0", SegmentSize: 700, IndexInterval: 100, Preallocate: -1, Now: c.now})
 	if err := l.SetEpoch(1); err != nil {
 		t.Fatal(err)
@@ -117,12 +118,12 @@ func TestLogsOfEarlierReleasesAreRead(t *testing.T) {
 // readGolden opens a log that consists of the golden files.
 func readGolden(t *testing.T, files map[string][]byte) {
 	t.Helper()
-	fsys := vfs.NewMem()
-	if err := fsys.MkdirAll("/old", 0o755); err != nil {
+	fsys := faultfs.New(0)
+	if err := fsys.MkdirAll("/old"); err != nil {
 		t.Fatal(err)
 	}
 	for name, b := range files {
-		f, err := vfs.Create(fsys, "/old/"+name)
+		f, err := fsys.Create("/old/" + name)
 		if err != nil {
 			t.Fatal(err)
 		}

@@ -8,7 +8,6 @@ import (
 	"testing"
 	"time"
 
-	"metaq/internal/vfs"
 	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
@@ -115,7 +114,7 @@ func TestIDsOutliveTheirMessages(t *testing.T) {
 
 // TestDamagedIDsAreSetAside loses ids rather than the partition.
 func TestDamagedIDsAreSetAside(t *testing.T) {
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0", Now: newClock().now})
 	fuzzFile(t, fsys, "/t-0-0/"+idsName, []byte("MQD\x01 and rubbish"))
 	ids, err := l.GoneIDs()

@@ -9,6 +9,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"metaq/internal/vfs"
+	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
 
@@ -29,7 +30,7 @@ func inspected(t *testing.T, fsys vfs.FS) (string, Report) {
 // overwrite changes bytes of a file.
 func overwrite(t *testing.T, fsys vfs.FS, path string, at int64, b []byte) {
 	t.Helper()
-	f, err := vfs.OpenReadWrite(fsys, path)
+	f, err := fsys.OpenReadWrite(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -40,7 +41,7 @@ func overwrite(t *testing.T, fsys vfs.FS, path string, at int64, b []byte) {
 }
 
 func TestInspectTellsTheStateOfEachSegment(t *testing.T) {
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	o := Options{FS: fsys, Dir: "/t-0-0", SegmentSize: 400, Preallocate: -1, Now: newClock().now}
 	l, _ := openLog(t, o)
 	for i := range 8 {
@@ -94,7 +95,7 @@ func TestInspectTellsTheStateOfEachSegment(t *testing.T) {
 }
 
 func TestInspectWantsAPartition(t *testing.T) {
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	if err := vfs.MakeDir(fsys, "/empty"); err != nil {
 		t.Fatal(err)
 	}
@@ -106,7 +107,7 @@ func TestInspectWantsAPartition(t *testing.T) {
 }
 
 func TestDumpGivesEveryBatch(t *testing.T) {
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	l, _ := openLog(t, Options{FS: fsys, Dir: "/t-0-0", Now: newClock().now})
 	put(t, l, epochTime, "a", "b")
 	put(t, l, epochTime+1, "c")
@@ -141,7 +142,7 @@ func TestDumpGivesEveryBatch(t *testing.T) {
 // TestAWrongIndexIsMadeAgain replaces the index of a sealed segment by one whose
 // entries are well formed and wrong.
 func TestAWrongIndexIsMadeAgain(t *testing.T) {
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	rebuilt := 0
 	o := Options{
 		FS: fsys, Dir: "/t-0-0", SegmentSize: 3000, IndexInterval: 200, Now: newClock().now,

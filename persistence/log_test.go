@@ -8,6 +8,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"metaq/internal/vfs"
+	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
 
@@ -15,7 +16,7 @@ import (
 // with a reopening in between, on both file systems.
 func TestWhatIsAppendedCanBeRead(t *testing.T) {
 	for name, o := range map[string]Options{
-		"in memory": {FS: vfs.NewMem(), Dir: "/data/t-0-0"},
+		"in memory": {FS: faultfs.New(0), Dir: "/data/t-0-0"},
 		"on disk":   {FS: vfs.Default, Dir: vfs.Default.PathJoin(t.TempDir(), "data", "t-0-0")},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -81,7 +82,7 @@ func TestWhatIsAppendedCanBeRead(t *testing.T) {
 }
 
 func TestReadsOutsideTheLogAreRefused(t *testing.T) {
-	l, _ := openLog(t, Options{FS: vfs.NewMem(), Dir: "/t-0-0"})
+	l, _ := openLog(t, Options{FS: faultfs.New(0), Dir: "/t-0-0"})
 	put(t, l, epochTime, "a", "b")
 	var r *protocol.RangeError
 	if _, err := l.Read(nil, 3, 10, 100); !errors.As(err, &r) || r.EndOffset != 2 || !errors.Is(err, protocol.ErrRange) {

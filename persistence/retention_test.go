@@ -103,7 +103,7 @@ func TestExpireDropsOldSegmentsAndArchivesThem(t *testing.T) {
 		"archive and pack": {Retention{Age: 5 * time.Minute, Archive: true, Compress: true}, zipSuffix},
 	} {
 		t.Run(name, func(t *testing.T) {
-			fsys := vfs.NewMem()
+			fsys := faultfs.New(0)
 			l, _ := segmented(t, Options{FS: fsys})
 			first, err := vfs.ReadFile(fsys, "/t-0-0/"+baseName(0)+segmentSuffix, 1<<20)
 			if err != nil {
@@ -178,7 +178,7 @@ func archived(t *testing.T, fsys vfs.FS, path string) []byte {
 
 func TestAQuietLogIsTrimmed(t *testing.T) {
 	c := newClock()
-	l, _ := openLog(t, Options{FS: vfs.NewMem(), Dir: "/t-0-0", Now: c.now})
+	l, _ := openLog(t, Options{FS: faultfs.New(0), Dir: "/t-0-0", Now: c.now})
 	put(t, l, c.ms, "a", "b")
 	c.advance(time.Hour)
 	for _, age := range []time.Duration{time.Hour, 59 * time.Minute} {
@@ -207,7 +207,7 @@ func TestAQuietLogIsTrimmed(t *testing.T) {
 }
 
 func TestAReadInADeletedSegmentGoesOn(t *testing.T) {
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	l, _ := segmented(t, Options{FS: fsys})
 	s := (*l.segments.Load())[0]
 	h, err := l.acquire(s, true) // a read that is under way

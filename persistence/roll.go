@@ -89,7 +89,7 @@ func (l *Log) seal() error {
 
 // createSegment makes the segment's file with its header, durably.
 func (l *Log) createSegment(s *segment) (vfs.File, error) {
-	f, err := vfs.OpenReadWrite(l.fs, s.path)
+	f, err := l.fs.OpenReadWrite(s.path)
 	if err != nil {
 		return nil, l.failUnlessFull(diskError("create", s.path, err))
 	}

@@ -122,7 +122,7 @@ func (l *Log) cutFiles(offset protocol.Offset, s *segment, at int64, entries []i
 	if _, err := l.dropBeyond(segmentBases(names), offset); err != nil {
 		return err
 	}
-	f, err := vfs.OpenReadWrite(l.fs, s.path)
+	f, err := l.fs.OpenReadWrite(s.path)
 	if err != nil {
 		return diskError("open", s.path, err)
 	}

@@ -7,7 +7,6 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"metaq/client"
-	"metaq/internal/vfs"
 	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
@@ -50,10 +49,10 @@ func TestOffsetsOfSomethingElseAreRefused(t *testing.T) {
 		{"another consumer's", `{"consumer":"G","offsets":[]}`, `offsets of consumer "G", not of g`},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			fsys := vfs.NewMem()
+			fsys := faultfs.New(0)
 			s := open(t, fsys, Options{})
 			defer s.Close()
-			f, err := vfs.Create(fsys, "/logs/g/"+offsetsName)
+			f, err := fsys.Create("/logs/g/" + offsetsName)
 			if err != nil {
 				t.Fatal(err)
 			}

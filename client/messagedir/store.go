@@ -204,7 +204,7 @@ func (s *Store) renewLocked(file []byte, led *ledger) error {
 	}); err != nil {
 		return errors.Join(err, s.forgetLocked())
 	}
-	f, err := vfs.OpenReadWrite(s.o.FS, s.path())
+	f, err := s.o.FS.OpenReadWrite(s.path())
 	if err != nil {
 		return fmt.Errorf("open %s: %w", s.path(), errors.Join(err, s.forgetLocked()))
 	}

@@ -15,7 +15,7 @@ import (
 )
 
 func TestKeptRecordsOutliveTheStore(t *testing.T) {
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	s := open(t, fsys, Options{})
 	for _, i := range []int{1, 2, 3, 2} { // 2 is kept already
 		if err := s.Keep(record(i)); err != nil {
@@ -52,7 +52,7 @@ func TestKeptRecordsOutliveTheStore(t *testing.T) {
 }
 
 func TestAFullStoreRefusesAndLosesNothing(t *testing.T) {
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	room := 3 * (entrySize + int64(len(encoded(t, record(1)))))
 	s := open(t, fsys, Options{Limit: room})
 	defer s.Close()
@@ -119,13 +119,13 @@ func TestADamagedFileIsNamedAndLeftAlone(t *testing.T) {
 	at := len(write(t)) + entrySize
 	damaged := slices.Clone(good)
 	damaged[at] ^= 1
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	put := func(b []byte) {
 		t.Helper()
 		if err := vfs.MakeDir(fsys, "/logs/g"); err != nil {
 			t.Fatal(err)
 		}
-		f, err := vfs.Create(fsys, "/logs/g/kept.log")
+		f, err := fsys.Create("/logs/g/kept.log")
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -149,7 +149,7 @@ func TestADamagedFileIsNamedAndLeftAlone(t *testing.T) {
 	s := open(t, fsys, Options{})
 	defer s.Close()
 	// Damage that comes later is found when the record is read.
-	f, err := vfs.OpenReadWrite(fsys, "/logs/g/kept.log")
+	f, err := fsys.OpenReadWrite("/logs/g/kept.log")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -205,7 +205,7 @@ func TestOneConsumerAtATime(t *testing.T) {
 
 func TestNamesStayInTheDirectory(t *testing.T) {
 	for _, name := range [][2]string{{"", ""}, {"..", ""}, {"g", ".."}, {"a/b", ""}, {"g", "kept.log"}, {"g", strings.Repeat("x", protocol.MaxNameLen+1)}} {
-		if _, err := NewWith("/logs", Options{FS: vfs.NewMem()}).OpenConsumer(name[0], name[1]); err == nil {
+		if _, err := NewWith("/logs", Options{FS: faultfs.New(0)}).OpenConsumer(name[0], name[1]); err == nil {
 			t.Errorf("group %q, instance %q was opened", name[0], name[1])
 		}
 	}
@@ -222,7 +222,7 @@ func TestNamesStayInTheDirectory(t *testing.T) {
 
 func TestLimitsAreChecked(t *testing.T) {
 	for _, limit := range []int64{-1, MaxLimit + 1} {
-		if _, err := NewWith("/logs", Options{FS: vfs.NewMem(), Limit: limit}).OpenConsumer("g", ""); err == nil {
+		if _, err := NewWith("/logs", Options{FS: faultfs.New(0), Limit: limit}).OpenConsumer("g", ""); err == nil {
 			t.Errorf("a limit of %d was taken", limit)
 		}
 	}

@@ -46,7 +46,7 @@ var allowed = map[string][]string{
 // below them included. All others reach the concern through its owner.
 var owners = map[string][]string{
 	"github.com/asynkron/protoactor-go": {"actors", "client", "internal/broker", "transport"},
-	"github.com/cockroachdb/pebble/v2":  {"cluster", "internal/vfs"},
+	"github.com/gofrs/flock":            {"internal/vfs"},
 	"github.com/go-zookeeper/zk":        {"cluster"},
 	"github.com/nats-io/nats-server/v2": {"internal/broker", "transport"},
 	"github.com/nats-io/nats.go":        {"client", "cmd/metaq", "internal/broker", "transport"},

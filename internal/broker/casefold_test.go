@@ -33,16 +33,16 @@ func (f foldingFS) real(path string) string {
 	return at
 }
 
-func (f foldingFS) Create(path string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	return f.FS.Create(f.real(path), c)
+func (f foldingFS) Create(path string) (vfs.File, error) {
+	return f.FS.Create(f.real(path))
 }
 
-func (f foldingFS) Open(path string, o ...vfs.OpenOption) (vfs.File, error) {
-	return f.FS.Open(f.real(path), o...)
+func (f foldingFS) Open(path string) (vfs.File, error) {
+	return f.FS.Open(f.real(path))
 }
 
-func (f foldingFS) OpenReadWrite(path string, c vfs.DiskWriteCategory, o ...vfs.OpenOption) (vfs.File, error) {
-	return f.FS.OpenReadWrite(f.real(path), c, o...)
+func (f foldingFS) OpenReadWrite(path string) (vfs.File, error) {
+	return f.FS.OpenReadWrite(f.real(path))
 }
 
 func (f foldingFS) OpenDir(path string) (vfs.File, error)  { return f.FS.OpenDir(f.real(path)) }

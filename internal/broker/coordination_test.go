@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"github.com/cockroachdb/pebble/v2/vfs"
+	"metaq/internal/vfs/faultfs"
 
 	"metaq/actors"
 	"metaq/cluster"
@@ -14,7 +14,7 @@ import (
 // More groups than one write to the registry takes have changed since the last mirror: all of
 // them are mirrored, and not none.
 func TestOffsetsOfAThousandGroupsAreMirrored(t *testing.T) {
-	local, err := cluster.OpenLocal(cluster.LocalOptions{FS: vfs.NewMem(), Dir: "registry"})
+	local, err := cluster.OpenLocal(cluster.LocalOptions{FS: faultfs.New(0), Dir: "registry"})
 	if err != nil {
 		t.Fatal(err)
 	}

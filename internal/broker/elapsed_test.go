@@ -24,7 +24,7 @@ func TestTheAppendClockCountsOn(t *testing.T) {
 	} {
 		fs := faultfs.New(1)
 		d := &dataDirs{fs: fs, main: "/a"}
-		if err := fs.MkdirAll("/a", 0o755); err != nil {
+		if err := fs.MkdirAll("/a"); err != nil {
 			t.Fatal(err)
 		}
 		now := time.Now().Round(0) // without its monotonic reading

@@ -75,9 +75,9 @@ type partitionLog struct {
 func (l *partitionLog) Append(batches, around []byte) error {
 	if l.dirs != nil && l.dirs.reserve > 0 {
 		// A few microseconds, beside a sync. Where nobody knows, the write will tell.
-		u, err := l.dirs.fs.GetDiskUsage(l.dir)
-		if err == nil && u.TotalBytes > 0 && u.AvailBytes < uint64(l.dirs.reserve)+uint64(len(batches)) {
-			return fmt.Errorf("append to %s: %w: %d bytes are free and diskReserve=%d", l.dir, protocol.ErrDiskFull, u.AvailBytes, l.dirs.reserve)
+		u, err := l.dirs.fs.DiskUsage(l.dir)
+		if err == nil && u.Total > 0 && u.Available < uint64(l.dirs.reserve)+uint64(len(batches)) {
+			return fmt.Errorf("append to %s: %w: %d bytes are free and diskReserve=%d", l.dir, protocol.ErrDiskFull, u.Available, l.dirs.reserve)
 		}
 	}
 	return l.AppendIn(batches, around)

@@ -1,7 +1,7 @@
-// Package vfs is the one seam between this project and the file system. It
-// re-exports the file system of github.com/cockroachdb/pebble/v2/vfs, so that
-// a test can put memory, a crash or a fault in its place, and adds the few
-// steps that every durable file needs: Publish makes a file visible whole or
+// Package vfs is the one seam between this project and the file system: an
+// interface of the dozen calls that are used, so that a test can put memory, a
+// crash or a fault in the system's place, and the few steps that every durable
+// file needs. Publish makes a file visible whole or
 // not at all, SetAside renames what must not be used but must not be lost, Cut
 // makes the end of a file blank, SyncDir makes names durable.
 //

@@ -33,7 +33,7 @@ func Publish(fsys FS, dir, name string, write func(io.Writer) error) error {
 }
 
 func writeTemp(fsys FS, path string, write func(io.Writer) error) error {
-	f, err := Create(fsys, path)
+	f, err := fsys.Create(path)
 	if err != nil {
 		return err
 	}

@@ -6,106 +6,83 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"path/filepath"
 
-	pebble "github.com/cockroachdb/pebble/v2/vfs"
+	"github.com/gofrs/flock"
 )
 
 // Default is the operating system's file system.
-var Default FS = system{pebble.Default}
+var Default FS = system{}
 
-// system is the library's file system but for opening and making files: the library
-// asks the system for what it can do each time, with six calls more than the opening
-// itself takes, and a start opens every partition; and it makes files that everybody
-// may read.
-type system struct{ FS }
+type system struct{}
 
-// What is made is for the user alone that the process runs as: messages, and what a
-// registry keeps. What exists already keeps its mode.
-const (
-	fileMode = 0o600
-	dirMode  = 0o700
-)
-
-// Create implements FS: it makes the file anew.
-func (system) Create(name string, _ DiskWriteCategory) (File, error) {
+// Create implements FS. A file that others have open keeps its content.
+func (system) Create(path string) (File, error) {
 	const flags = os.O_RDWR | os.O_CREATE | os.O_EXCL
-	f, err := os.OpenFile(name, flags, fileMode)
+	f, err := opened(path, flags)
 	if errors.Is(err, fs.ErrExist) {
-		// A new file, not the old one emptied: who has that open goes on reading it.
-		if err = os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		if err := os.Remove(path); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return nil, err
 		}
-		f, err = os.OpenFile(name, flags, fileMode)
+		f, err = opened(path, flags)
 	}
+	return f, err
+}
+
+// Open implements FS.
+func (system) Open(path string) (File, error) { return opened(path, os.O_RDONLY) }
+
+// OpenReadWrite implements FS.
+func (system) OpenReadWrite(path string) (File, error) { return opened(path, os.O_RDWR|os.O_CREATE) }
+
+// OpenDir implements FS.
+func (system) OpenDir(path string) (File, error) { return openDir(path) }
+
+// opened returns a nil File with an error, not a File that holds nothing.
+func opened(path string, flags int) (File, error) {
+	f, err := os.OpenFile(path, flags, fileMode)
 	if err != nil {
 		return nil, err
 	}
 	return systemFile{f}, nil
 }
 
-// MkdirAll implements FS. No directory is made for others, whatever perm says.
-func (s system) MkdirAll(dir string, perm fs.FileMode) error {
-	return s.FS.MkdirAll(dir, perm&dirMode)
-}
+func (system) Remove(path string) error     { return os.Remove(path) }
+func (system) RemoveAll(path string) error  { return os.RemoveAll(path) }
+func (system) Rename(from, to string) error { return os.Rename(from, to) }
+func (system) MkdirAll(dir string) error    { return os.MkdirAll(dir, dirMode) }
 
-// Lock implements FS.
-func (s system) Lock(name string) (io.Closer, error) {
-	// The library would make the file for everybody. Only one that is not there is opened
-	// here: to close a second descriptor of a locked file gives the lock up.
-	if _, err := os.Lstat(name); errors.Is(err, fs.ErrNotExist) {
-		f, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, fileMode)
-		if err == nil {
-			err = f.Close()
-		}
-		if err != nil && !errors.Is(err, fs.ErrExist) {
-			return nil, fmt.Errorf("make lock file: %w", err)
-		}
+// Lock implements FS. The lock belongs to the open file, so a second one in the same process
+// is refused, too.
+func (system) Lock(path string) (io.Closer, error) {
+	l := flock.New(path, flock.SetPermissions(fileMode))
+	switch locked, err := l.TryLock(); {
+	case err != nil:
+		return nil, fmt.Errorf("lock %s: %w", path, err)
+	case !locked:
+		return nil, fmt.Errorf("lock %s: %w", path, ErrHeld)
 	}
-	return s.FS.Lock(name)
+	return l, nil
 }
 
-// Open implements FS.
-func (system) Open(name string, options ...OpenOption) (File, error) {
-	return opened(name, os.O_RDONLY, options)
-}
-
-// OpenReadWrite implements FS.
-func (system) OpenReadWrite(name string, _ DiskWriteCategory, options ...OpenOption) (File, error) {
-	return opened(name, os.O_RDWR|os.O_CREATE, options)
-}
-
-func opened(name string, flags int, options []OpenOption) (File, error) {
-	f, err := os.OpenFile(name, flags, fileMode)
+// List implements FS.
+func (system) List(dir string) ([]string, error) {
+	d, err := os.Open(dir)
 	if err != nil {
 		return nil, err
 	}
-	file := systemFile{f}
-	for _, o := range options {
-		o.Apply(file)
+	names, err := d.Readdirnames(-1)
+	if cerr := d.Close(); err == nil {
+		err = cerr
 	}
-	return file, nil
+	return names, err
 }
 
-// systemFile is a file of the system's. It gives no hints: nothing here asks for
-// them.
+func (system) Stat(path string) (FileInfo, error)       { return os.Stat(path) }
+func (system) DiskUsage(path string) (DiskUsage, error) { return diskUsage(path) }
+func (system) PathBase(path string) string              { return filepath.Base(path) }
+func (system) PathJoin(elem ...string) string           { return filepath.Join(elem...) }
+func (system) PathDir(path string) string               { return filepath.Dir(path) }
+
+// systemFile is a file of the system's.
 type systemFile struct{ *os.File }
-
-func (systemFile) Prefetch(_, _ int64) error    { return nil }
-func (systemFile) Preallocate(_, _ int64) error { return nil }
-
-// SyncTo implements File: it may do nothing.
-func (systemFile) SyncTo(int64) (bool, error) { return false, nil }
-
-// Stat implements File.
-func (f systemFile) Stat() (FileInfo, error) {
-	i, err := f.File.Stat()
-	if err != nil {
-		return nil, err
-	}
-	return systemInfo{i}, nil
-}
-
-// systemInfo is a FileInfo that does not say which disk it is on.
-type systemInfo struct{ fs.FileInfo }
-
-func (systemInfo) DeviceID() DeviceID { return DeviceID{} }

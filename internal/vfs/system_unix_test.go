@@ -22,7 +22,7 @@ func TestFilesAreForTheirOwnerAlone(t *testing.T) {
 	}
 	name := func(n string) string { return filepath.Join(dir, n) }
 	for range 2 { // the second time there is one already
-		f, err := vfs.Create(vfs.Default, name("created"))
+		f, err := vfs.Default.Create(name("created"))
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -36,7 +36,7 @@ func TestFilesAreForTheirOwnerAlone(t *testing.T) {
 			t.Fatal(err)
 		}
 	}
-	f, err := vfs.OpenReadWrite(vfs.Default, name("opened"))
+	f, err := vfs.Default.OpenReadWrite(name("opened"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -88,7 +88,7 @@ func TestFilesOfOthersModesAreTaken(t *testing.T) {
 	if err := vfs.MakeDir(vfs.Default, dir); err != nil {
 		t.Fatal(err)
 	}
-	f, err := vfs.OpenReadWrite(vfs.Default, path)
+	f, err := vfs.Default.OpenReadWrite(path)
 	if err != nil {
 		t.Fatal(err)
 	}

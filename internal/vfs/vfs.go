@@ -5,67 +5,89 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"syscall"
-
-	pebble "github.com/cockroachdb/pebble/v2/vfs"
 )
 
-// FS is a file system. Paths are made with its PathJoin. It may be used from
-// any goroutine.
-type FS = pebble.FS
+// The modes of what is made. Data is for the broker's own user: messages, committed offsets
+// and secrets of the registry lie in these files, and the umask of whoever started the
+// broker must not decide who reads them.
+const (
+	fileMode fs.FileMode = 0o600
+	dirMode  fs.FileMode = 0o700
+)
 
-// File is an open file or directory. ReadAt may be called from any goroutine,
-// also during writes; Write, WriteAt and the syncs from one at a time.
-type File = pebble.File
+// FS is a file system. It may be used from any goroutine. Paths are made with its PathJoin.
+// Its errors are found with IsNotExist, IsDiskFull and IsHeld.
+type FS interface {
+	// Create creates the file for reading and writing, and removes a file of that name.
+	Create(path string) (File, error)
+	// Open opens a file for reading.
+	Open(path string) (File, error)
+	// OpenReadWrite opens the file for reading and writing, and creates it when it is
+	// missing.
+	OpenReadWrite(path string) (File, error)
+	// OpenDir opens a directory, to sync it.
+	OpenDir(path string) (File, error)
+
+	// Remove removes a file or an empty directory; RemoveAll a directory with all that is
+	// in it, and nothing is no error.
+	Remove(path string) error
+	RemoveAll(path string) error
+	// Rename replaces a file of the new name in one step.
+	Rename(from, to string) error
+	// MkdirAll creates the directory and its parents, not durably: see MakeDir.
+	MkdirAll(dir string) error
+	// Lock creates the file and locks it until Close, or the end of the process. An error
+	// for which IsHeld reports true means that it is locked.
+	Lock(path string) (io.Closer, error)
+
+	// List returns the names in a directory, in no order.
+	List(dir string) ([]string, error)
+	// Stat describes a file or directory.
+	Stat(path string) (FileInfo, error)
+	// DiskUsage reports how full the disk is on which the path lies.
+	DiskUsage(path string) (DiskUsage, error)
+
+	// PathBase, PathJoin and PathDir are those of package path/filepath for this file
+	// system.
+	PathBase(path string) string
+	PathJoin(elem ...string) string
+	PathDir(path string) string
+}
+
+// File is an open file or directory. ReadAt may be called from any goroutine, also during
+// writes; Write, WriteAt and the syncs from one at a time.
+type File interface {
+	io.ReadWriteCloser
+	io.ReaderAt
+	io.WriterAt
+	Stat() (FileInfo, error)
+	// Sync makes all of the file durable: bytes, size and times; of a directory its names.
+	Sync() error
+	// SyncData makes the bytes durable, and of the rest what is needed to read them.
+	SyncData() error
+}
 
 // FileInfo describes a file.
-type FileInfo = pebble.FileInfo
+type FileInfo = fs.FileInfo
 
-// The types that an implementation of FS mentions.
-type (
-	// DiskWriteCategory labels writes for statistics; nobody here reads it.
-	DiskWriteCategory = pebble.DiskWriteCategory
-	// OpenOption changes an open file, for example its read-ahead.
-	OpenOption = pebble.OpenOption
-	// DiskUsage says how full a disk is.
-	DiskUsage = pebble.DiskUsage
-	// DeviceID names a disk.
-	DeviceID = pebble.DeviceID
-)
-
-// ErrUnsupported is returned for what a file system cannot tell.
-var ErrUnsupported = pebble.ErrUnsupported
-
-// InvalidFd is what File.Fd returns when there is no file of the system's.
-const InvalidFd = pebble.InvalidFd
-
-// NewMem returns an empty file system in memory, for tests.
-func NewMem() FS { return pebble.NewMem() }
-
-// Create makes the file anew for reading and writing, and removes a file that
-// was there.
-func Create(fsys FS, path string) (File, error) {
-	return fsys.Create(path, pebble.WriteCategoryUnspecified)
+// DiskUsage is how full a disk is, in bytes.
+type DiskUsage struct {
+	Available uint64 // for this process: what is kept for root is not in it
+	Total     uint64
 }
 
-// OpenReadWrite opens the file for reading and writing, and makes it when it is
-// not there.
-func OpenReadWrite(fsys FS, path string) (File, error) {
-	return fsys.OpenReadWrite(path, pebble.WriteCategoryUnspecified)
-}
+// ErrUnsupported is returned for what a file system cannot do.
+var ErrUnsupported = errors.New("not supported by this file system")
+
+// ErrHeld is returned by FS.Lock for a file that somebody holds locked.
+var ErrHeld = errors.New("the file is locked by another process, or by this one")
 
 // IsNotExist says whether err means that a file or directory is not there.
 func IsNotExist(err error) bool { return errors.Is(err, fs.ErrNotExist) }
 
-// IsHeld says whether err, of FS.Lock, means that somebody holds the lock; if not,
-// its file cannot be opened.
-func IsHeld(err error) bool {
-	var open *fs.PathError // of the systems that open and lock in two steps
-	if err == nil || errors.Is(err, fs.ErrPermission) {
-		return false
-	}
-	return !errors.As(err, &open) || errors.Is(err, syscall.EAGAIN)
-}
+// IsHeld reports whether err, of FS.Lock, means that somebody holds the lock; if not, its
+// file cannot be opened.
+func IsHeld(err error) bool { return errors.Is(err, ErrHeld) }
 
 // SyncDir makes the names in dir durable: creations, renames and removals.
 func SyncDir(fsys FS, dir string) error {
@@ -105,7 +127,7 @@ func MakeDir(fsys FS, dir string) error {
 			return err
 		}
 	}
-	if err := fsys.MkdirAll(dir, dirMode); err != nil {
+	if err := fsys.MkdirAll(dir); err != nil {
 		return fmt.Errorf("make directory %s: %w", dir, err)
 	}
 	return SyncDir(fsys, parent)

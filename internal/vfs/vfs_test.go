@@ -15,7 +15,7 @@ import (
 
 func write(t *testing.T, fsys vfs.FS, path, content string) {
 	t.Helper()
-	f, err := vfs.Create(fsys, path)
+	f, err := fsys.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +92,7 @@ func TestRemoveTempsTakesOnlyWhatWasNotPublished(t *testing.T) {
 }
 
 func TestSetAsideOverwritesNothing(t *testing.T) {
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	for i := 1; i <= 3; i++ {
 		write(t, fsys, "/f", fmt.Sprint(i))
 		path, err := vfs.SetAside(fsys, "/f", "odd")
@@ -106,10 +106,10 @@ func TestSetAsideOverwritesNothing(t *testing.T) {
 }
 
 func TestCutLeavesNothingBehind(t *testing.T) {
-	for name, fsys := range map[string]vfs.FS{"by zeros": vfs.NewMem(), "by length": faultfs.New(1)} {
+	for name, fsys := range map[string]vfs.FS{"by zeros": faultfs.New(0), "by length": faultfs.New(1)} {
 		t.Run(name, func(t *testing.T) {
 			write(t, fsys, "/f", "0123456789")
-			f, err := vfs.OpenReadWrite(fsys, "/f")
+			f, err := fsys.OpenReadWrite("/f")
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -129,7 +129,7 @@ func TestCutLeavesNothingBehind(t *testing.T) {
 func TestTheSystemsFilesCanBeCut(t *testing.T) {
 	path := vfs.Default.PathJoin(t.TempDir(), "f")
 	write(t, vfs.Default, path, "0123456789")
-	f, err := vfs.OpenReadWrite(vfs.Default, path)
+	f, err := vfs.Default.OpenReadWrite(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestTheSystemsFilesCanBeCut(t *testing.T) {
 }
 
 func TestReadFileRefusesWhatIsTooLong(t *testing.T) {
-	fsys := vfs.NewMem()
+	fsys := faultfs.New(0)
 	write(t, fsys, "/f", "12345")
 	if _, err := vfs.ReadFile(fsys, "/f", 4); err == nil {
 		t.Fatal("five bytes are read with a limit of four")
@@ -156,7 +156,7 @@ func TestReadFileRefusesWhatIsTooLong(t *testing.T) {
 func TestIsDiskFull(t *testing.T) {
 	fsys := faultfs.New(1)
 	fsys.SetLimit(3)
-	f, err := vfs.Create(fsys, "/f")
+	f, err := fsys.Create("/f")
 	if err != nil {
 		t.Fatal(err)
 	}

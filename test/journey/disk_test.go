@@ -52,18 +52,18 @@ func (d disk) wrap(path string, f vfs.File, err error) (vfs.File, error) {
 	return segment{f, d.trace, d.gate}, nil
 }
 
-func (d disk) Create(path string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	f, err := d.FS.Create(path, c)
+func (d disk) Create(path string) (vfs.File, error) {
+	f, err := d.FS.Create(path)
 	return d.wrap(path, f, err)
 }
 
-func (d disk) Open(path string, opts ...vfs.OpenOption) (vfs.File, error) {
-	f, err := d.FS.Open(path, opts...)
+func (d disk) Open(path string) (vfs.File, error) {
+	f, err := d.FS.Open(path)
 	return d.wrap(path, f, err)
 }
 
-func (d disk) OpenReadWrite(path string, c vfs.DiskWriteCategory, opts ...vfs.OpenOption) (vfs.File, error) {
-	f, err := d.FS.OpenReadWrite(path, c, opts...)
+func (d disk) OpenReadWrite(path string) (vfs.File, error) {
+	f, err := d.FS.OpenReadWrite(path)
 	return d.wrap(path, f, err)
 }
 

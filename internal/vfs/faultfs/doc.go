@@ -2,9 +2,8 @@
 // stops the machine at any operation, tears writes at any byte, fails any
 // operation, and runs full.
 //
-// It is stricter than pebble's crashable memory in three ways that matter to a
-// log. What was not synced survives a crash in pieces of any length, where
-// pebble keeps or drops blocks of 4096 bytes. A failed sync forgets which bytes
+// It is as strict as a log must expect. What was not synced survives a crash in
+// pieces of any length. A failed sync forgets which bytes
 // were dirty, as Linux does: they can still be read, but no later sync writes
 // them. And names behave as bytes do: a creation, rename or removal is durable
 // only after a sync of its directory.

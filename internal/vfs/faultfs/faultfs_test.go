@@ -13,7 +13,7 @@ import (
 // create makes a durable file with content.
 func create(t *testing.T, y *faultfs.FS, path, content string) vfs.File {
 	t.Helper()
-	f, err := vfs.Create(y, path)
+	f, err := y.Create(path)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -51,7 +51,7 @@ func TestACrashLosesOnlyWhatWasNotSynced(t *testing.T) {
 	y := faultfs.New(1)
 	f := create(t, y, "/f", "old")
 	put(t, f, "new and longer", 0)
-	if _, err := vfs.Create(y, "/g"); err != nil {
+	if _, err := y.Create("/g"); err != nil {
 		t.Fatal(err)
 	}
 	if got := content(t, y.Crash(0), "/f") + content(t, y.Crash(0), "/g"); got != "oldgone" {

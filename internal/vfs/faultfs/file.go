@@ -134,11 +134,7 @@ func (f *file) Sync() error {
 	return err
 }
 
-func (f *file) SyncData() error              { return f.Sync() }
-func (f *file) SyncTo(int64) (bool, error)   { return false, nil }
-func (f *file) Preallocate(_, _ int64) error { return nil }
-func (f *file) Prefetch(_, _ int64) error    { return nil }
-func (f *file) Fd() uintptr                  { return vfs.InvalidFd }
+func (f *file) SyncData() error { return f.Sync() }
 
 func (f *file) Stat() (vfs.FileInfo, error) {
 	f.fs.mu.Lock()
@@ -160,12 +156,11 @@ func (n *node) info(name string) vfs.FileInfo {
 	return info{name: name, size: int64(len(n.data)), dir: n.isDir, mod: n.modTime}
 }
 
-func (i info) Name() string           { return i.name }
-func (i info) Size() int64            { return i.size }
-func (i info) ModTime() time.Time     { return i.mod }
-func (i info) IsDir() bool            { return i.dir }
-func (i info) Sys() any               { return nil }
-func (i info) DeviceID() vfs.DeviceID { return vfs.DeviceID{} }
+func (i info) Name() string       { return i.name }
+func (i info) Size() int64        { return i.size }
+func (i info) ModTime() time.Time { return i.mod }
+func (i info) IsDir() bool        { return i.dir }
+func (i info) Sys() any           { return nil }
 
 func (i info) Mode() fs.FileMode {
 	if i.dir {

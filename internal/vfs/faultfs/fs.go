@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"maps"
 	"math/rand/v2"
-	"os"
 	"path"
 	"slices"
 	"strings"
@@ -277,27 +276,22 @@ func (y *FS) open(op Kind, name string, create, anew bool) (vfs.File, error) {
 }
 
 // Create implements vfs.FS.
-func (y *FS) Create(name string, _ vfs.DiskWriteCategory) (vfs.File, error) {
+func (y *FS) Create(name string) (vfs.File, error) {
 	return y.open(OpCreate, name, true, true)
 }
 
 // Open implements vfs.FS.
-func (y *FS) Open(name string, _ ...vfs.OpenOption) (vfs.File, error) {
+func (y *FS) Open(name string) (vfs.File, error) {
 	return y.open(OpOpen, name, false, false)
 }
 
 // OpenReadWrite implements vfs.FS. It counts as a creation.
-func (y *FS) OpenReadWrite(name string, _ vfs.DiskWriteCategory, _ ...vfs.OpenOption) (vfs.File, error) {
+func (y *FS) OpenReadWrite(name string) (vfs.File, error) {
 	return y.open(OpCreate, name, true, false)
 }
 
 // OpenDir implements vfs.FS.
 func (y *FS) OpenDir(name string) (vfs.File, error) { return y.open(OpOpenDir, name, false, false) }
-
-// Link is not there: nothing here uses it.
-func (y *FS) Link(oldname, newname string) error {
-	return &os.LinkError{Op: "link", Old: oldname, New: newname, Err: vfs.ErrUnsupported}
-}
 
 // Remove implements vfs.FS.
 func (y *FS) Remove(name string) error {
@@ -371,16 +365,8 @@ func (y *FS) Rename(oldname, newname string) error {
 	return nil
 }
 
-// ReuseForWrite implements vfs.FS.
-func (y *FS) ReuseForWrite(oldname, newname string, c vfs.DiskWriteCategory) (vfs.File, error) {
-	if err := y.Rename(oldname, newname); err != nil {
-		return nil, err
-	}
-	return y.OpenReadWrite(newname, c)
-}
-
 // MkdirAll implements vfs.FS.
-func (y *FS) MkdirAll(name string, _ os.FileMode) error {
+func (y *FS) MkdirAll(name string) error {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if _, err := y.check(Op{Kind: OpMkdir, Path: name}); err != nil {
@@ -413,7 +399,7 @@ func (y *FS) Lock(name string) (io.Closer, error) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if y.locks[name] {
-		return nil, pathError(OpLock, name, syscall.EAGAIN)
+		return nil, pathError(OpLock, name, vfs.ErrHeld)
 	}
 	y.locks[name] = true
 	return &lock{File: f, fs: y, name: name}, nil
@@ -475,15 +461,12 @@ func (*FS) PathJoin(elem ...string) string { return path.Join(elem...) }
 // PathDir implements vfs.FS.
 func (*FS) PathDir(p string) string { return path.Dir(p) }
 
-// GetDiskUsage implements vfs.FS.
-func (y *FS) GetDiskUsage(string) (vfs.DiskUsage, error) {
+// DiskUsage implements vfs.FS.
+func (y *FS) DiskUsage(string) (vfs.DiskUsage, error) {
 	y.mu.Lock()
 	defer y.mu.Unlock()
 	if y.limit == 0 {
 		return vfs.DiskUsage{}, vfs.ErrUnsupported
 	}
-	return vfs.DiskUsage{AvailBytes: uint64(max(0, y.limit-y.used)), TotalBytes: uint64(y.limit), UsedBytes: uint64(y.used)}, nil
+	return vfs.DiskUsage{Available: uint64(max(0, y.limit-y.used)), Total: uint64(y.limit)}, nil
 }
-
-// Unwrap implements vfs.FS.
-func (*FS) Unwrap() vfs.FS { return nil }
