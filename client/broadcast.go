@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"sync"
@@ -61,7 +62,7 @@ func (b *broadcast) enter(ctx context.Context) error {
 // run looks for new partitions until ctx ends.
 func (b *broadcast) run(ctx context.Context) error {
 	for pause(ctx, broadcastRefresh) == nil {
-		if err := b.refresh(ctx); err != nil && ctx.Err() == nil {
+		if err := b.refresh(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, protocol.ErrBusy) {
 			b.c.log.Warn("partitions not refreshed", "err", err)
 		}
 	}
@@ -72,16 +73,30 @@ func (b *broadcast) run(ctx context.Context) error {
 func (b *broadcast) refresh(ctx context.Context) error {
 	var found []protocol.GroupPosition
 	for _, topic := range b.join.Topics {
-		info, err := b.c.Admin().TopicInfo(ctx, topic)
+		info, err := b.c.describe(ctx, topic)
 		if err != nil {
 			return err
 		}
+		known := b.known(topic)
+		var fresh []protocol.GroupPosition
 		for i := range info.Partitions {
 			p := protocol.GroupPosition{Topic: topic, Partition: info.Partitions[i].Partition}
-			if p.Offset, err = b.start(ctx, p.At()); err != nil {
-				return err
+			at, remembered := known[p.Partition]
+			if p.Offset = at; !remembered {
+				if p.Offset, err = b.start(ctx, p.At(), len(known) > 0); err != nil {
+					return err
+				}
+				fresh = append(fresh, p)
 			}
 			found = append(found, p)
+		}
+		// Saved together, the offsets of a topic say that the consumer has begun in it, and
+		// which partitions there were: after a crash each other one is a later one. Until
+		// then the consumer has not begun.
+		if len(fresh) > 0 {
+			if _, err := b.commit(ctx, fresh); err != nil {
+				return err
+			}
 		}
 	}
 	b.mu.Lock()
@@ -93,33 +108,42 @@ func (b *broadcast) refresh(ctx context.Context) error {
 	return nil
 }
 
-// start is where to begin in a partition. What it finds is remembered, so that
-// the latest does not mean something later the next time.
-func (b *broadcast) start(ctx context.Context, p protocol.TopicPartition) (Offset, error) {
+// known are the remembered offsets of a topic.
+func (b *broadcast) known(topic string) map[PartitionID]Offset {
 	b.mu.Lock()
-	at, known := b.offsets[p]
-	b.mu.Unlock()
-	if known {
-		return at, nil
+	defer b.mu.Unlock()
+	out := map[PartitionID]Offset{}
+	for p, at := range b.offsets {
+		if p.Topic == topic {
+			out[p.Partition] = at
+		}
+	}
+	return out
+}
+
+// start is where to begin in a partition. One that came after the consumer had begun in
+// the topic is read from its beginning, or from the time that was asked for.
+func (b *broadcast) start(ctx context.Context, p protocol.TopicPartition, later bool) (Offset, error) {
+	start := b.join.Start
+	if later && start.At != protocol.StartTime {
+		start = protocol.GroupPlace{At: protocol.StartEarliest}
 	}
 	var when time.Time
-	if b.join.Start.At == protocol.StartTime {
-		when = *b.join.Start.Time
+	if start.At == protocol.StartTime {
+		when = *start.Time
 	}
 	reply, err := b.c.Admin().Offsets(ctx, p.Topic, p.Partition, when)
 	if err != nil {
 		return 0, err
 	}
-	switch b.join.Start.At {
+	switch start.At {
 	case protocol.StartLatest, protocol.StartTime:
-		at = reply.Offset
+		return reply.Offset, nil
 	case protocol.StartOffset:
-		at = min(max(b.join.Start.Offset, reply.LogStart), reply.EndOffset)
+		return min(max(start.Offset, reply.LogStart), reply.EndOffset), nil
 	default:
-		at = reply.LogStart
+		return reply.LogStart, nil
 	}
-	_, err = b.commit(ctx, []protocol.GroupPosition{{Topic: p.Topic, Partition: p.Partition, Offset: at}})
-	return at, err
 }
 
 // commit saves positions.

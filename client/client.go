@@ -26,6 +26,8 @@ type Client struct {
 	messages MessageDir // nil when there is none
 	close    func()
 	once     sync.Once
+
+	describing sync.Map // *description by topic: questions under way
 }
 
 // Connect connects to the first server that answers. When none does it returns,

@@ -301,6 +301,10 @@ type (
 	}
 )
 
+// busyCommits is how many commits in a row are refused as busy before the program hears
+// of it; each of them was tried several times.
+const busyCommits = 10
+
 // consumerActor owns the children.
 type consumerActor struct {
 	con        *Consumer
@@ -309,6 +313,7 @@ type consumerActor struct {
 	committed  map[protocol.TopicPartition]Offset // by this membership, or before it as its views say
 	unsaved    map[protocol.TopicPartition]Offset // of partitions that have ended, to be committed and released
 	committing bool
+	refused    int // commits in a row that were refused as busy
 	dropping   []chan struct{}
 	closing    bool
 	timer      *time.Timer
@@ -487,8 +492,15 @@ func (a *consumerActor) commitDone(ctx actor.Context, m commitDone) {
 	if m.asked != nil {
 		a.committing = false
 	}
+	if a.refused++; !errors.Is(m.err, protocol.ErrBusy) {
+		a.refused = 0
+	}
 	// The membership finds out the same, and acts on it.
-	if m.err != nil && !errors.Is(m.err, protocol.ErrNoMember) && !errors.Is(m.err, protocol.ErrInstance) {
+	told := errors.Is(m.err, protocol.ErrNoMember) || errors.Is(m.err, protocol.ErrInstance)
+	// The next commit has the same offsets or later ones: to be told to back off now and
+	// then is no news.
+	quiet := a.refused > 0 && a.refused%busyCommits != 0
+	if m.err != nil && !told && !quiet {
 		a.con.o.onError(fmt.Errorf("commit of group %s: %w", a.con.group, m.err))
 	}
 	if len(a.unsaved) > 0 {

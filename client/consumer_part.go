@@ -7,6 +7,7 @@ import (
 	"iter"
 	"maps"
 	"runtime/debug"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -51,6 +52,7 @@ type consumed struct {
 	buf        []Record
 	memory     []Record // that buf is in, and that the next fetch writes over
 	paused     bool
+	absent     bool  // the broker does not know the partition, and the program was told
 	rolling    bool  // a proceed is on its way
 	attempts   int   // failures of the record in hand
 	dead       error // why it is given up, while it cannot be put away
@@ -159,7 +161,13 @@ func (c *consumed) open() bool {
 	if c.con.o.filter != nil {
 		opts = append(opts, ReadFilter(*c.con.o.filter))
 	}
-	r, err := c.con.c.NewReader(c.ctx, c.at.Topic, opts...)
+	// Who assigned the partition knows that it exists: with a thousand of them, as many
+	// questions for the topic's description would be refused.
+	o, err := newReaderOptions(opts)
+	var r *Reader
+	if err == nil {
+		r, err = c.con.c.newReader(c.ctx, c.at.Topic, o, []PartitionID{c.at.Partition}, time.Now())
+	}
 	if err != nil {
 		if c.ctx.Err() == nil {
 			c.con.o.onError(err)
@@ -186,16 +194,39 @@ func (c *consumed) step(ctx actor.Context) {
 	}
 	if len(c.buf) == 0 {
 		recs, err := c.fetch()
+		if notThere(err) && !c.seen() {
+			c.lost(ctx, err)
+			return
+		}
 		if err != nil {
 			c.con.o.onError(err)
 			return // until a seek
 		}
+		c.absent = false
 		c.buf = recs
 	}
 	if len(c.buf) > 0 && !c.stopped() {
 		c.process(ctx)
 	}
 	c.roll(ctx)
+}
+
+// seen reports whether a broker has answered the reader. A partition that is not there
+// any more was deleted, and one of the same name is another.
+func (c *consumed) seen() bool {
+	return slices.ContainsFunc(c.reader.Positions(), func(p Position) bool { return p.Known })
+}
+
+// lost begins again later, with a new reader, in a partition that its broker does not know
+// yet, though whoever assigned it did. The program is told once.
+func (c *consumed) lost(ctx actor.Context, err error) {
+	if !c.absent {
+		c.absent = true
+		c.con.o.onError(err)
+	}
+	c.reader.Close()
+	c.reader, c.from = nil, c.processed()
+	c.rest(ctx, backoffMost)
 }
 
 // fetch waits for records. It returns none when it was interrupted.

@@ -134,8 +134,11 @@ func (f *feed) fetchOnce(ctx context.Context) error {
 	start, known, from := f.start, f.known, f.fetch
 	f.r.mu.Unlock()
 	if !known && start.kind != startEarliest {
+		asked := time.Now()
 		at, err := f.resolve(ctx, start)
 		if err != nil {
+			// Asked again, the end would be that of another moment.
+			_ = f.update(ctx, func() { f.start = f.start.asOf(asked) })
 			return err
 		}
 		return f.update(ctx, func() { f.setFetch(at) })
@@ -354,7 +357,7 @@ func (f *feed) dropLocked() {
 
 // exists returns an error when topic or partition are no longer there.
 func (f *feed) exists(ctx context.Context) error {
-	info, err := f.r.c.Admin().TopicInfo(ctx, f.r.topic)
+	info, err := f.r.c.describe(ctx, f.r.topic)
 	switch {
 	case err == nil:
 		return checkPartitions(&info, []PartitionID{f.id})

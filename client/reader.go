@@ -21,6 +21,7 @@ type Reader struct {
 	c     *Client
 	topic string
 	o     readerOptions
+	began time.Time
 
 	ctx    context.Context
 	cancel context.CancelFunc
@@ -53,12 +54,16 @@ type Position struct {
 
 // NewReader reads topic. It asks for the topic's partitions, and for the offsets
 // of starts like Latest, so that what is sent after NewReader returned will be
-// read. A partition that has no leader just now is looked up when it has one.
+// read. A partition that has no leader just now is looked up when it has one: Latest
+// is then the first record since a minute before the call, as the broker's clock and
+// this one may differ. Partitions that come later are read from their beginning, but
+// with a time as start that was still to come.
 func (c *Client) NewReader(ctx context.Context, topic string, opts ...ReaderOption) (*Reader, error) {
 	o, err := newReaderOptions(opts)
 	if err != nil {
 		return nil, fmt.Errorf("new reader: %w", err)
 	}
+	began := time.Now()
 	info, err := c.Admin().TopicInfo(ctx, topic)
 	if err != nil {
 		return nil, err
@@ -71,7 +76,12 @@ func (c *Client) NewReader(ctx context.Context, topic string, opts ...ReaderOpti
 	} else if err := checkPartitions(&info, ids); err != nil {
 		return nil, err
 	}
-	r := &Reader{c: c, topic: topic, o: o, ready: make(chan struct{}, 1), freed: make(chan struct{})}
+	return c.newReader(ctx, topic, o, ids, began)
+}
+
+// newReader reads partitions that are known to exist.
+func (c *Client) newReader(ctx context.Context, topic string, o readerOptions, ids []PartitionID, began time.Time) (*Reader, error) {
+	r := &Reader{c: c, topic: topic, o: o, began: began, ready: make(chan struct{}, 1), freed: make(chan struct{})}
 	r.ctx, r.cancel = context.WithCancel(context.Background())
 	slices.SortFunc(ids, PartitionID.Compare)
 	for _, id := range slices.Compact(ids) {
@@ -119,6 +129,7 @@ func (r *Reader) resolveStarts(ctx context.Context) error {
 				return err
 			}
 			if pause(ctx, backoff(attempt)) != nil {
+				f.start = f.start.asOf(r.began)
 				break
 			}
 		}
@@ -324,7 +335,11 @@ func (r *Reader) addFeed(id PartitionID) {
 	if r.findLocked(id) != nil {
 		return
 	}
-	f := newFeed(r, id, Earliest())
+	start := Earliest()
+	if r.o.start.kind == startTime && r.o.start.at.After(r.began) {
+		start = r.o.start
+	}
+	f := newFeed(r, id, start)
 	at, _ := slices.BinarySearchFunc(r.feeds, id, func(f *feed, id PartitionID) int { return f.id.Compare(id) })
 	r.feeds = slices.Insert(r.feeds, at, f)
 	r.work.Go(f.run) // growLoop is in work, so Close is still waiting

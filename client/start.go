@@ -35,6 +35,18 @@ func AtOffset(o Offset) Start { return Start{kind: startOffset, offset: o} }
 // AtTime is the first record that is not older than t, or the end.
 func AtTime(t time.Time) Start { return Start{kind: startTime, at: t} }
 
+// clockSlack is by how much a broker's clock may differ from this one, or from another
+// broker's, without a record being skipped.
+const clockSlack = time.Minute
+
+// asOf returns a start that means what s meant at that moment, when it is looked up later.
+func (s Start) asOf(moment time.Time) Start {
+	if s.kind == startLatest {
+		return AtTime(moment.Add(-clockSlack))
+	}
+	return s
+}
+
 // ParseStart reads what String writes: earliest, latest, an offset, or a time in
 // RFC 3339.
 func ParseStart(s string) (Start, error) {
