@@ -110,6 +110,8 @@ type BrokerInfo struct {
 	Ready      bool      `json:"ready"`
 	MaxPayload int64     `json:"max_payload"` // bytes of one NATS message
 	MaxMessage int       `json:"max_message"` // bytes of one message's payload, key and headers
+	// Trouble says what a broker that is ready cannot do, for people: its disk is full.
+	Trouble string `json:"trouble,omitempty"`
 }
 
 // ClusterInfo is the answer of metaq.admin.cluster.info.

@@ -30,10 +30,14 @@ func newPing() *cobra.Command {
 				return err
 			}
 			if asJSON {
-				return cli.WriteJSON(cmd.OutOrStdout(), info)
+				err = cli.WriteJSON(cmd.OutOrStdout(), info)
+			} else if info.Trouble == "" {
+				_, err = fmt.Fprintf(cmd.OutOrStdout(), "broker %d at %s is ready (version %s, registry %s)\n",
+					info.BrokerID, info.NATS, info.Version, info.Registry)
 			}
-			_, err = fmt.Fprintf(cmd.OutOrStdout(), "broker %d at %s is ready (version %s, registry %s)\n",
-				info.BrokerID, info.NATS, info.Version, info.Registry)
+			if err == nil && info.Trouble != "" {
+				err = fmt.Errorf("broker %d at %s is ready, but %s", info.BrokerID, info.NATS, info.Trouble)
+			}
 			return err
 		},
 	}

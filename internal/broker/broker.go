@@ -37,6 +37,7 @@ type Broker struct {
 	early  atomic.Pointer[error]         // what failed before
 
 	elapsed *elapsed          // by which ages are told
+	room    *room             // whether the disks are full
 	server  *transport.Server // nil with an external NATS
 	members *members          // nil when the broker runs alone
 	meter   prometheus.Registerer
@@ -109,6 +110,8 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 	}
 	metrics := prometheus.NewRegistry()
 	b.meter = metrics
+	b.room = newRoom(dirs, o.Now, b.log, metrics)
+	b.onClose(b.room.Close)
 	reg, closeRegistry, err := b.registry(dirs)
 	if err != nil {
 		return nil, err
@@ -294,6 +297,9 @@ func (b *Broker) startHTTP(metrics *prometheus.Registry) error {
 			if s := b.system.Load(); s == nil || !s.Ready() {
 				return errors.New("the broker is not ready")
 			}
+			if trouble := b.room.trouble(); trouble != "" {
+				return errors.New(trouble)
+			}
 			return nil
 		},
 	})
@@ -402,10 +408,11 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 			return protocol.BrokerInfo{
 				BrokerID: c.BrokerID, Version: b.opts.Version, NATS: b.url,
 				MaxPayload: gateway.MaxPayload(), MaxMessage: int(c.MaxMessageSize),
+				Trouble: b.room.trouble(),
 			}
 		},
 		Registry: reg, CloseRegistry: closeRegistry,
-		Logs:    &logs{dirs: dirs, log: b.log, now: b.opts.Now, elapsed: b.elapsed.now},
+		Logs:    &logs{dirs: dirs, room: b.room, log: b.log, now: b.opts.Now, elapsed: b.elapsed.now},
 		Gateway: &groupsGateway{Gateway: gateway, groups: groups},
 		Topics:  configuredTopics(b.cfg), Source: b.opts.Source,
 		Resolve: func(topic string, t protocol.TopicConfig) (actors.Settings, error) {

@@ -35,7 +35,7 @@ func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics 
 				b.log.Warn("torn tail of the groups' log was cut: commits that were never acknowledged",
 					"file", rec.TornFile, "at", rec.TornAt, "bytes", rec.TornBytes)
 			}
-			return &partitionLog{Log: l}, nil
+			return &partitionLog{Log: l, room: b.room, disk: dirs.main}, nil
 		},
 		Coordination: b.coordination, Gather: b.gatherGroups(),
 		SyncTime: b.cfg.ZooKeeper.SyncTime, MaxState: int(b.cfg.System.MaxGroupState), MaxGroups: b.cfg.System.MaxGroups,

@@ -15,6 +15,7 @@ import (
 // logs is the actors' LogStore over package persistence.
 type logs struct {
 	dirs *dataDirs
+	room *room
 	log  *slog.Logger
 	now  func() time.Time
 	// elapsed is the append clock.
@@ -32,13 +33,13 @@ func (s *logs) Open(topic string, id protocol.PartitionID, set actors.Settings) 
 		Now: s.now, Elapsed: s.elapsed, Logger: s.log,
 	})
 	if err != nil {
-		return nil, marked(err)
+		return nil, marked(s.room.note(s.dirs.of(topic), err))
 	}
 	if rec.TornFile != "" {
 		s.log.Warn("torn tail was cut: writes that were never acknowledged as durable",
 			"topic", topic, "partition", id, "file", rec.TornFile, "at", rec.TornAt, "bytes", rec.TornBytes)
 	}
-	return &partitionLog{Log: l, dirs: s.dirs, dir: s.dirs.path(topic, id)}, nil
+	return &partitionLog{Log: l, room: s.room, disk: s.dirs.of(topic), reserve: s.dirs.reserve, fs: s.dirs.fs}, nil
 }
 
 // SetAside implements actors.LogStore. The data is out of the way once it has
@@ -66,18 +67,24 @@ func (s *logs) SetAside(topic string, id protocol.PartitionID) error {
 // partitionLog is a persistence.Log in the actors' words.
 type partitionLog struct {
 	*persistence.Log
-	dirs *dataDirs // nil: it may use the disk to its end
-	dir  string
+	fs      vfs.FS
+	room    *room
+	disk    string // the data directory
+	reserve int64  // bytes that it leaves free; 0: it may use the disk to its end
 }
 
 // Append implements actors.Log. It refuses messages a little before the disk is
 // full: committed offsets, topics and a restart need room, too.
 func (l *partitionLog) Append(batches, around []byte) error {
-	if l.dirs != nil && l.dirs.reserve > 0 {
+	return l.room.note(l.disk, l.append(batches, around))
+}
+
+func (l *partitionLog) append(batches, around []byte) error {
+	if l.reserve > 0 {
 		// A few microseconds, beside a sync. Where nobody knows, the write will tell.
-		u, err := l.dirs.fs.DiskUsage(l.dir)
-		if err == nil && u.Total > 0 && u.Available < uint64(l.dirs.reserve)+uint64(len(batches)) {
-			return fmt.Errorf("append to %s: %w: %d bytes are free and diskReserve=%d", l.dir, protocol.ErrDiskFull, u.Available, l.dirs.reserve)
+		u, err := l.fs.DiskUsage(l.Dir())
+		if err == nil && u.Total > 0 && u.Available < uint64(l.reserve)+uint64(len(batches)) {
+			return fmt.Errorf("append to %s: %w: %d bytes are free and diskReserve=%d", l.Dir(), protocol.ErrDiskFull, u.Available, l.reserve)
 		}
 	}
 	return l.AppendIn(batches, around)
