@@ -20,7 +20,7 @@ const (
 	// maxParted is how far the two clocks may part within a segment.
 	maxParted = 2 * time.Second
 	// lostClock is how far the append clock may lie behind what a log has seen of it:
-	// a crash loses a little. Beyond, it is another clock that has begun anew.
+	// a crash loses a little. Beyond, it is another clock that started later.
 	lostClock = time.Minute
 )
 
@@ -128,7 +128,7 @@ func (l *Log) prepare(batches []byte, now int64) error {
 	parted := l.parted(s, now)
 	if s.end.Load() == segmentHeaderSize {
 		if parted {
-			return l.beginAnew(s)
+			return l.replaceHeader(s)
 		}
 		return nil
 	}
@@ -142,9 +142,9 @@ func (l *Log) prepare(batches []byte, now int64) error {
 	return l.roll()
 }
 
-// beginAnew replaces the header of the active segment, which has no record yet: the
+// replaceHeader replaces the header of the active segment, which has no record yet: the
 // clocks have parted since it was written. A crash leaves the one or the other.
-func (l *Log) beginAnew(s *segment) error {
+func (l *Log) replaceHeader(s *segment) error {
 	h := s.segmentHeader
 	now := l.newHeader()
 	h.created, h.began = now.created, now.began
@@ -167,7 +167,7 @@ func (l *Log) beginAnew(s *segment) error {
 	l.segments.Store(&segments)
 	l.w.dirty = 0
 	if err != nil {
-		return l.failUnlessFull(diskError("write", fresh.path, fmt.Errorf("begin anew: %w", err)))
+		return l.failUnlessFull(diskError("write", fresh.path, fmt.Errorf("replace the header: %w", err)))
 	}
 	return l.openWriter()
 }

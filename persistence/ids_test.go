@@ -77,7 +77,7 @@ func TestIDsOutliveTheirMessages(t *testing.T) {
 				fsys.FailAt(at, failure, func() { done = false })
 			}
 			if dispose, err := l.Expire(Retention{Bytes: 1, IDs: 3500 * time.Millisecond}); err == nil && dispose != nil {
-				// Between the two they are known, too.
+				// They are known between the two as well.
 				if failure == nil && !knows(t, l, "id-4.") {
 					t.Fatal("the id of a message that is being removed is not known")
 				}

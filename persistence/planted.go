@@ -56,6 +56,6 @@ func (d defect) String() string {
 		directBelievesTail:   "a write past the cache takes the block before it for unchanged",
 		directLeavesRubbish:  "a write past the cache leaves what lay behind it in memory",
 
-		agesByDates: "a segment goes on although the clock was set",
+		agesByDates: "a segment does not end when the clock is set",
 	}[d]
 }

@@ -76,7 +76,7 @@ func (s savedElapsed) resumed(now int64) int64 {
 }
 
 // startElapsed continues the append clock of the run before. Without one, and with a
-// damaged one, it begins anew. Close ends its goroutine.
+// damaged one, it starts from the clock. Close ends its goroutine.
 func startElapsed(dirs *dataDirs, wall func() time.Time, log *slog.Logger) (*elapsed, error) {
 	e := &elapsed{dirs: dirs, wall: wall, log: log, begin: wall(), stop: make(chan struct{}), done: make(chan struct{})}
 	e.base = max(e.begin.UnixMilli(), 1)

@@ -80,7 +80,7 @@ func (r *room) note(dir string, err error) error {
 	return err
 }
 
-// refuse begins a shortage, or goes on with it.
+// refuse begins a shortage, or prolongs it.
 func (r *room) refuse(dir string, err error) {
 	now := r.now()
 	r.mu.Lock()
