@@ -12,6 +12,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 
 	"metaq/cluster"
+	"metaq/internal/vfs"
 	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
@@ -817,7 +818,7 @@ func TestWitnessKeepsTheHighest(t *testing.T) {
 	equal(t, open().Highest("t", 0), []protocol.Epoch{3, 3})
 	damage(t, fs, dataDir+"/witness.prev")
 	_, err := cluster.OpenWitness(fs, dataDir, false)
-	wantErr(t, err, cluster.ErrDamaged)
+	wantErr(t, err, vfs.ErrDamaged)
 	w, err = cluster.OpenWitness(fs, dataDir, true)
 	check(t, err)
 	equal(t, len(w.Highest("t", 0)), 0)

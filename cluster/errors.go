@@ -53,14 +53,8 @@ var (
 	ErrClosed = errors.New("registry closed")
 )
 
-// What opening a local registry or a witness can find.
-var (
-	// ErrLocked says that another process uses the data directory.
-	ErrLocked = errors.New("data directory is in use")
-
-	// ErrDamaged says that no readable generation of a file is left; see DamagedError.
-	ErrDamaged = errors.New("registry file is damaged")
-)
+// ErrLocked says that another process uses the data directory.
+var ErrLocked = errors.New("data directory is in use")
 
 // OpError tells which operation of a Multi failed. The others were not done.
 type OpError struct {
@@ -80,22 +74,6 @@ func (e *OpError) Error() string {
 
 // Unwrap gives the reason, for errors.Is.
 func (e *OpError) Unwrap() error { return e.Err }
-
-// DamagedError lists the files that could not be read. They were set aside under
-// these names and never deleted. errors.Is(err, ErrDamaged) holds.
-type DamagedError struct {
-	Dir   string
-	Files []string // names in Dir
-}
-
-// Error names the directory, the files and the way out.
-func (e *DamagedError) Error() string {
-	return fmt.Sprintf("%v in %s: kept as %q; rebuild it from the partitions' directories, or restore it",
-		ErrDamaged, e.Dir, e.Files)
-}
-
-// Is makes errors.Is(err, ErrDamaged) true.
-func (e *DamagedError) Is(target error) bool { return target == ErrDamaged }
 
 // What a Registration answers besides.
 var (

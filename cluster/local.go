@@ -27,7 +27,7 @@ type LocalOptions struct {
 
 	// StartEmpty accepts a directory whose registry was damaged and set aside, and
 	// starts anew: the caller rebuilds what it needs. Without it OpenLocal goes on
-	// returning the *DamagedError, so that a broker that stopped while it rebuilt
+	// returning the *vfs.DamagedError, so that a broker that stopped while it rebuilt
 	// does not take an empty registry for the truth.
 	StartEmpty bool
 
@@ -41,8 +41,8 @@ type LocalOptions struct {
 // file for all writes that it finds waiting: a Multi, however large, costs one
 // publish, and nothing is answered or readable before it is durable.
 type Local struct {
-	disk     generations
-	recovery Recovery
+	disk     vfs.Generations
+	recovery vfs.Recovery
 	log      *slog.Logger
 	lock     io.Closer
 
@@ -73,7 +73,7 @@ type localRequest struct {
 // OpenLocal reads the registry of a data directory and locks the directory for
 // this process. ErrLocked names the directory when another process has it. A
 // damaged file is set aside and the previous generation read; see Recovery. When
-// none is readable the error is a *DamagedError.
+// none is readable the error is a *vfs.DamagedError.
 func OpenLocal(o LocalOptions) (*Local, error) {
 	if o.FS == nil {
 		o.FS = vfs.Default
@@ -81,7 +81,7 @@ func OpenLocal(o LocalOptions) (*Local, error) {
 	if o.Log == nil {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
-	if err := makeDir(o.FS, o.Dir); err != nil {
+	if err := vfs.MakeDir(o.FS, o.Dir); err != nil {
 		return nil, fmt.Errorf("make data directory: %w", err)
 	}
 	lock, err := o.FS.Lock(o.FS.PathJoin(o.Dir, lockName))
@@ -89,7 +89,7 @@ func OpenLocal(o LocalOptions) (*Local, error) {
 		return nil, fmt.Errorf("%w: %s (%w); stop the other broker, or use another directory", ErrLocked, o.Dir, err)
 	}
 	l := &Local{
-		disk:     generations{fs: o.FS, dir: o.Dir, name: localName},
+		disk:     vfs.Generations{FS: o.FS, Dir: o.Dir, Name: localName},
 		log:      o.Log,
 		lock:     lock,
 		requests: make(chan localRequest, localQueue),
@@ -99,7 +99,7 @@ func OpenLocal(o LocalOptions) (*Local, error) {
 		open:     make(map[*localSession]struct{}),
 		watches:  make(watchSet),
 	}
-	_, l.recovery, err = l.disk.load(o.StartEmpty, func(b []byte) error {
+	_, l.recovery, err = l.disk.Load(o.StartEmpty, func(b []byte) error {
 		t, err := decodeTree(b)
 		if err == nil {
 			l.tree = t
@@ -117,7 +117,7 @@ func OpenLocal(o LocalOptions) (*Local, error) {
 }
 
 // Recovery says what OpenLocal had to set aside.
-func (l *Local) Recovery() Recovery { return l.recovery }
+func (l *Local) Recovery() vfs.Recovery { return l.recovery }
 
 // Close ends all sessions, waits for the goroutine and unlocks the directory.
 func (l *Local) Close() error {
@@ -242,15 +242,15 @@ func (l *Local) publish(c change) error {
 	if l.poison != nil {
 		return fmt.Errorf("%w: an earlier write failed: %w; restart the broker", ErrUnavailable, l.poison)
 	}
-	err := l.disk.publish(encodeTree(l.tree))
+	err := l.disk.Publish(encodeTree(l.tree))
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, errBeforeRename):
+	case errors.Is(err, vfs.ErrBeforeRename):
 		return fmt.Errorf("%w: %w", ErrUnavailable, err)
 	default:
 		l.poison = err
-		l.log.Error("registry file not published, writes refused from now on", "dir", l.disk.dir, "error", err)
+		l.log.Error("registry file not published, writes refused from now on", "dir", l.disk.Dir, "error", err)
 		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
 	}
 }

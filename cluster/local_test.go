@@ -193,8 +193,8 @@ func TestLocalAllGenerationsDamagedIsReportedUntilTheCallerStartsEmpty(t *testin
 	damage(t, fs, dataDir+"/registry.prev")
 	for range 2 {
 		_, err := cluster.OpenLocal(cluster.LocalOptions{FS: fs, Dir: dataDir})
-		var damaged *cluster.DamagedError
-		if !errors.Is(err, cluster.ErrDamaged) || !errors.As(err, &damaged) || len(damaged.Files) != 2 {
+		var damaged *vfs.DamagedError
+		if !errors.Is(err, vfs.ErrDamaged) || !errors.As(err, &damaged) || len(damaged.Files) != 2 {
 			t.Fatalf("open: %v, want two damaged files", err)
 		}
 		for _, name := range damaged.Files {

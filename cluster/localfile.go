@@ -23,7 +23,6 @@ const (
 	localMagic   = "MQRG"
 	localVersion = 1
 	localHeader  = 4 + 4 + 1 + 8
-	maxLocalFile = 1 << 30
 )
 
 var castagnoli = crc32.MakeTable(crc32.Castagnoli)

@@ -113,7 +113,7 @@ func (s *localSession) Watch(ctx context.Context, kind WatchKind, path string, h
 func (s *localSession) Session() SessionID { return s.id }
 
 func (s *localSession) Status() Status {
-	return Status{Connected: s.Err() == nil, Server: s.local.disk.dir}
+	return Status{Connected: s.Err() == nil, Server: s.local.disk.Dir}
 }
 
 func (s *localSession) Done() <-chan struct{} { return s.done }

@@ -35,8 +35,8 @@ type Regression struct {
 // crc32c, big endian, covers the JSON. A nil *Witness has seen nothing and keeps
 // nothing. All methods may be called from any goroutine.
 type Witness struct {
-	disk     generations
-	recovery Recovery
+	disk     vfs.Generations
+	recovery vfs.Recovery
 
 	// turn holds one token: whoever has it may write the file.
 	turn chan struct{}
@@ -53,16 +53,16 @@ const (
 )
 
 // OpenWitness reads the witness of a data directory; the directory must be there and be
-// locked by this process. A *DamagedError when no generation is readable: call again
+// locked by this process. A *vfs.DamagedError when no generation is readable: call again
 // with startEmpty, and raise what the partitions' logs know.
 func OpenWitness(fs vfs.FS, dir string, startEmpty bool) (*Witness, error) {
 	if fs == nil {
 		fs = vfs.Default
 	}
-	w := &Witness{disk: generations{fs: fs, dir: dir, name: witnessName}, seen: Epochs{}, turn: make(chan struct{}, 1)}
+	w := &Witness{disk: vfs.Generations{FS: fs, Dir: dir, Name: witnessName}, seen: Epochs{}, turn: make(chan struct{}, 1)}
 	w.turn <- struct{}{}
 	var err error
-	_, w.recovery, err = w.disk.load(startEmpty, func(b []byte) error {
+	_, w.recovery, err = w.disk.Load(startEmpty, func(b []byte) error {
 		seen, err := decodeWitness(b)
 		if err == nil {
 			w.seen = seen
@@ -76,7 +76,7 @@ func OpenWitness(fs vfs.FS, dir string, startEmpty bool) (*Witness, error) {
 }
 
 // Recovery says what OpenWitness had to set aside.
-func (w *Witness) Recovery() Recovery { return w.recovery }
+func (w *Witness) Recovery() vfs.Recovery { return w.recovery }
 
 // Highest returns the highest epochs seen of a topic's partitions on one home broker;
 // it may be shorter than the topic has partitions.
@@ -104,9 +104,9 @@ func (w *Witness) Raise(seen Epochs) error {
 	if err != nil || !changed {
 		return err
 	}
-	if err := w.disk.publish(encodeWitness(next)); err != nil {
+	if err := w.disk.Publish(encodeWitness(next)); err != nil {
 		err = fmt.Errorf("publish witness: %w", err)
-		if !errors.Is(err, errBeforeRename) {
+		if !errors.Is(err, vfs.ErrBeforeRename) {
 			w.mu.Lock()
 			w.poison = err
 			w.mu.Unlock()

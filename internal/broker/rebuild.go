@@ -52,7 +52,7 @@ func localRegistry(d *dataDirs, log *slog.Logger) (l *cluster.Local, rebuild boo
 		return err
 	}
 	err = open()
-	if damaged := (*cluster.DamagedError)(nil); errors.As(err, &damaged) {
+	if damaged := (*vfs.DamagedError)(nil); errors.As(err, &damaged) {
 		log.Warn("registry is damaged and is made again from the data directories", "dir", d.main, "kept", damaged.Files)
 		rebuild = true
 		err = open()
@@ -128,7 +128,7 @@ func reenter(ctx context.Context, d *dataDirs, m *cluster.Member, w *cluster.Wit
 // empty: the logs know the epochs of this broker's partitions.
 func openWitness(d *dataDirs, log *slog.Logger) (*cluster.Witness, error) {
 	w, err := cluster.OpenWitness(d.fs, d.main, false)
-	if damaged := (*cluster.DamagedError)(nil); errors.As(err, &damaged) {
+	if damaged := (*vfs.DamagedError)(nil); errors.As(err, &damaged) {
 		log.Warn("witness of epochs is damaged and starts empty", "dir", d.main, "kept", damaged.Files)
 		w, err = cluster.OpenWitness(d.fs, d.main, true)
 	}
