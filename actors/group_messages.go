@@ -62,8 +62,8 @@ type Coordination interface {
 	HeldGroups(ctx context.Context, epochs map[string]protocol.Epoch) ([]string, error)
 	// GroupOffsets reads the mirrored offsets of a group, whoever wrote them.
 	GroupOffsets(ctx context.Context, group string) (GroupMirror, error)
-	// MirrorOffsets writes what changed, by group. It is called at most once a
-	// GroupsDeps.SyncTime; after an error the same offsets, or newer ones, come
+	// MirrorOffsets writes what changed, by group: begins before offsets. It is called at
+	// most once a GroupsDeps.SyncTime, and when groups have begun; after an error the same offsets, or newer ones, come
 	// again.
 	MirrorOffsets(ctx context.Context, changed map[string]GroupMirror) error
 	// DeleteGroup deletes the mirrored offsets of a group that is claimed, notes that the
@@ -82,6 +82,8 @@ type GroupMirror struct {
 	// Born says of which topics the offsets are, see Topic.Born; it may have more topics,
 	// and lacks those that are 0. It never goes down in the registry.
 	Born map[string]protocol.Epoch
+	// Begins are when the group began in its topics, in an entry of its own for each.
+	Begins []GroupBegin
 	// Deleted is the epoch in which the group was deleted last, by any broker: what a log
 	// knows of it from that epoch, or from one before, is over. For reading only.
 	Deleted protocol.Epoch

@@ -215,6 +215,7 @@ type groups struct {
 	elsewhere map[string]foreignGroup
 
 	unmirrored map[string]map[protocol.TopicPartition]place
+	begins     unmirroredBegins
 	mirroring  bool // or deleting: the registry is written to
 	deletions  map[string]*groupDeletion
 	doomed     []string // groups whose deletion has not begun, in order
@@ -271,9 +272,11 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.held(ctx, m)
 	case lookHeld:
 		g.findHeld(ctx, m.attempt)
+	case beginsLate:
+		g.beginsLate(ctx, m.group)
 	case mirrorDue:
 		g.timer = nil
-		g.mirror(ctx)
+		g.mirror(ctx, false)
 	case groupDeleted:
 		g.groupDeleted(ctx, m)
 	case mirrorDone:
@@ -289,7 +292,7 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.childGone(ctx, m.Who)
 	case *actor.Started:
 		g.children, g.claims, g.claiming = map[string]*groupChild{}, map[string]protocol.Epoch{}, map[string][]*groupClaimant{}
-		g.unlogged = map[string]bool{}
+		g.unlogged, g.begins = map[string]bool{}, newUnmirroredBegins()
 		g.elsewhere, g.deletions = map[string]foreignGroup{}, map[string]*groupDeletion{}
 		g.calls, g.stopClaims = context.WithCancel(context.Background())
 		g.unmirrored = map[string]map[protocol.TopicPartition]place{}

@@ -38,6 +38,7 @@ func (g *groups) deletes(ctx actor.Context, w groupWrite) bool {
 		return true // and all groups were given up
 	}
 	delete(g.unmirrored, name)
+	g.dropBegins(ctx, name)
 	g.deletions[name] = &groupDeletion{writes: []groupWrite{w}, until: g.now().Add(deleteTimeout)}
 	g.doomed = append(g.doomed, name)
 	g.deleteNext(ctx)

@@ -137,8 +137,9 @@ func (g *groups) flush(ctx actor.Context, force bool) {
 	g.metrics.entries.Add(float64(len(writes)))
 	g.metrics.known.Set(float64(len(j.images)))
 	done := map[*actor.PID]uint64{}
+	whose := map[*actor.PID]string{}
 	for i := range writes {
-		done[writes[i].from] = writes[i].seq
+		done[writes[i].from], whose[writes[i].from] = writes[i].seq, writes[i].entry.Group
 		delete(g.unlogged, writes[i].entry.Group)
 		g.noteMirror(ctx, &writes[i].entry)
 		if g.deps.Events.Settle != nil {
@@ -146,7 +147,9 @@ func (g *groups) flush(ctx actor.Context, force bool) {
 		}
 	}
 	for to, seq := range done {
-		ctx.Send(to, groupWritten{seq})
+		if !g.begins.holds(whose[to], to, seq) {
+			ctx.Send(to, groupWritten{seq})
+		}
 	}
 	if j.logged > max(j.every, 4*j.last) {
 		g.snapshot(ctx)

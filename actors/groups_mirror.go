@@ -116,7 +116,7 @@ func (g *groups) claimEntry(m groupClaimed) *groupEntry {
 		return e
 	}
 	gone := image == nil || m.mirror.Deleted >= image.epoch
-	if gone && len(m.mirror.Offsets) == 0 {
+	if gone && len(m.mirror.Offsets) == 0 && len(m.mirror.Begins) == 0 {
 		if e.Deleted = true; image == nil {
 			return nil
 		}
@@ -125,6 +125,9 @@ func (g *groups) claimEntry(m groupClaimed) *groupEntry {
 	// Offsets that the mirror does not have stay, unless the group was deleted in between:
 	// the log's are the only ones.
 	e.State, e.Offsets, e.Born, e.Snapshot = &groupState{}, m.mirror.Offsets, m.mirror.Born, gone
+	if e.Begins = m.mirror.Begins; !gone {
+		e.Begins = foreignBegins(image, m.mirror.Begins)
+	}
 	if image != nil {
 		e.State.Generation = image.state.Generation + 1
 	}
@@ -178,10 +181,11 @@ func (g *groups) refuseClaimants(ctx actor.Context, name string, refusal error) 
 
 // noteMirror remembers what an entry changed, for the next mirror.
 func (g *groups) noteMirror(ctx actor.Context, e *groupEntry) {
-	if g.deps.Coordination == nil || len(e.Offsets) == 0 {
+	if g.deps.Coordination == nil || len(e.Offsets) == 0 && len(e.Begins) == 0 {
 		return
 	}
-	if g.unmirrored[e.Group] == nil {
+	g.noteBegins(ctx, e)
+	if len(e.Offsets) > 0 && g.unmirrored[e.Group] == nil {
 		g.unmirrored[e.Group] = map[protocol.TopicPartition]place{}
 	}
 	for i := range e.Offsets {
@@ -237,17 +241,29 @@ func (g *groups) held(ctx actor.Context, m groupsHeld) {
 }
 
 func (g *groups) armMirror(ctx actor.Context) {
-	if g.timer == nil && !g.mirroring && len(g.unmirrored) > 0 {
+	if len(g.begins.due) > len(g.begins.late) && !g.mirroring {
+		g.mirror(ctx, true) // members wait for it
+		return
+	}
+	if g.timer == nil && !g.mirroring && len(g.unmirrored)+len(g.begins.due) > 0 {
 		g.timer = g.later(g.deps.SyncTime, ctx.Self(), mirrorDue{})
 	}
 }
 
-// takeUnmirrored hands out what is to be mirrored. The topics are those of now: had one
-// been made again since an offset was noted, that offset would have been noted again, as 0.
-func (g *groups) takeUnmirrored() map[string]GroupMirror {
+// takeUnmirrored hands out what is to be mirrored, or only when groups began. The topics
+// are those of now: had one been made again since an offset was noted, that offset would
+// have been noted again, as 0.
+func (g *groups) takeUnmirrored(begins bool) map[string]GroupMirror {
 	out := make(map[string]GroupMirror, len(g.unmirrored))
+	for name := range g.begins.due {
+		out[name] = GroupMirror{Begins: g.begins.beginsOf(name)}
+	}
+	if begins {
+		return out
+	}
 	for name, offsets := range g.unmirrored {
-		m := GroupMirror{Offsets: positions(offsets)}
+		m := out[name]
+		m.Offsets = positions(offsets)
 		if image := g.journal.images[name]; image != nil {
 			m.Born = maps.Clone(image.born)
 		}
@@ -257,13 +273,13 @@ func (g *groups) takeUnmirrored() map[string]GroupMirror {
 	return out
 }
 
-// mirror writes what changed, all in one call.
-func (g *groups) mirror(ctx actor.Context) {
-	if g.mirroring || len(g.unmirrored) == 0 {
+// mirror writes what changed, or only when groups began, all in one call.
+func (g *groups) mirror(ctx actor.Context, begins bool) {
+	if g.mirroring || len(g.begins.due) == 0 && (begins || len(g.unmirrored) == 0) {
 		return
 	}
 	g.mirroring = true
-	offsets := g.takeUnmirrored()
+	offsets := g.takeUnmirrored(begins)
 	self, registry := ctx.Self(), g.deps.Coordination
 	g.workers.run(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), registryTimeout)
@@ -280,10 +296,15 @@ func (g *groups) mirrored(ctx actor.Context, m mirrorDone) {
 	if m.err != nil {
 		g.log.Warn("cannot mirror offsets, trying again", "error", m.err)
 		for name, mirror := range m.offsets {
+			if len(mirror.Begins) > 0 && g.begins.due[name] != nil {
+				g.begins.late[name] = true // the next try comes with the offsets
+			}
+		}
+		for name, mirror := range m.offsets {
 			if g.deletions[name] != nil {
 				continue
 			}
-			if g.unmirrored[name] == nil {
+			if len(mirror.Offsets) > 0 && g.unmirrored[name] == nil {
 				g.unmirrored[name] = map[protocol.TopicPartition]place{}
 			}
 			for i := range mirror.Offsets {
@@ -291,6 +312,14 @@ func (g *groups) mirrored(ctx actor.Context, m mirrorDone) {
 				if _, newer := g.unmirrored[name][p.At()]; !newer {
 					g.unmirrored[name][p.At()] = placeIn(p)
 				}
+			}
+		}
+	}
+	for name, mirror := range m.offsets {
+		if len(mirror.Begins) > 0 {
+			g.mirroredBegins(ctx, name, mirror, m.err)
+			if m.err != nil {
+				g.beginsMirrored(ctx, name)
 			}
 		}
 	}
@@ -311,11 +340,11 @@ func (g *groups) registryFree(ctx actor.Context) {
 
 // lastMirror writes what is left when the groups stop, and says when that is done.
 func (g *groups) lastMirror() {
-	if g.deps.Coordination == nil || len(g.unmirrored) == 0 {
+	if g.deps.Coordination == nil || len(g.unmirrored)+len(g.begins.due) == 0 {
 		g.rested()
 		return
 	}
-	offsets := g.takeUnmirrored()
+	offsets := g.takeUnmirrored(false)
 	g.workers.run(func() {
 		defer g.rested()
 		ctx, cancel := context.WithTimeout(context.Background(), lastTimeout)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -302,6 +303,7 @@ type fakeCoordination struct {
 	epochs  map[string]protocol.Epoch
 	offsets map[string]map[protocol.TopicPartition]place
 	born    map[string]map[string]protocol.Epoch
+	begins  map[string]map[string]GroupBegin
 	calls   int
 	deleted map[string]protocol.Epoch
 	away    error  // why the registry is not asked
@@ -336,7 +338,10 @@ func (c *fakeCoordination) HeldGroups(_ context.Context, epochs map[string]proto
 func (c *fakeCoordination) GroupOffsets(_ context.Context, group string) (GroupMirror, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	return GroupMirror{Offsets: positions(c.offsets[group]), Born: maps.Clone(c.born[group]), Deleted: c.deleted[group]}, nil
+	return GroupMirror{
+		Offsets: positions(c.offsets[group]), Born: maps.Clone(c.born[group]), Deleted: c.deleted[group],
+		Begins: slices.Collect(maps.Values(c.begins[group])),
+	}, nil
 }
 
 func (c *fakeCoordination) MirrorOffsets(_ context.Context, changed map[string]GroupMirror) error {
@@ -347,6 +352,18 @@ func (c *fakeCoordination) MirrorOffsets(_ context.Context, changed map[string]G
 		return err
 	}
 	for group, mirror := range changed {
+		for _, b := range mirror.Begins {
+			if c.begins == nil {
+				c.begins = map[string]map[string]GroupBegin{}
+			}
+			if c.begins[group] == nil {
+				c.begins[group] = map[string]GroupBegin{}
+			}
+			c.begins[group][b.Topic] = b
+		}
+		if len(mirror.Offsets) == 0 {
+			continue
+		}
 		if c.offsets[group] == nil {
 			c.offsets[group] = map[protocol.TopicPartition]place{}
 		}
@@ -374,6 +391,7 @@ func (c *fakeCoordination) DeleteGroup(_ context.Context, group string) (protoco
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	delete(c.offsets, group)
+	delete(c.begins, group)
 	if err := take(&c.refuse); err != nil {
 		return 0, err
 	}
@@ -421,6 +439,42 @@ func TestOffsetsAreMirroredAndTakenOver(t *testing.T) {
 	w.refused(w.ask("g", protocol.GroupHeartbeat{Member: "x", Generation: x.Generation}), protocol.ErrNoMember)
 	if r := want[protocol.GroupOffsets](w, w.ask("g", GroupCommitted{})); r.Offsets[0].Offset != 30 || r.Generation <= x.Generation {
 		t.Errorf("offsets are %+v", r)
+	}
+}
+
+// Another broker takes a group over before any offset of it was mirrored, and before its
+// topic exists: it has begun all the same, and does not skip what came since.
+func TestAnotherCoordinatorKnowsThatAGroupHasBegun(t *testing.T) {
+	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]place{}}
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Coordination, d.SyncTime = c, time.Hour })
+	join := func(group, member string) protocol.GroupView {
+		r := protocol.GroupJoin{Member: member, Topics: []string{"coming", "t"}, Start: protocol.GroupPlace{At: protocol.StartLatest}}
+		if err := r.Check(); err != nil {
+			t.Fatal(err)
+		}
+		return want[protocol.GroupView](w, w.ask(group, r))
+	}
+	join("g", "x")
+	c.mu.Lock() // the join was answered
+	begins := c.begins["g"]
+	if _, coming := begins["coming"]; len(begins) != 2 || !coming || begins["t"].Homes[0] != 4 {
+		t.Errorf("the registry has %+v", begins)
+	}
+	c.fail = errors.New("the registry is away")
+	c.mu.Unlock()
+	join("h", "x") // is answered all the same
+	w.stop()
+	c.mu.Lock()
+	c.epochs["g"], c.fail = c.epochs["g"]+5, nil
+	c.mu.Unlock()
+	w.start()
+	join("g", "y")
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for topic, b := range c.begins["g"] {
+		if !b.same(begins[topic]) {
+			t.Errorf("the group began again in %s: %+v", topic, b)
+		}
 	}
 }
 

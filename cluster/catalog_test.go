@@ -406,6 +406,31 @@ func TestTheMirrorSaysWhichTopicItsOffsetsAreOf(t *testing.T) {
 	equal(t, got, marks(4, 1))
 }
 
+func TestTheNextCoordinatorKnowsWhenAGroupBegan(t *testing.T) {
+	r := register(t, session(t, openLocal(t, faultfs.New(0)).Open), broker(0, "a"), nil)
+	ctx := t.Context()
+	_, err := r.ClaimGroup(ctx, "g")
+	check(t, err)
+	at := time.UnixMilli(1_000_000).UTC()
+	begins := []cluster.Begin{{Topic: "coming", At: at}, {Topic: "t", At: at, Born: 3, Homes: map[int]int{0: 4, 1: 4}}}
+	wantErr(t, r.MirrorBegins(ctx, "other", begins), cluster.ErrNotCoordinator)
+	for range 2 { // the same again is no change
+		check(t, r.MirrorBegins(ctx, "g", begins))
+		got, err := r.Begins(ctx, "g")
+		check(t, err)
+		equal(t, got, begins)
+	}
+	check(t, r.MirrorBegins(ctx, "g", []cluster.Begin{{Topic: "coming", Gone: true}, {Topic: "never", Gone: true}}))
+	got, err := r.Begins(ctx, "g")
+	check(t, err)
+	equal(t, got, begins[1:])
+	_, err = r.DeleteGroup(ctx, "g")
+	check(t, err)
+	got, err = r.Begins(ctx, "g")
+	check(t, err)
+	equal(t, len(got), 0)
+}
+
 // A broker that dies within a mirror of more offsets than one Multi holds leaves none of
 // an earlier topic that are said to be the new one's.
 func TestABrokenMirrorIsAnEarlierTopics(t *testing.T) {

@@ -255,7 +255,7 @@ func (c *Catalog) Offsets(ctx context.Context, group string) ([]OffsetMark, erro
 	return read, nil
 }
 
-// dropOffsets deletes the mirrored offsets of a group that this registration has claimed.
+// dropOffsets deletes the mirrored offsets, and begins, of a group that this registration has claimed.
 // ErrNotCoordinator, ErrFenced.
 func (r *Registration) dropOffsets(ctx context.Context, group string) error {
 	if err := r.take(ctx); err != nil {
@@ -283,6 +283,11 @@ func (r *Registration) dropOffsets(ctx context.Context, group string) error {
 			}
 			paths = append(paths, top+"/"+topic)
 		}
+		begun, err := childrenOf(ctx, r.reg, r.paths.group(group))
+		if err != nil {
+			return nil, err
+		}
+		paths = append(paths, mapped(begun, func(topic string) string { return r.paths.begin(group, topic) })...)
 		nodes, err := readAll(ctx, r.reg, paths)
 		var ops []Op
 		for i, n := range nodes {

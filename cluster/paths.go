@@ -76,7 +76,8 @@ func (p paths) partitions(t string) string { return p.root + "/nats/partitions/"
 func (p paths) home(t string, id int) string {
 	return p.partitions(t) + "/" + strconv.Itoa(id)
 }
-func (p paths) group(g string) string { return p.root + "/nats/groups/" + g }
+func (p paths) group(g string) string    { return p.root + "/nats/groups/" + g }
+func (p paths) begin(g, t string) string { return p.group(g) + "/" + t }
 
 // fixed are the persistent nodes that everything else hangs from. A broker makes
 // them at its start, so that watches have something to watch.

@@ -46,13 +46,20 @@ func (c coordination) GroupOffsets(ctx context.Context, group string) (actors.Gr
 	}
 	var marks []cluster.OffsetMark
 	var record cluster.Group
+	var begins []cluster.Begin
 	err = m.With(ctx, func(r *cluster.Registration) (err error) {
 		if record, err = r.Group(ctx, group); err == nil {
 			marks, err = r.Offsets(ctx, group)
 		}
+		if err == nil {
+			begins, err = r.Begins(ctx, group)
+		}
 		return err
 	})
 	out := actors.GroupMirror{Offsets: make([]protocol.GroupPosition, len(marks)), Born: map[string]protocol.Epoch{}, Deleted: record.Deleted}
+	for _, b := range begins {
+		out.Begins = append(out.Begins, actors.GroupBegin{Topic: b.Topic, At: b.At, Born: b.Born, Homes: b.Homes})
+	}
 	for i, mark := range marks {
 		if mark.Born > 0 {
 			out.Born[mark.Topic] = mark.Born
@@ -70,6 +77,9 @@ func (c coordination) GroupOffsets(ctx context.Context, group string) (actors.Gr
 func (c coordination) MirrorOffsets(ctx context.Context, changed map[string]actors.GroupMirror) error {
 	m, err := c.reg.now()
 	if err != nil {
+		return err
+	}
+	if err := mirrorBegins(ctx, m, changed); err != nil {
 		return err
 	}
 	// In parts: one call takes a limited number of groups, and others that write to the
@@ -96,6 +106,25 @@ func mirrorGroups(ctx context.Context, m *cluster.Member, groups []string, chang
 	var errs []error
 	for _, group := range groups {
 		if err := m.MirrorOffsets(ctx, marksOf(group, changed[group])); !lostGroup(err) {
+			errs = append(errs, onWire(err))
+		}
+	}
+	return errors.Join(errs...)
+}
+
+// mirrorBegins writes when groups have begun.
+func mirrorBegins(ctx context.Context, m *cluster.Member, changed map[string]actors.GroupMirror) error {
+	var errs []error
+	for group, mirror := range changed {
+		var begins []cluster.Begin
+		for _, b := range mirror.Begins {
+			begins = append(begins, cluster.Begin{Topic: b.Topic, At: b.At, Born: b.Born, Homes: b.Homes, Gone: b.Gone})
+		}
+		if len(begins) == 0 {
+			continue
+		}
+		err := m.With(ctx, func(r *cluster.Registration) error { return r.MirrorBegins(ctx, group, begins) })
+		if !lostGroup(err) {
 			errs = append(errs, onWire(err))
 		}
 	}
