@@ -36,6 +36,7 @@ type group struct {
 	generation uint64 // of the timer
 	touched    time.Time
 	lag        *time.Timer
+	resting    bool        // it has no members and may end: its parent then shows its lag
 	deleted    bool        // and nothing came since
 	current    *groupAsker // the request in hand, for crashed
 }
@@ -101,7 +102,7 @@ func (g *group) Receive(ctx actor.Context) {
 func (g *group) request(ctx actor.Context, m *GroupRequest) {
 	now := g.all.now()
 	g.requests++
-	g.touched, g.deleted = now, false
+	g.touched, g.deleted, g.resting = now, false, false
 	to := &groupAsker{to: ctx.Sender(), ticket: m.Ticket}
 	g.current = to
 	defer func() { g.current = nil }()
@@ -210,6 +211,7 @@ func (g *group) tick(ctx actor.Context) {
 			return
 		}
 		g.arm(ctx)
+		g.resting = true
 		ctx.Send(ctx.Parent(), groupIdle{g.name, g.requests})
 	}
 }
@@ -340,10 +342,6 @@ func (g *group) resetPartitions(r protocol.GroupReset) ([]protocol.PartitionID, 
 
 // measure shows the lag to the metrics.
 func (g *group) measure(ctx actor.Context) {
-	if len(g.core.members) == 0 {
-		g.all.metrics.lag.DeletePartialMatch(prometheus.Labels{"group": g.name})
-		return
-	}
 	g.withEnds(ctx, func(_ actor.Context, info protocol.GroupInfo) {
 		topics := map[string]int64{}
 		for i := range info.Partitions {
@@ -407,7 +405,9 @@ func (g *group) end(ctx actor.Context, refusal *protocol.Error) {
 	if g.lag != nil {
 		g.lag.Stop()
 	}
-	g.all.metrics.lag.DeletePartialMatch(prometheus.Labels{"group": g.name})
+	if !g.resting {
+		g.all.metrics.lag.DeletePartialMatch(prometheus.Labels{"group": g.name})
+	}
 	for _, h := range g.held {
 		for _, a := range h.answers {
 			g.answer(ctx, groupAnswer{a.to, refusal})

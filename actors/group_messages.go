@@ -115,7 +115,7 @@ type GroupsDeps struct {
 	Retry, MaxRetry time.Duration
 	// Idle is how long a group without members keeps its actor. Default 1 min.
 	Idle time.Duration
-	// LagTime is the time between two looks at the lag of groups with members, for
+	// LagTime is the time between two looks at the lag of groups, for
 	// the metrics. Default 15 s.
 	LagTime time.Duration
 	// SnapshotBytes is how much is logged between two snapshots, which let older

@@ -87,7 +87,7 @@ func newGroupsMetrics(r prometheus.Registerer) groupsMetrics {
 		}, []string{"code"}),
 		lag: f.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "metaq", Name: "group_lag_messages",
-			Help: "Messages that a group with members has not committed yet, by topic, as of the last look. A steady rise means that its consumers are too slow, or stuck.",
+			Help: "Messages that a group has not committed yet, by topic, as of the last look. A steady rise means that its consumers are too slow, or stuck, or that it has no members. Of groups without members the first 1,000 by name are shown.",
 		}, []string{"group", "topic"}),
 		mirrors: f.NewCounter(prometheus.CounterOpts{
 			Namespace: "metaq", Name: "group_mirrors_total",
@@ -216,6 +216,7 @@ type groups struct {
 
 	unmirrored map[string]map[protocol.TopicPartition]place
 	begins     unmirroredBegins
+	idle       idleLag
 	mirroring  bool // or deleting: the registry is written to
 	deletions  map[string]*groupDeletion
 	doomed     []string // groups whose deletion has not begun, in order
@@ -258,6 +259,7 @@ func (g *groups) Receive(ctx actor.Context) {
 		}
 	case groupIdle:
 		if c := g.children[m.group]; c != nil && c.requests == m.requests {
+			g.idle.shown[m.group] = true // its actor leaves the metric as it is
 			ctx.Poison(c.pid)
 			g.forget(m.group)
 			if g.journal.images[m.group] == nil {
@@ -272,6 +274,11 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.held(ctx, m)
 	case lookHeld:
 		g.findHeld(ctx, m.attempt)
+	case lagDue:
+		g.measureIdle(ctx)
+		g.later(g.deps.LagTime, ctx.Self(), lagDue{})
+	case lagMeasured:
+		g.lagMeasured(m)
 	case beginsLate:
 		g.beginsLate(ctx, m.group)
 	case mirrorDue:
@@ -293,6 +300,8 @@ func (g *groups) Receive(ctx actor.Context) {
 	case *actor.Started:
 		g.children, g.claims, g.claiming = map[string]*groupChild{}, map[string]protocol.Epoch{}, map[string][]*groupClaimant{}
 		g.unlogged, g.begins = map[string]bool{}, newUnmirroredBegins()
+		g.idle = idleLag{held: map[string]bool{}, shown: map[string]bool{}}
+		g.later(g.deps.LagTime, ctx.Self(), lagDue{})
 		g.elsewhere, g.deletions = map[string]foreignGroup{}, map[string]*groupDeletion{}
 		g.calls, g.stopClaims = context.WithCancel(context.Background())
 		g.unmirrored = map[string]map[protocol.TopicPartition]place{}

@@ -167,6 +167,7 @@ func (g *groups) disown(ctx actor.Context) {
 	g.flush(ctx, true)
 	clear(g.claims)
 	clear(g.elsewhere)
+	clear(g.idle.held)
 	g.abandon(ctx, protocol.ErrUnavailable.With("the group's coordinator is being found: try again"), func(*actor.PID) bool { return true })
 }
 
@@ -233,6 +234,7 @@ func (g *groups) held(ctx actor.Context, m groupsHeld) {
 		return
 	}
 	for _, name := range m.groups {
+		g.idle.held[name] = true
 		// One that has been claimed since has its offsets noted by that.
 		if image := g.journal.images[name]; image != nil && g.deletions[name] == nil && g.claims[name] == 0 {
 			g.noteImage(ctx, name, image)

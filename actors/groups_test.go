@@ -611,7 +611,19 @@ func TestTheLagIsMeasured(t *testing.T) {
 	}
 	until("the lag", func() bool { v, _ := lag(); return v == 350 })
 	want[protocol.Done](w, w.ask("g", protocol.GroupLeave{Member: "x"}))
-	until("no lag of an empty group", func() bool { _, shown := lag(); return !shown })
+	until("the lag of an empty group", func() bool { v, shown := lag(); return shown && v == 350 })
+	// It stays when the group has no actor any more, also after a restart.
+	w.stop()
+	w.deps.Idle, w.deps.Metrics = time.Millisecond, prometheus.NewRegistry()
+	reg = w.deps.Metrics.(*prometheus.Registry)
+	w.start()
+	w.end.Add(10)
+	until("the lag of a group without an actor", func() bool { v, shown := lag(); return shown && v == 390 })
+	w.ask("g", GroupCommitted{}) // gives it one, for a moment
+	w.end.Add(10)
+	until("its lag after that", func() bool { v, shown := lag(); return shown && v == 430 })
+	want[protocol.Done](w, w.ask("g", protocol.GroupDelete{}))
+	until("no lag of a deleted group", func() bool { _, shown := lag(); return !shown })
 }
 
 // Who waits for the log is not told that it is being opened.
