@@ -21,6 +21,7 @@ type metrics struct {
 	bytes      prometheus.Counter
 	refusals   *prometheus.CounterVec
 	partitions *prometheus.GaugeVec
+	unserved   prometheus.Gauge
 	parked     prometheus.Gauge
 	expired    prometheus.Counter
 	reopened   prometheus.Counter
@@ -56,6 +57,10 @@ func newMetrics(r prometheus.Registerer) *metrics {
 			Namespace: "metaq", Name: "partitions",
 			Help: "Partitions of this broker by state. Any in reopening or failed need a look at the broker's log.",
 		}, []string{"state"}),
+		unserved: f.NewGauge(prometheus.GaugeOpts{
+			Namespace: "metaq", Name: "topics_unserved",
+			Help: "Topics of the registry that this broker does not serve, since what is set for them cannot be used. Above 0: the log names them.",
+		}),
 		parked: f.NewGauge(prometheus.GaugeOpts{
 			Namespace: "metaq", Name: "parked_fetches",
 			Help: "Gets that wait for a message. They are idle consumers; a fall to zero under load means that consumers lag.",

@@ -51,3 +51,7 @@ type Topic struct {
 	// than that of those before. 0 for the first.
 	Born protocol.Epoch
 }
+
+// ErrUnclaimable is wrapped by what ClaimEpochs returns when the registry's record of the
+// partitions cannot be used as it is: it is no record, or its epochs are used up.
+var ErrUnclaimable = errors.New("the partitions cannot be claimed until somebody corrects their record")

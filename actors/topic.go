@@ -149,6 +149,10 @@ func (t *topic) claimed(ctx actor.Context, m claimed) {
 	wait := t.env.opts.backoff(t.attempt)
 	t.log.Warn("cannot claim the partitions, trying again", "error", m.err, "wait", wait)
 	t.env.later(wait, ctx.Self(), claimAgain{})
+	if errors.Is(m.err, ErrUnclaimable) {
+		// Nothing that time would change: this topic does not serve, and the start goes on.
+		ctx.Send(ctx.Parent(), topicSettled{t.entry})
+	}
 	if errors.Is(m.err, protocol.ErrNoTopic) {
 		ctx.Send(ctx.Parent(), topicUnknown{t.entry})
 	}

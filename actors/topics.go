@@ -18,8 +18,9 @@ type (
 	beginTopics struct{} // answered with stepDone
 	endTopics   struct{} // answered with stepDone
 	loaded      struct {
-		topics []Topic
-		err    error
+		topics   []Topic
+		unserved []error // why configured ones are not among them
+		err      error
 	}
 	created struct {
 		entry *topicEntry
@@ -77,6 +78,8 @@ type topics struct {
 	ending   bool
 	down     bool // all have stopped
 	spawned  int  // topics spawned, for unique names
+	// unserved are topics of the registry that cannot be opened here, and why.
+	unserved map[string]string
 
 	fates     context.Context // of questions about topics' fates; ends with the topics
 	stopFates context.CancelFunc
@@ -88,7 +91,7 @@ type topics struct {
 
 func newTopics(e *env, cluster *actor.PID) *topics {
 	t := &topics{
-		env: e, cluster: cluster, log: e.log,
+		env: e, cluster: cluster, log: e.log, unserved: make(map[string]string),
 		core: topicsCore{opts: e.opts, resolve: e.deps.Resolve, byName: make(map[string]*topicEntry)},
 	}
 	t.fates, t.stopFates = context.WithCancel(context.Background())
@@ -176,8 +179,8 @@ func (t *topics) begin(ctx actor.Context) {
 	t.sweeper = t.env.later(t.env.opts.Sweep, ctx.Self(), sweepDue{})
 	configured, source := t.env.deps.Topics, t.env.deps.Source
 	t.call(ctx, func(ctx context.Context, r Registry) any {
-		all, err := loadTopics(ctx, r, configured, source, t.env.deps.Cluster != nil)
-		return loaded{all, err}
+		all, unserved, err := loadTopics(ctx, r, configured, source, t.env.deps.Cluster != nil)
+		return loaded{all, unserved, err}
 	})
 }
 
@@ -191,13 +194,19 @@ func (t *topics) loaded(ctx actor.Context, m loaded) {
 		return
 	}
 	err := m.err
+	for _, why := range m.unserved {
+		t.log.Error("topic does not serve", "error", why)
+	}
 	for _, topic := range m.topics {
-		settings, why := t.core.resolve(topic.Name, topic.Config)
-		if why == nil {
-			why = t.core.listening(topic.Name, settings.Subjects)
+		settings, why := t.usable(topic)
+		if why != nil && t.misconfigured(topic.Name) {
+			err = errors.Join(err, fmt.Errorf("topic %s: %w", topic.Name, why))
+			continue
 		}
 		if why != nil {
-			err = errors.Join(err, fmt.Errorf("topic %s: %w", topic.Name, why))
+			// Its settings are the registry's: whoever could write there must not be able to stop
+			// every broker's start.
+			t.cannotServe(topic, why)
 			continue
 		}
 		t.core.byName[topic.Name] = &topicEntry{topic: topic, settings: settings}
@@ -214,6 +223,27 @@ func (t *topics) loaded(ctx actor.Context, m loaded) {
 	t.reconcile(ctx, true)
 	t.publish()
 	t.up(ctx)
+}
+
+// usable returns a topic's settings, or why it cannot be opened with them.
+func (t *topics) usable(topic Topic) (Settings, error) {
+	settings, err := t.core.resolve(topic.Name, topic.Config)
+	if err == nil {
+		err = t.core.listening(topic.Name, settings.Subjects)
+	}
+	return settings, err
+}
+
+// misconfigured reports whether a topic is configured here in a way that cannot be used:
+// that is this broker's own mistake, and stops its start.
+func (t *topics) misconfigured(name string) bool {
+	return slices.ContainsFunc(t.env.deps.Topics, func(c Topic) bool {
+		if c.Name != name {
+			return false
+		}
+		_, err := t.usable(c)
+		return err != nil
+	})
 }
 
 // up reports once all topics have settled.
@@ -342,8 +372,12 @@ func foundTopic(ctx context.Context, r Registry, e *topicEntry) created {
 			return created{entry: e, topic: topic}
 		}
 	}
-	return created{entry: e, err: protocol.ErrUnavailable.With("topic %q has gone again: try again", e.topic.Name)}
+	err = protocol.ErrUnavailable.With("topic %q exists in the registry and cannot be read: if that stays, correct or delete its record", e.topic.Name)
+	return created{entry: e, err: fmt.Errorf("%w (%w)", err, errNotShown)}
 }
+
+// errNotShown is wrapped when a topic exists and the registry does not show it.
+var errNotShown = errors.New("not among the registry's topics")
 
 func (t *topics) created(ctx actor.Context, m created) {
 	if m.err == nil && !t.ending {

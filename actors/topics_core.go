@@ -292,11 +292,11 @@ func set[T any](field **T, value *T) {
 // there and lets those grow whose configuration says more partitions. What the
 // registry and the configuration say differently is an error that names both. When
 // the registry is shared with other brokers, so is more partitions: their
-// configurations say another number.
-func loadTopics(ctx context.Context, r Registry, configured []Topic, source string, shared bool) ([]Topic, error) {
-	topics, err := r.Topics(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("read the topics from the registry (%s): %w", r.Where(), err)
+// configurations say another number. A configured topic whose record cannot be read is left
+// out: unserved says so.
+func loadTopics(ctx context.Context, r Registry, configured []Topic, source string, shared bool) (topics []Topic, unserved []error, err error) {
+	if topics, err = r.Topics(ctx); err != nil {
+		return nil, nil, fmt.Errorf("read the topics from the registry (%s): %w", r.Where(), err)
 	}
 	var errs []error
 	for _, want := range configured {
@@ -307,6 +307,10 @@ func loadTopics(ctx context.Context, r Registry, configured []Topic, source stri
 		at := slices.IndexFunc(topics, func(t Topic) bool { return t.Name == want.Name })
 		if at < 0 {
 			made, err := makeTopic(ctx, r, want)
+			if errors.Is(err, errNotShown) {
+				unserved = append(unserved, fmt.Errorf("topic %s of %s: the registry (%s) has a record of that name which cannot be read: correct it, or delete it", want.Name, source, r.Where()))
+				continue
+			}
 			if err != nil {
 				errs = append(errs, fmt.Errorf("create topic %s of %s in the registry (%s): %w", want.Name, source, r.Where(), err))
 				continue
@@ -332,7 +336,7 @@ func loadTopics(ctx context.Context, r Registry, configured []Topic, source stri
 		}
 		have.Config = overlay(want.Config, have.Config)
 	}
-	return topics, errors.Join(errs...)
+	return topics, unserved, errors.Join(errs...)
 }
 
 // makeTopic creates a configured topic and returns it as it is: another broker may

@@ -71,6 +71,11 @@ func (t *topics) reconcile(ctx actor.Context, fresh bool) {
 	if t.core.members == nil || t.ending || t.loading || !fresh && !t.unequal {
 		return
 	}
+	for name := range t.unserved {
+		if t.core.members.topic(name) == nil {
+			t.served(name)
+		}
+	}
 	var steps []memberStep
 	steps, t.unequal = t.core.compare(t.core.members, t.env.home, fresh)
 	for _, s := range steps {
@@ -94,13 +99,30 @@ func (t *topics) reconcile(ctx actor.Context, fresh bool) {
 func (t *topics) adopt(ctx actor.Context, topic Topic) {
 	settings, err := t.core.resolve(topic.Name, topic.Config)
 	if err != nil {
-		t.log.Error("topic cannot be opened here", "topic", topic.Name, "error", err)
+		t.cannotServe(topic, err)
 		return
 	}
+	t.served(topic.Name)
 	t.log.Info("topic of another broker opens here", "topic", topic.Name, "partitions", topic.Partitions)
 	e := &topicEntry{topic: topic, settings: settings}
 	t.core.byName[topic.Name] = e
 	t.install(ctx, e)
+}
+
+// cannotServe logs once why a topic of the registry does not open here. Each reading of the
+// registry tries again.
+func (t *topics) cannotServe(topic Topic, why error) {
+	if t.unserved[topic.Name] != why.Error() {
+		t.unserved[topic.Name] = why.Error()
+		t.log.Error("topic does not serve: correct or delete its record in the registry", "topic", topic.Name, "error", why)
+	}
+	t.env.metrics.unserved.Set(float64(len(t.unserved)))
+}
+
+// served forgets that a topic could not be opened.
+func (t *topics) served(name string) {
+	delete(t.unserved, name)
+	t.env.metrics.unserved.Set(float64(len(t.unserved)))
 }
 
 // unknown looks into a topic whose partitions cannot be claimed, since the registry does

@@ -1,6 +1,7 @@
 package actors
 
 import (
+	"fmt"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -204,7 +205,7 @@ func TestConfiguredTopicsAndThoseOfTheRegistry(t *testing.T) {
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			r := newFakeRegistry(tc.have)
-			got, err := loadTopics(t.Context(), r, []Topic{tc.want}, "server.ini", false)
+			got, _, err := loadTopics(t.Context(), r, []Topic{tc.want}, "server.ini", false)
 			switch {
 			case tc.err == "" && err != nil, tc.err != "" && (err == nil || !strings.Contains(err.Error(), tc.err)):
 				t.Fatalf("error %v, want %q", err, tc.err)
@@ -284,4 +285,54 @@ func TestManyTopicsStopWhileTheyAreChanged(t *testing.T) {
 	for range 20 + 7 {
 		r.probe.next(t)
 	}
+}
+
+func TestATopicThatTheRegistrySpoilsDoesNotStopTheStart(t *testing.T) {
+	good, bad := Topic{Name: "good", Partitions: 1}, Topic{Name: "bad", Partitions: 1}
+	serves := func(t *testing.T, r *rig) {
+		t.Helper()
+		if got := offsetOf(t, r.putTo("good", 0, "a")); got != 0 {
+			t.Errorf("offset %d", got)
+		}
+	}
+	t.Run("by its settings", func(t *testing.T) {
+		spoilt := bad
+		spoilt.Config.DeletePolicy = ptr("wrong")
+		r, d := newRig(t, good, spoilt)
+		r.start(d)
+		serves(t, r)
+		requireError(t, r.admin(DescribeTopic{"bad"}), protocol.ErrNoTopic)
+	})
+	t.Run("by its settings, though it is configured", func(t *testing.T) {
+		spoilt := bad
+		spoilt.Config.DeletePolicy = ptr("wrong")
+		r, d := newRig(t, good, spoilt)
+		d.Topics = []Topic{bad}
+		r.start(d)
+		serves(t, r)
+	})
+	t.Run("by the record of its partitions", func(t *testing.T) {
+		r, d := newRig(t, good, bad)
+		r.registry.setFail("claim bad", fmt.Errorf("%w: garbage", ErrUnclaimable))
+		r.start(d)
+		serves(t, r)
+		requireError(t, r.putTo("bad", 0, "a"), protocol.ErrUnavailable)
+		r.registry.setFail("claim bad", nil) // somebody has corrected it
+		for deadline := time.Now().Add(10 * time.Second); ; {
+			answer := r.putTo("bad", 0, "a")
+			if _, done := answer.(protocol.PubAck); done {
+				break
+			}
+			if time.Now().After(deadline) {
+				t.Fatalf("the topic does not serve: %v", answer)
+			}
+		}
+	})
+	t.Run("by a record of a configured topic that it does not show", func(t *testing.T) {
+		r, d := newRig(t, good)
+		r.registry.setFail("create bad", protocol.ErrExists)
+		d.Topics = []Topic{bad}
+		r.start(d)
+		serves(t, r)
+	})
 }

@@ -122,7 +122,7 @@ func raise(was []leadership, floor, witnessed []protocol.Epoch, least protocol.E
 			highest = max(highest, witnessed[i])
 		}
 		if highest == math.MaxUint32 {
-			return nil, fmt.Errorf("%w: partition %d has used up its epochs", ErrInvalid, i)
+			return nil, fmt.Errorf("%w: partition %d: %w", ErrInvalid, i, ErrEpochs)
 		}
 		next[i] = leadership{Epoch: highest + 1, Leader: leader}
 	}

@@ -31,7 +31,8 @@ func (c *Catalog) Group(ctx context.Context, name string) (Group, error) {
 	return groupOf(name, l), err
 }
 
-// Groups reads the records of all groups that were ever claimed, sorted by name.
+// Groups reads the records of all groups that were ever claimed and can be read, sorted by
+// name.
 func (c *Catalog) Groups(ctx context.Context) ([]Group, error) {
 	names, err := childrenOf(ctx, c.reg, parentOf(c.paths.group("x")))
 	if err != nil {
@@ -48,7 +49,7 @@ func (c *Catalog) Groups(ctx context.Context) ([]Group, error) {
 		}
 		l, err := decode[coordination](c.paths.group(names[i]), n.Node)
 		if err != nil {
-			return nil, err
+			continue // nobody can coordinate that group; its next claim says why
 		}
 		groups = append(groups, groupOf(names[i], l))
 	}

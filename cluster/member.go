@@ -7,6 +7,7 @@ import (
 	"log/slog"
 	"math/rand/v2"
 	"reflect"
+	"slices"
 	"sync"
 	"time"
 
@@ -72,6 +73,8 @@ type Member struct {
 	// unread is when a reading of the registry failed, or the session was lost, and none
 	// has succeeded since; zero: the last one did.
 	unread time.Time
+
+	told map[string]string // records that cannot be read, and why; of the goroutine
 }
 
 // Join registers the broker and returns when that is done; ctx bounds it. The first
@@ -249,15 +252,35 @@ func (m *Member) read(ctx context.Context, r *Registration, hint chan<- struct{}
 		return Snapshot{}, fmt.Errorf("read cluster: %w", err)
 	}
 	for _, t := range s.Topics {
+		if slices.ContainsFunc(s.Unreadable, func(u Unreadable) bool { return u.Topic == t.Name }) {
+			continue // what is left out is not behind
+		}
 		s.Regressions = append(s.Regressions, seen.Regressions(t.Name, t.Claimed)...)
 	}
 	if len(s.Regressions) > 0 {
 		m.o.Log.Warn("registry is behind what was seen before", "partitions", len(s.Regressions), "first", s.Regressions[0])
 	}
+	m.tellUnreadable(s.Unreadable)
 	if err := m.o.Witness.Raise(s.epochs()); err != nil {
 		return Snapshot{}, err
 	}
 	return s, nil
+}
+
+// tellUnreadable logs once what is left out, and when it can be read again.
+func (m *Member) tellUnreadable(bad []Unreadable) {
+	now := make(map[string]string, len(bad))
+	for _, u := range bad {
+		if now[u.Path] = u.Why; m.told[u.Path] != u.Why {
+			m.o.Log.Error("registry has a record that cannot be read, it is left out: correct or delete it", "path", u.Path, "error", u.Why)
+		}
+	}
+	for path := range m.told {
+		if now[path] == "" {
+			m.o.Log.Info("registry's record can be read again, or is deleted", "path", path)
+		}
+	}
+	m.told = now
 }
 
 // awayGrace is how long a connection may be lost before the registry counts as away: a
@@ -362,6 +385,12 @@ func (m *Member) DeleteTopic(ctx context.Context, name string) error {
 func (m *Member) Topics(ctx context.Context) (topics []Topic, err error) {
 	err = m.With(ctx, func(r *Registration) (err error) { topics, err = r.Topics(ctx); return err })
 	return topics, err
+}
+
+// ReadTopics is Topics and returns the records as well that cannot be read.
+func (m *Member) ReadTopics(ctx context.Context) (topics []Topic, bad []Unreadable, err error) {
+	err = m.With(ctx, func(r *Registration) (err error) { topics, bad, err = r.ReadTopics(ctx); return err })
+	return topics, bad, err
 }
 
 // ClaimEpochs takes the leadership of a topic's partitions on this broker.

@@ -2,6 +2,8 @@ package cluster_test
 
 import (
 	"context"
+	"log/slog"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -238,4 +240,57 @@ func TestAClaimDuringAReadingIsNoRegression(t *testing.T) {
 	check(t, m.CreateTopic(ctx, cluster.Topic{Name: "u", Partitions: 1})) // lets it read again
 	n.wait(t, "the second epoch", claimed(2))
 	n.wait(t, "no regression ever", func(n *news) bool { return n.behind == 0 })
+}
+
+func TestARecordThatCannotBeReadIsLeftOut(t *testing.T) {
+	l := openLocal(t, faultfs.New(0))
+	var log strings.Builder
+	m, n := join(t, cluster.MemberOptions{
+		Open: l.Open, Broker: broker(0, "a"), Audit: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil)),
+	})
+	ctx := testContext(t)
+	for _, name := range []string{"t", "spoilt", "half"} {
+		check(t, m.CreateTopic(ctx, cluster.Topic{Name: name, Partitions: 1}))
+		_, err := m.ClaimEpochs(ctx, name, make([]protocol.Epoch, 1))
+		check(t, err)
+	}
+	reg, err := l.Open(ctx)
+	check(t, err)
+	defer reg.Close()
+	put := func(path, data string) {
+		t.Helper()
+		if node, err := reg.Get(ctx, path); err == nil {
+			check(t, reg.Multi(ctx, cluster.Set(path, []byte(data), node.Version)))
+			return
+		}
+		check(t, reg.Create(ctx, path, []byte(data), cluster.Persistent))
+	}
+	put("/meta/nats/topics/spoilt", "garbage")
+	put("/meta/nats/topics/a b", `{"partitions":1}`)
+	put("/meta/nats/topics/huge", `{"partitions":1000000}`)
+	put("/meta/nats/brokers/7", "garbage")
+	catalog, err := cluster.NewCatalog(reg, "")
+	check(t, err)
+	n.wait(t, "four records that are left out", func(n *news) bool { return len(n.last.Unreadable) == 4 })
+	s := n.snapshot()
+	equal(t, brokerIDs(s), []int{0})
+	equal(t, len(s.Topics), 2)
+	topics, bad, err := catalog.ReadTopics(ctx)
+	check(t, err)
+	equal(t, len(topics), 2)
+	equal(t, len(bad), 3)
+	brokers, err := catalog.Brokers(ctx)
+	check(t, err)
+	equal(t, len(brokers), 1)
+
+	// The cluster goes on: what is changed next is seen by all.
+	check(t, m.CreateTopic(ctx, cluster.Topic{Name: "u", Partitions: 1}))
+	n.wait(t, "a new topic", func(n *news) bool { return len(n.last.Topics) == 3 })
+	put("/meta/nats/topics/spoilt", `{"partitions":1}`)
+	n.wait(t, "the record that was corrected", func(n *news) bool { return len(n.last.Topics) == 4 && len(n.last.Unreadable) == 3 })
+	check(t, m.Leave(ctx))
+	check(t, m.Close())
+	if got := strings.Count(log.String(), "cannot be read, it is left out"); got != 4 {
+		t.Errorf("%d lines about 4 records:\n%s", got, log.String())
+	}
 }

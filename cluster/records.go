@@ -16,6 +16,9 @@ import (
 // ErrRecord says that a node holds something that is not what belongs there.
 var ErrRecord = errors.New("record cannot be read")
 
+// ErrEpochs says that a partition has reached the last epoch there is.
+var ErrEpochs = errors.New("epochs are used up: delete the topic in all, and create it under another name")
+
 // Topic is a topic's record.
 type Topic struct {
 	Name       string               `json:"-"`

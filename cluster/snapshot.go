@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 
 	"metaq/protocol"
 )
@@ -13,6 +14,9 @@ import (
 type Snapshot struct {
 	Brokers []Broker     // registered now, sorted by id; Revision is left out
 	Topics  []TopicState // sorted by name
+
+	// Unreadable are the records that were left out.
+	Unreadable []Unreadable
 
 	// Regressions are partitions that the registry puts below what this broker has seen.
 	// Do not act on their entries in Topics: their homes are about to claim them anew.
@@ -29,20 +33,21 @@ type TopicState struct {
 func (c *Catalog) Snapshot(ctx context.Context) (Snapshot, error) {
 	var s Snapshot
 	var err error
-	if s.Brokers, err = c.Brokers(ctx); err != nil {
+	if s.Brokers, s.Unreadable, err = c.readBrokers(ctx); err != nil {
 		return Snapshot{}, err
 	}
 	for i := range s.Brokers {
 		s.Brokers[i].Revision = 0
 	}
-	topics, err := c.Topics(ctx)
+	topics, badTopics, err := c.ReadTopics(ctx)
 	if err != nil {
 		return Snapshot{}, err
 	}
-	partitions, err := c.partitionsOf(ctx, mapped(topics, func(t Topic) string { return t.Name }))
+	partitions, badPartitions, err := c.partitionsOf(ctx, mapped(topics, func(t Topic) string { return t.Name }))
 	if err != nil {
 		return Snapshot{}, err
 	}
+	s.Unreadable = slices.Concat(s.Unreadable, badTopics, badPartitions)
 	for i, t := range topics {
 		s.Topics = append(s.Topics, TopicState{Topic: t, Claimed: partitions[i]})
 	}

@@ -259,11 +259,14 @@ func (b *Broker) prepare(ctx context.Context, dirs *dataDirs, m *cluster.Member,
 			return err
 		}
 	}
-	topics, err := m.Topics(ctx)
+	topics, unreadable, err := m.ReadTopics(ctx)
 	if err != nil {
 		return fmt.Errorf("read the topics: %w", err)
 	}
 	known := make(map[string]int)
+	for _, u := range unreadable {
+		known[u.Topic] = protocol.MaxPartitions // it exists, and may be readable tomorrow
+	}
 	for _, t := range topics {
 		known[t.Name] = t.Partitions
 	}

@@ -41,9 +41,10 @@ type members struct {
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 
-	disown   atomic.Pointer[actors.Groups] // what is to be given up when a session was lost
-	readable atomic.Bool
-	lost     prometheus.Counter
+	disown     atomic.Pointer[actors.Groups] // what is to be given up when a session was lost
+	readable   atomic.Bool
+	unreadable atomic.Int64 // records
+	lost       prometheus.Counter
 
 	mu      sync.Mutex // guards what follows; held while deliver is called, which must not block
 	now     *actors.Members
@@ -95,6 +96,8 @@ func newMembers(home int, witness *cluster.Witness, log *slog.Logger, metrics pr
 		func() float64 { return is(m.member != nil && m.member.Status().Connected) })
 	gauge("registry_readable", "1 while the registry answers. At 0 messages go on, and changes of membership and topics wait.",
 		func() float64 { return is(m.readable.Load()) })
+	gauge("registry_unreadable_records", "Records in the registry that cannot be read and are left out. Above 0: the log names them; what they are about does not serve.",
+		func() float64 { return float64(m.unreadable.Load()) })
 	gauge("cluster_brokers", "Brokers registered at this moment, this one too. A fall means that a broker is away.",
 		func() float64 {
 			m.mu.Lock()
@@ -114,7 +117,10 @@ func newMembers(home int, witness *cluster.Witness, log *slog.Logger, metrics pr
 // events are for cluster.Join. None of them blocks.
 func (m *members) events(fail func(error)) cluster.MemberEvents {
 	return cluster.MemberEvents{
-		Changed: m.shown.put,
+		Changed: func(s cluster.Snapshot) {
+			m.unreadable.Store(int64(len(s.Unreadable)))
+			m.shown.put(s)
+		},
 		Lost: func(error) {
 			m.lost.Inc()
 			m.reads(false)
@@ -388,6 +394,7 @@ func (b *Broker) join(ctx context.Context, o cluster.MemberOptions) (*cluster.Me
 		defer cancel()
 	}
 	var last error // the latest that says more than that the time is over
+	var held time.Time
 	for pause := time.Second; ; pause = min(2*pause, joinPause) {
 		m, err := cluster.Join(ctx, o)
 		if last == nil || !errors.Is(err, cluster.ErrUnavailable) {
@@ -396,13 +403,22 @@ func (b *Broker) join(ctx context.Context, o cluster.MemberOptions) (*cluster.Me
 		switch {
 		case err == nil:
 			return m, nil
+		case outlived(ctx, err) && (held.IsZero() || time.Since(held) < b.cfg.ZooKeeper.SessionTimeout+joinPause):
+			if held.IsZero() {
+				held = time.Now()
+				b.log.Warn("broker id is held by a process that has ended, waiting for the end of its session", "err", err,
+					"longest", b.cfg.ZooKeeper.SessionTimeout)
+			}
+			pause = min(pause, time.Second)
 		case errors.Is(err, cluster.ErrBrokerIDTaken), errors.Is(err, cluster.ErrInvalid):
 			return nil, err
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("no registry at %s (%w): %w: start ZooKeeper, or correct zk.zkConnect and zk.zkRoot",
 				servers, context.Cause(ctx), last)
 		}
-		b.log.Warn("registry cannot be used, trying again", "servers", servers, "root", b.cfg.ZooKeeper.Root, "err", err, "pause", pause)
+		if held.IsZero() || !errors.Is(err, cluster.ErrBrokerIDTaken) {
+			b.log.Warn("registry cannot be used, trying again", "servers", servers, "root", b.cfg.ZooKeeper.Root, "err", err, "pause", pause)
+		}
 		select {
 		case <-ctx.Done():
 		case <-time.After(pause):

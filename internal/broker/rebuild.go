@@ -104,6 +104,10 @@ func reenter(ctx context.Context, d *dataDirs, m *cluster.Member, w *cluster.Wit
 			fate, err = fateOf(ctx, r.Catalog, w, d.home, name)
 			return err
 		})
+		if errors.Is(err, cluster.ErrRecord) || errors.Is(err, cluster.ErrInvalid) {
+			log.Error("topic's record in the registry cannot be read, the topic does not serve and its data stays: correct the record", "topic", name, "error", err)
+			continue
+		}
 		if err != nil {
 			return nil, fmt.Errorf("look for topic %s in the registry: %w", name, err)
 		}

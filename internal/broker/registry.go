@@ -194,5 +194,8 @@ func (r *registry) ClaimEpochs(ctx context.Context, topic string, floor []protoc
 		return nil, err
 	}
 	epochs, err := m.ClaimEpochs(ctx, topic, floor)
+	if errors.Is(err, cluster.ErrRecord) || errors.Is(err, cluster.ErrEpochs) {
+		return nil, fmt.Errorf("%w: %w", actors.ErrUnclaimable, err)
+	}
 	return epochs, onWire(err)
 }
