@@ -45,7 +45,8 @@ type Options struct {
 	// store a retried batch twice.
 	ProducerTail int64
 	// MaxProducers is the number of idempotent producers that a partition
-	// remembers. Default 10,000; the one that was quiet longest is forgotten.
+	// remembers. Default 10,000; one that was quiet for 150 s is forgotten for a new one,
+	// and while there is none, a new one is refused.
 	MaxProducers int
 	// Sweep is the time between two looks for idle partitions, which give up open
 	// files, buffers and readers. Default 1 min.

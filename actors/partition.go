@@ -247,7 +247,7 @@ func (p *partition) putBatch(ctx actor.Context, m *PutBatch) {
 			return
 		}
 	}
-	v := p.core.putBatch(m, p.current.to)
+	v := p.core.putBatch(m, p.current.to, p.env.elapsed())
 	p.inHand = false
 	if v.err != nil || v.w.duplicate { // it is not stored
 		releaseMemory(m.Memory, 1)

@@ -265,8 +265,8 @@ func (c *partitionCore) dropEmptySingles() {
 	}
 }
 
-// putBatch accepts a producer's batch.
-func (c *partitionCore) putBatch(m *PutBatch, to *actor.PID) verdict {
+// putBatch accepts a producer's batch. now is as Deps.Elapsed tells.
+func (c *partitionCore) putBatch(m *PutBatch, to *actor.PID, now int64) verdict {
 	h := &m.Header
 	w := waiting{to: to, ticket: m.Ticket, first: c.next, count: h.Count}
 	if refusal := c.refusesPuts(); refusal != nil {
@@ -276,7 +276,8 @@ func (c *partitionCore) putBatch(m *PutBatch, to *actor.PID) verdict {
 		return verdict{err: protocol.ErrBatchRefused.With("transactional and control batches are not supported: send plain ones"), w: w}
 	}
 	if h.ProducerID != protocol.NoProducer {
-		first, duplicate, err := c.producers.check(h)
+		from := sourceOf(to)
+		first, duplicate, err := c.producers.check(h, from, now)
 		if err != nil {
 			return verdict{err: err, w: w}
 		}
@@ -284,7 +285,7 @@ func (c *partitionCore) putBatch(m *PutBatch, to *actor.PID) verdict {
 			w.first, w.duplicate = first, true
 			return c.again(w)
 		}
-		c.producers.add(h, c.next)
+		c.producers.add(h, c.next, from, now)
 	}
 	c.parts = append(c.parts, part{batch: m.Batch[:h.Length], memory: m.Memory, base: c.next, metaqLen: h.MetaqLen})
 	c.next += protocol.Offset(h.Count)
@@ -540,7 +541,7 @@ func (c *partitionCore) learn(tail iter.Seq2[protocol.BatchHeader, error]) error
 			return err
 		}
 		if h.ProducerID != protocol.NoProducer {
-			ps.add(&h, h.Base)
+			ps.learn(&h)
 		}
 	}
 	ps.keep(c.written)

@@ -138,7 +138,7 @@ func (s *coreScript) batch(args []string) string {
 			s.t.Fatal(err)
 		}
 	}
-	return s.verdict(s.core.putBatch(&PutBatch{Batch: b, Header: h}, actor.NewPID("", args[0])))
+	return s.verdict(s.core.putBatch(&PutBatch{Batch: b, Header: h}, actor.NewPID("", args[0]), 0))
 }
 
 func (s *coreScript) begin(w work) string {

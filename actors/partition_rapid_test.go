@@ -60,7 +60,7 @@ func (m *coreMachine) batch() {
 		}
 	}
 	value := fmt.Sprintf("%d/%d", id, p.Sequence)
-	m.verdict(m.core.putBatch(&PutBatch{Batch: b, Header: h}, m.asker(value)))
+	m.verdict(m.core.putBatch(&PutBatch{Batch: b, Header: h}, m.asker(value), 0))
 }
 
 func (m *coreMachine) asker(value string) *actor.PID {

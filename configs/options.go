@@ -43,6 +43,10 @@ type System struct {
 	// it to the current end, which skips messages; `false` stops it with an error. A consumer that
 	// chooses for itself is not asked. Keep `false` in production.
 	UpdateConsumerOffsets bool `ini:"updateConsumerOffsets" default:"false"`
+	// Native producers that a partition remembers, so that a batch which comes again is stored once.
+	// With as many in use within 150 s a new one gets 429, unless a connection has many of them. Each
+	// takes some 300 bytes.
+	MaxProducers int `ini:"maxProducers" default:"10000" min:"100" max:"10000000"`
 	// Consumer groups that this broker coordinates; the join or reset that would make one more gets
 	// 429. A group without members and offsets is forgotten after an hour, any other is kept. Each
 	// takes some 15 KB of memory while it is in use.
