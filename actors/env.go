@@ -22,6 +22,7 @@ type env struct {
 	metrics *metrics
 	now     func() time.Time
 	elapsed func() int64
+	ids     *idBudget // of all partitions
 	workers *workers
 	calls   *workers      // of the registry
 	asks    *workers      // of other brokers: they do not wait for logs that open

@@ -2,6 +2,7 @@ package actors
 
 import (
 	"errors"
+	"sync/atomic"
 	"time"
 
 	"metaq/protocol"
@@ -25,6 +26,37 @@ type messageIDs struct {
 	head   int      // place of the oldest
 	n      int      // Invariant: n == len(at)
 	fresh  int      // newest that are not safe yet
+	budget *idBudget
+}
+
+// idBudget counts the ids of all partitions of a broker. Nil bounds nothing.
+type idBudget struct {
+	used  atomic.Int64
+	limit int64
+}
+
+func (b *idBudget) add(n int) {
+	if b != nil {
+		b.used.Add(int64(n))
+	}
+}
+
+// attach makes the ids count in a budget. What the log has told is taken in any case.
+func (m *messageIDs) attach(b *idBudget) {
+	m.budget = b
+	b.add(m.n)
+}
+
+// release takes the ids out of their budget: nobody uses them any more.
+func (m *messageIDs) release() {
+	m.budget.add(-m.n)
+	m.budget = nil
+}
+
+// room reports whether one more id can be remembered: in the place of the partition's
+// oldest, or in the broker's budget.
+func (m *messageIDs) room() bool {
+	return m.budget == nil || m.n >= m.limit || m.budget.used.Load() < m.budget.limit
 }
 
 type seenID struct {
@@ -58,6 +90,7 @@ func (m *messageIDs) add(id messageID, at protocol.Offset, now int64) {
 	m.ring[(m.head+m.n)&(len(m.ring)-1)] = seenID{id, now}
 	m.at[id] = at
 	m.n++
+	m.budget.add(1)
 	m.fresh++
 }
 
@@ -72,6 +105,7 @@ func (m *messageIDs) dropOldest() {
 	delete(m.at, m.ring[m.head].id)
 	m.head = (m.head + 1) & (len(m.ring) - 1)
 	m.n--
+	m.budget.add(-1)
 	m.fresh = min(m.fresh, m.n)
 }
 
@@ -87,6 +121,7 @@ func (m *messageIDs) rollback(end protocol.Offset) {
 	for m.fresh > 0 && m.at[m.newest(1)] >= end {
 		delete(m.at, m.newest(1))
 		m.n--
+		m.budget.add(-1)
 		m.fresh--
 	}
 }

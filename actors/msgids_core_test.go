@@ -136,3 +136,46 @@ func TestIDsOfDroppedMessagesAreLearned(t *testing.T) {
 		t.Error("an id of a message that was safe is taken back")
 	}
 }
+
+func TestMessageIDsOfAllPartitionsShareABudget(t *testing.T) {
+	b := &idBudget{limit: 10}
+	one, two := newMessageIDs(time.Second, 100), newMessageIDs(time.Second, 4)
+	one.attach(b)
+	two.attach(b)
+	add := func(m *messageIDs, n int, now int64) {
+		for i := range n {
+			m.add(messageIDOf(fmt.Sprint(now, i)), protocol.Offset(i), now)
+		}
+	}
+	add(one, 6, 0)
+	if !one.room() {
+		t.Error("no room at 6 of 10")
+	}
+	add(two, 4, 0)
+	if one.room() || b.used.Load() != 10 {
+		t.Errorf("room at %d of 10", b.used.Load())
+	}
+	if !two.room() {
+		t.Error("a partition that is full has the place of its own oldest id")
+	}
+	add(two, 3, 1)
+	if b.used.Load() != 10 {
+		t.Errorf("%d are used after ids took the place of older ones", b.used.Load())
+	}
+	one.rollback(4) // two of six are taken back
+	if b.used.Load() != 8 || !one.room() {
+		t.Errorf("%d are used after a rollback", b.used.Load())
+	}
+	one.expire(2000)
+	if b.used.Load() != 4 {
+		t.Errorf("%d are used after one's window", b.used.Load())
+	}
+	two.release()
+	if b.used.Load() != 0 {
+		t.Errorf("%d are used by nobody", b.used.Load())
+	}
+	add(two, 2, 3)
+	if b.used.Load() != 0 {
+		t.Error("ids that were released count")
+	}
+}

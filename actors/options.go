@@ -48,6 +48,12 @@ type Options struct {
 	// remembers. Default 10,000; one that was quiet for 150 s is forgotten for a new one,
 	// and while there is none, a new one is refused.
 	MaxProducers int
+	// MaxMessageIDs is the number of message ids that all partitions of this broker
+	// remember together; a message with one more is refused. Default 2,000,000.
+	MaxMessageIDs int
+	// MaxPartitions is the number of partitions of this broker from which on no topic is
+	// created and none grows. Default 10,000.
+	MaxPartitions int
 	// Sweep is the time between two looks for idle partitions, which give up open
 	// files, buffers and readers. Default 1 min.
 	Sweep time.Duration
@@ -82,6 +88,8 @@ func (o Options) withDefaults() Options {
 	def(&o.FlushCount, 10_000)
 	def(&o.ProducerTail, 64<<20)
 	def(&o.MaxProducers, 10_000)
+	def(&o.MaxMessageIDs, 2_000_000)
+	def(&o.MaxPartitions, 10_000)
 	def(&o.Sweep, time.Minute)
 	def(&o.Workers, 16)
 	def(&o.Syncs, 256)
@@ -119,6 +127,8 @@ func (o Options) Validate() error {
 	check("FlushCount", int64(o.FlushCount), 1, protocol.MaxBatchRecords)
 	check("ProducerTail", o.ProducerTail, 1, large)
 	check("MaxProducers", int64(o.MaxProducers), 1, large)
+	check("MaxMessageIDs", int64(o.MaxMessageIDs), 1, large)
+	check("MaxPartitions", int64(o.MaxPartitions), 1, large)
 	check("Workers", int64(o.Workers), 1, 10_000)
 	check("Syncs", int64(o.Syncs), 1, 10_000)
 	for name, d := range map[string]time.Duration{

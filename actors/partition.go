@@ -117,6 +117,7 @@ func newPartition(e *env, topic string, parent *actor.PID, status *partitionStat
 		stream: protocol.StreamName(topic, status.id),
 		log:    e.log.With("topic", topic, "partition", status.id.String()),
 	}
+	p.core.idBudget = e.ids
 	p.core.configure(settings)
 	return p
 }
@@ -177,6 +178,7 @@ func (p *partition) Receive(ctx actor.Context) {
 		p.started(ctx)
 	case *actor.Restarting, *actor.Stopping:
 		p.end(ctx)
+		p.core.dropIDs()
 	case *actor.Terminated:
 		if m.Who.Equal(p.reader) {
 			p.reader = nil

@@ -21,11 +21,19 @@ func (c *partitionCore) configureIDs(s Settings) {
 	switch {
 	case c.ids == nil:
 	case c.window == 0:
-		c.ids = nil
+		c.dropIDs()
 	case c.window > c.ids.window:
-		c.ids = nil // what the shorter window has forgotten is in the log
+		c.dropIDs() // what the shorter window has forgotten is in the log
 	default:
 		c.ids.window, c.ids.limit = c.window, c.maxIDs
+	}
+}
+
+// dropIDs forgets all ids; they are in the log.
+func (c *partitionCore) dropIDs() {
+	if c.ids != nil {
+		c.ids.release()
+		c.ids = nil
 	}
 }
 
@@ -46,7 +54,9 @@ func (c *partitionCore) mustReadIDs(k *Check) bool {
 // meanwhile.
 func (c *partitionCore) learnIDs(ids *messageIDs, last string) {
 	if c.window > 0 {
+		c.dropIDs()
 		c.ids = ids
+		ids.attach(c.idBudget)
 		ids.window, ids.limit = c.window, c.maxIDs
 	}
 	if !c.last.known {
@@ -80,6 +90,11 @@ func (c *partitionCore) putChecked(one []Put, memory Memory, now int64) verdict 
 	}
 	if k.LastID != "" && k.LastID != c.last.id {
 		return verdict{err: protocol.ErrWrongMsgID.With("wrong last msg ID: %s", c.last.id), w: w}
+	}
+	if remember && !c.ids.room() {
+		return verdict{err: protocol.ErrBusy.With(
+			"nothing was stored: this broker remembers %d message ids, no more fit: back off, leave out %s, shorten duplicateWindow, or raise maxBrokerMessageIds",
+			c.ids.budget.used.Load(), protocol.HeaderMsgID), w: w}
 	}
 	if err := c.add(&one[0].Record); err != nil {
 		return verdict{err: err, w: w}

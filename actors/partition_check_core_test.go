@@ -240,3 +240,38 @@ func TestTheLastIDIsTheLastMessages(t *testing.T) {
 		t.Errorf("got %v, want %v", err, protocol.ErrWrongMsgID)
 	}
 }
+
+func TestAMessageWhoseIDCannotBeRememberedIsNotStored(t *testing.T) {
+	c := newChecked(t, time.Hour)
+	c.core.idBudget = &idBudget{limit: 3}
+	for i := range 3 {
+		if err := c.put("a", Check{ID: fmt.Sprint(i)}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	c.flush(nil)
+	if err := c.put("b", Check{ID: "one too many"}); !errors.Is(err, protocol.ErrBusy) {
+		t.Errorf("a message with a fourth id: %v", err)
+	}
+	if err := c.put("b", Check{ID: "1"}); err != nil || len(c.acks["b"]) != 1 || !c.acks["b"][0].duplicate {
+		t.Errorf("a message that came again: %v, %+v", err, c.acks["b"])
+	}
+	if err := c.put("c", Check{}); err != nil {
+		t.Errorf("a message without an id: %v", err)
+	}
+	c.flush(nil)
+	if n := len(c.stored()); n != 4 {
+		t.Errorf("%d messages are stored", n)
+	}
+	c.reopen() // the log tells the ids again
+	if used := c.core.idBudget.used.Load(); used != 0 {
+		t.Errorf("%d ids count while nobody has asked for them", used)
+	}
+	if err := c.put("d", Check{ID: "2"}); err != nil || !c.acks["d"][0].duplicate {
+		t.Errorf("after the log was opened again: %v", err)
+	}
+	c.millis += time.Hour.Milliseconds()
+	if err := c.put("e", Check{ID: "one too many"}); err != nil {
+		t.Errorf("after the window: %v", err)
+	}
+}

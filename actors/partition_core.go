@@ -77,11 +77,12 @@ type partitionCore struct {
 	producers *producers // nil until the first batch of an idempotent producer
 	former    *producers // of the log before it was opened again
 
-	window  time.Duration // of ids; 0: none
-	maxIDs  int
-	ids     *messageIDs // nil until the first put that has an id
-	last    lastID      // of what is staged
-	lastWas lastID      // of what is written
+	window   time.Duration // of ids; 0: none
+	maxIDs   int
+	ids      *messageIDs // nil until the first put that has an id
+	idBudget *idBudget   // of all partitions of the broker
+	last     lastID      // of what is staged
+	lastWas  lastID      // of what is written
 }
 
 // part is one batch to be: a producer's own, or one that is built from single
@@ -181,7 +182,8 @@ func (c *partitionCore) open(log Log, epoch protocol.Epoch) {
 		c.producers.trim(c.next)
 		c.former, c.producers = c.producers, nil
 	}
-	c.ids, c.last, c.lastWas = nil, lastID{}, lastID{}
+	c.dropIDs()
+	c.last, c.lastWas = lastID{}, lastID{}
 	c.become(serving, nil)
 	c.noPuts = nil
 }

@@ -9,6 +9,8 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 	"github.com/asynkron/protoactor-go/eventstream"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"metaq/protocol"
 )
@@ -66,6 +68,11 @@ func newSystem(deps Deps) *System {
 		e.elapsed = func() int64 { return e.now().UnixMilli() }
 	}
 	e.workers, e.calls, e.asks = newWorkers(e.opts.Workers), newWorkers(registryWorkers), newWorkers(askWorkers)
+	e.ids = &idBudget{limit: int64(e.opts.MaxMessageIDs)}
+	promauto.With(deps.Metrics).NewGaugeFunc(prometheus.GaugeOpts{
+		Namespace: "metaq", Name: "message_ids",
+		Help: "Message ids that the partitions remember. At maxBrokerMessageIds messages with new ids are refused.",
+	}, func() float64 { return float64(e.ids.used.Load()) })
 	e.hands = newHands()
 	e.jobs = make(chan struct{}, e.opts.Syncs)
 	return &System{

@@ -77,6 +77,9 @@ func (c *topicsCore) create(r protocol.TopicCreate) (*topicEntry, error) {
 		}
 		return nil, protocol.ErrExists.With("topic %q exists already, with %d partitions", r.Topic, t.topic.Partitions)
 	}
+	if err := c.room(r.Topic, r.Partitions); err != nil {
+		return nil, err
+	}
 	settings, err := c.resolve(r.Topic, r.Config)
 	if err != nil {
 		return nil, protocol.ErrBadRequest.With("%v", err)
@@ -87,6 +90,20 @@ func (c *topicsCore) create(r protocol.TopicCreate) (*topicEntry, error) {
 	t := &topicEntry{topic: Topic{Name: r.Topic, Partitions: r.Partitions, Config: r.Config}, settings: settings}
 	c.byName[r.Topic] = t
 	return t, nil
+}
+
+// room refuses partitions beyond MaxPartitions. What is configured, and what other
+// brokers create, is opened in any case.
+func (c *topicsCore) room(topic string, more int) error {
+	n := 0
+	for _, t := range c.byName {
+		n += t.topic.Partitions
+	}
+	if n+more <= c.opts.MaxPartitions {
+		return nil
+	}
+	return protocol.ErrBusy.With("topic %s: this broker has %d partitions, and %d more would pass its maxPartitions of %d: ask for fewer, delete topics that are not used, or raise it",
+		topic, n, more, c.opts.MaxPartitions)
 }
 
 func checkPartitions(n int) error {
@@ -110,6 +127,9 @@ func (c *topicsCore) change(r protocol.TopicSet) (*topicEntry, Topic, Settings, 
 		if r.Partitions < to.Partitions {
 			return nil, Topic{}, Settings{}, protocol.ErrConflict.With(
 				"topic %q has %d partitions, which may become more but not %d: create another topic", r.Topic, to.Partitions, r.Partitions)
+		}
+		if err := c.room(r.Topic, r.Partitions-to.Partitions); err != nil && r.Partitions > to.Partitions {
+			return nil, Topic{}, Settings{}, err
 		}
 		to.Partitions = r.Partitions
 	}

@@ -336,3 +336,27 @@ func TestATopicThatTheRegistrySpoilsDoesNotStopTheStart(t *testing.T) {
 		serves(t, r)
 	})
 }
+
+func TestPartitionsBeyondTheLimitAreRefused(t *testing.T) {
+	r, d := newRig(t, Topic{Name: "t", Partitions: 3})
+	d.Options.MaxPartitions = 5
+	r.start(d)
+	err := refusal(t, r.admin(CreateTopic{protocol.TopicCreate{Topic: "large", Partitions: 3}}), protocol.ErrBusy)
+	if !strings.Contains(err.Description, "maxPartitions") {
+		t.Errorf("refused with %v", err)
+	}
+	requireError(t, r.admin(SetTopic{protocol.TopicSet{Topic: "t", Partitions: 6}}), protocol.ErrBusy)
+	if _, ok := r.admin(CreateTopic{protocol.TopicCreate{Topic: "small", Partitions: 1}}).(protocol.TopicInfo); !ok {
+		t.Error("a topic within the limit was refused")
+	}
+	if _, ok := r.admin(SetTopic{protocol.TopicSet{Topic: "t", Partitions: 4}}).(protocol.TopicInfo); !ok {
+		t.Error("growth within the limit was refused")
+	}
+	requireError(t, r.admin(AutoCreate{"more"}), protocol.ErrBusy)
+	if _, ok := r.admin(DeleteTopic{"small"}).(protocol.Done); !ok {
+		t.Error("the topic was not deleted")
+	}
+	if _, ok := r.admin(CreateTopic{protocol.TopicCreate{Topic: "again", Partitions: 1}}).(protocol.TopicInfo); !ok {
+		t.Error("room was not given back")
+	}
+}

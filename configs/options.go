@@ -43,6 +43,13 @@ type System struct {
 	// it to the current end, which skips messages; `false` stops it with an error. A consumer that
 	// chooses for itself is not asked. Keep `false` in production.
 	UpdateConsumerOffsets bool `ini:"updateConsumerOffsets" default:"false"`
+	// Partitions of this broker from which on no topic is created and none grows: such a request
+	// gets 429. Topics of this file and of other brokers open in any case. Each partition takes a
+	// directory and some memory.
+	MaxPartitions int `ini:"maxPartitions" default:"10000" min:"1" max:"1000000"`
+	// Message ids that all partitions of this broker remember together, about 80 bytes each; a message
+	// with one more gets 429 and is not stored. It has to hold the ids of a `duplicateWindow`.
+	MaxBrokerMessageIDs int `ini:"maxBrokerMessageIds" default:"2000000" min:"1000" max:"1000000000"`
 	// Native producers that a partition remembers, so that a batch which comes again is stored once.
 	// With as many in use within 150 s a new one gets 429, unless a connection has many of them. Each
 	// takes some 300 bytes.

@@ -62,8 +62,10 @@ func TestAGroupsRequestsNameEachPartitionOnce(t *testing.T) {
 	}
 
 	commit := GroupCommit{Offsets: []GroupPosition{
-		{Topic: "u", Partition: id(0), Offset: 5}, {Topic: "t", Partition: id(0), Offset: 1},
-		{Topic: "t", Partition: id(0), Offset: 9}, {Topic: "t", Partition: id(0), Offset: 3},
+		{Topic: "u", Partition: id(0), Offset: 5},
+		{Topic: "t", Partition: id(0), Offset: 1},
+		{Topic: "t", Partition: id(0), Offset: 9},
+		{Topic: "t", Partition: id(0), Offset: 3},
 	}}
 	if err := commit.Check(); err != nil {
 		t.Fatal(err)

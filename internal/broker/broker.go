@@ -430,7 +430,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 		},
 		Logger: b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now, Elapsed: b.elapsed.now,
 		Options: actors.Options{
-			AutoCreate: c.AutoCreateTopics, AutoCreateLimit: c.AutoCreateLimit, MaxProducers: c.MaxProducers, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
+			AutoCreate: c.AutoCreateTopics, AutoCreateLimit: c.AutoCreateLimit, MaxProducers: c.MaxProducers, MaxPartitions: c.MaxPartitions, MaxMessageIDs: c.MaxBrokerMessageIDs, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
 			JumpToEnd: c.UpdateConsumerOffsets,
 		},
 	})

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"math"
 	"time"
 
 	"metaq/actors"
@@ -47,7 +48,9 @@ func resolve(cfg *configs.Server, zone *time.Location, topic string, c protocol.
 		}
 	}
 	if c.UnflushThreshold != nil {
-		o.UnflushThreshold = *c.UnflushThreshold
+		if o.UnflushThreshold = *c.UnflushThreshold; o.UnflushThreshold < math.MinInt32 || o.UnflushThreshold > math.MaxInt32 {
+			return actors.Settings{}, fmt.Errorf("unflush_threshold is %d: use 0 (acknowledge after the sync) to %d messages", o.UnflushThreshold, math.MaxInt32)
+		}
 	}
 	if c.UnflushInterval != nil {
 		if ms := *c.UnflushInterval; ms < 1 || ms > int64(24*time.Hour/time.Millisecond) {

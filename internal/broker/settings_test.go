@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"math"
 	"strings"
 	"testing"
 	"time"
@@ -87,5 +88,16 @@ func TestSettingsThatAreRefused(t *testing.T) {
 		if err == nil || !strings.Contains(err.Error(), name) {
 			t.Errorf("%s: %v", name, err)
 		}
+	}
+}
+
+func TestAnUnflushThresholdHas32Bits(t *testing.T) {
+	for _, n := range []int{math.MaxInt32 + 1, math.MinInt32 - 1, math.MaxInt} {
+		if _, err := resolve(config(t, nil), time.UTC, "t", protocol.TopicConfig{UnflushThreshold: &n}); err == nil {
+			t.Errorf("unflush_threshold %d was taken", n)
+		}
+	}
+	if s, err := resolve(config(t, nil), time.UTC, "t", protocol.TopicConfig{UnflushThreshold: ptr(math.MaxInt32)}); err != nil || s.UnflushThreshold != math.MaxInt32 {
+		t.Errorf("the largest one: %v", err)
 	}
 }
