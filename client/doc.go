@@ -23,4 +23,5 @@
 // deliver (sender.go); for reading at Reader.Next (reader.go), then fetcher.go; for
 // groups at Client.NewConsumer (consumer.go), then group_member.go. What a Consumer
 // keeps over a restart of the process goes to a MessageDir: see package messagedir.
+// Programs that use this package are tested with a broker of package clienttest.
 package client

@@ -9,17 +9,18 @@ import (
 	"time"
 
 	"metaq/client"
+	"metaq/client/clienttest"
 	"metaq/protocol"
 )
 
 // The whole way: connect, make a topic, send, read.
 func Example() {
-	server, stop := client.StartBrokerForTest()
-	defer stop()
+	broker := clienttest.NewBroker() // a real program connects to one that runs
+	defer broker.Close()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	c, err := client.Connect(ctx, client.WithServers(server))
+	c, err := client.Connect(ctx, client.WithServers(broker.URL))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -66,12 +67,12 @@ func Example() {
 
 // Records go in batches, and each is reported once.
 func ExampleProducer_SendAsync() {
-	server, stop := client.StartBrokerForTest()
-	defer stop()
+	broker := clienttest.NewBroker() // a real program connects to one that runs
+	defer broker.Close()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	c, err := client.Connect(ctx, client.WithServers(server))
+	c, err := client.Connect(ctx, client.WithServers(broker.URL))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -114,12 +115,12 @@ func ExampleProducer_SendAsync() {
 
 // A reader may begin at an offset or a time, and be moved.
 func ExampleReader_Seek() {
-	server, stop := client.StartBrokerForTest()
-	defer stop()
+	broker := clienttest.NewBroker() // a real program connects to one that runs
+	defer broker.Close()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	c, err := client.Connect(ctx, client.WithServers(server))
+	c, err := client.Connect(ctx, client.WithServers(broker.URL))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -166,12 +167,12 @@ func ExampleReader_Seek() {
 
 // Errors say what happened; sentinels say what to do.
 func ExampleAdmin() {
-	server, stop := client.StartBrokerForTest()
-	defer stop()
+	broker := clienttest.NewBroker() // a real program connects to one that runs
+	defer broker.Close()
 
 	ctx, cancel := context.WithTimeout(context.Background(), 30*time.Second)
 	defer cancel()
-	c, err := client.Connect(ctx, client.WithServers(server))
+	c, err := client.Connect(ctx, client.WithServers(broker.URL))
 	if err != nil {
 		log.Fatal(err)
 	}
@@ -192,7 +193,7 @@ func ExampleAdmin() {
 		fmt.Println(p.Partition, "led by broker", p.Leader, "holds", p.LogStart, "to", p.EndOffset)
 	}
 	// Output:
-	// true topic info orders: topic orders does not exist (404)
+	// true topic info orders: no topic "orders": see metaq topic ls (404)
 	// true topic name "a.b" is not allowed; use 1-128 of A-Z a-z 0-9 _ - (400)
 	// 0-0 led by broker 0 holds 0 to 0
 	// 0-1 led by broker 0 holds 0 to 0

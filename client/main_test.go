@@ -11,7 +11,10 @@ import (
 
 func TestMain(m *testing.M) {
 	makeCodecs()
-	goleak.VerifyTestMain(m)
+	goleak.VerifyTestMain(m,
+		// The actor library's limiter of its log lines sleeps for a second after a dead
+		// letter, which the brokers of the examples may have.
+		goleak.IgnoreAnyFunction("github.com/asynkron/protoactor-go/actor.NewDeadLetter.NewThrottle.func4.1"))
 }
 
 // makeCodecs uses zstd once. It makes its channels at first use, and those of a

@@ -26,6 +26,7 @@ var allowed = map[string][]string{
 	"transport/resolver":   {"actors", "protocol"},
 	"actors":               {"internal/aligned", "protocol"}, // it declares the interfaces that it needs
 	"client":               {"protocol"},
+	"client/clienttest":    {"configs", "internal/broker"},         // a broker for tests of programs; package client stays free of it
 	"client/discovery":     {"client", "cluster"},                  // read-only; apart from client, so that client needs no ZooKeeper
 	"client/messagedir":    {"client", "internal/vfs", "protocol"}, // apart from client, so that one that keeps nothing needs no file system
 	"internal/broker": {
