@@ -17,6 +17,9 @@ type Options struct {
 	// creates none. Default 1000: whoever may publish could fill the disk with
 	// topics otherwise.
 	AutoCreateLimit int
+	// MaxTopicSubjects and MaxSubjects are how many filters one topic, and all topics, may have
+	// when a request asks for them. Default 64 and 4096.
+	MaxTopicSubjects, MaxSubjects int
 	// Partitions is the number of partitions, on each broker, of a topic that does
 	// not say. Default 4. More let more consumers of a group share the work; each
 	// costs a directory.
@@ -79,6 +82,8 @@ type Options struct {
 // withDefaults returns o with its zero fields filled in.
 func (o Options) withDefaults() Options {
 	def(&o.AutoCreateLimit, 1000)
+	def(&o.MaxTopicSubjects, 64)
+	def(&o.MaxSubjects, 4096)
 	def(&o.Partitions, 4)
 	def(&o.MaxTransferSize, 1<<20)
 	def(&o.MaxMessages, 1000)
@@ -118,6 +123,8 @@ func (o Options) Validate() error {
 	}
 	const large = 1 << 40
 	check("AutoCreateLimit", int64(o.AutoCreateLimit), 1, large)
+	check("MaxTopicSubjects", int64(o.MaxTopicSubjects), 1, large)
+	check("MaxSubjects", int64(o.MaxSubjects), 1, large)
 	check("Partitions", int64(o.Partitions), 1, protocol.MaxPartitions)
 	check("MaxTransferSize", int64(o.MaxTransferSize), 1, protocol.MaxBatchSize)
 	check("MaxMessages", int64(o.MaxMessages), 1, large)

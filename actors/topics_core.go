@@ -84,6 +84,9 @@ func (c *topicsCore) create(r protocol.TopicCreate) (*topicEntry, error) {
 	if err != nil {
 		return nil, protocol.ErrBadRequest.With("%v", err)
 	}
+	if err := c.fewSubjects(r.Topic, r.Config.Subjects); err != nil {
+		return nil, err
+	}
 	if err := c.listening(r.Topic, settings.Subjects); err != nil {
 		return nil, err
 	}
@@ -138,10 +141,35 @@ func (c *topicsCore) change(r protocol.TopicSet) (*topicEntry, Topic, Settings, 
 	if err != nil {
 		return nil, Topic{}, Settings{}, protocol.ErrBadRequest.With("%v", err)
 	}
+	if err := c.fewSubjects(r.Topic, r.Config.Subjects); err != nil {
+		return nil, Topic{}, Settings{}, err
+	}
 	if err := c.listening(r.Topic, settings.Subjects); err != nil {
 		return nil, Topic{}, Settings{}, err
 	}
 	return t, to, settings, nil
+}
+
+// fewSubjects refuses a request for more filters than a topic, or all of them, may have. What
+// was there before, or is in the broker's own file, stays.
+func (c *topicsCore) fewSubjects(name string, filters *[]string) error {
+	if filters == nil || len(*filters) == 0 {
+		return nil
+	}
+	n := len(*filters)
+	if n > c.opts.MaxTopicSubjects {
+		return protocol.ErrBadRequest.With("topic %s would listen to %d subjects, the limit is %d: use filters with wildcards, several topics, or raise maxTopicSubjects",
+			name, n, c.opts.MaxTopicSubjects)
+	}
+	for other, t := range c.byName {
+		if other != name {
+			n += len(t.settings.Subjects)
+		}
+	}
+	if n > c.opts.MaxSubjects {
+		return protocol.ErrBusy.With("all topics would listen to %d subjects, the limit is %d: use filters with wildcards, or raise maxSubjects", n, c.opts.MaxSubjects)
+	}
+	return nil
 }
 
 // listening refuses filters that take in a subject which another filter, of any

@@ -36,6 +36,11 @@ type System struct {
 	// 404. It keeps whoever may publish from filling the disk with topics. Small values need
 	// `metaq topic create` earlier; each topic costs a directory and a little memory per partition.
 	AutoCreateLimit int `ini:"autoCreateLimit" default:"1000" min:"1" max:"1000000"`
+	// Filters that one topic may have in `subjects` when it is created or changed by a request;
+	// one more is refused with 400. This file may name more.
+	MaxTopicSubjects int `ini:"maxTopicSubjects" default:"64" min:"1" max:"10000"`
+	// Filters that all topics may have together; a request for more is refused with 429.
+	MaxSubjects int `ini:"maxSubjects" default:"4096" min:"1" max:"1000000"`
 	// Largest answer to one get. Small values mean more round trips; large ones more memory for
 	// each reader. It must fit into `[nats] maxPayload`.
 	MaxTransferSize int64 `ini:"maxTransferSize" default:"1MiB" min:"4KiB" max:"32MiB" unit:"bytes"`
@@ -76,6 +81,11 @@ type System struct {
 	// Bytes of requests that the whole broker holds before it answers 429, back off. Small values
 	// refuse bursts early; large ones need that much memory.
 	MaxInflightBytes int64 `ini:"maxInflightBytes" default:"256MiB" min:"64KiB" max:"1TiB" unit:"bytes"`
+	// Bytes of answers and messages that may wait for all clients together; beyond it the client for
+	// which most waits is cut off, and one client may have a quarter. With `memoryLimit` it is at
+	// most a quarter of that. Small values cut slow readers off sooner; large ones need that much
+	// memory.
+	MaxOutboundBytes int64 `ini:"maxOutboundBytes" default:"256MiB" min:"16MiB" max:"1TiB" unit:"bytes"`
 	// Requests that the whole broker holds before it answers 429. Small values refuse bursts
 	// early; large ones lengthen the queue that a new request waits in.
 	MaxInflightMessages int `ini:"maxInflightMessages" default:"100000" min:"1" max:"100000000"`
@@ -259,9 +269,14 @@ type NATS struct {
 	// Largest NATS message that the embedded server takes. It holds at least `maxMessageSize` and
 	// `maxTransferSize` and 64 KiB more; very large ones delay what queues behind them.
 	MaxPayload int64 `ini:"maxPayload" default:"8MiB" min:"64KiB" max:"64MiB" unit:"bytes"`
-	// Connections that the embedded server accepts. Small values protect memory; clients beyond it
-	// are refused.
+	// Connections of clients that are accepted, but at most 70 % of the process's descriptors, so
+	// that files can be opened. Small values protect memory; clients beyond it are refused.
 	MaxConnections int `ini:"maxConnections" default:"65536" min:"1" max:"10000000"`
+	// Connections from one address; new ones are taken at a tenth of it a second after a burst of
+	// all of it. Gateways and the nodes of a cluster share addresses, so `0` sets no limit.
+	MaxConnectionsPerAddress int `ini:"maxConnectionsPerAddress" default:"0" min:"0" max:"10000000"`
+	// Subscriptions of one connection; one more is refused. Each takes about a kilobyte.
+	MaxSubscriptions int `ini:"maxSubscriptions" default:"10000" min:"16" max:"10000000"`
 }
 
 // Metrics is section [metrics].

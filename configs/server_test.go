@@ -78,7 +78,7 @@ func TestTheSampleFilesLoad(t *testing.T) {
 		s := load(t, LoadOptions{Path: file})
 		want := &Server{
 			System: System{
-				BrokerID: id, AutoCreateLimit: 1000, MaxTransferSize: 1 << 20, UpdateConsumerOffsets: true, MaxGroupState: 1 << 20, MaxGroups: 10_000, MaxProducers: 10_000, MaxPartitions: 10_000, MaxBrokerMessageIDs: 2_000_000,
+				BrokerID: id, AutoCreateLimit: 1000, MaxTopicSubjects: 64, MaxSubjects: 4096, MaxOutboundBytes: 256 << 20, MaxTransferSize: 1 << 20, UpdateConsumerOffsets: true, MaxGroupState: 1 << 20, MaxGroups: 10_000, MaxProducers: 10_000, MaxPartitions: 10_000, MaxBrokerMessageIDs: 2_000_000,
 				DiskReserve: 16 << 20, MaxInflightBytes: 256 << 20, MaxInflightMessages: 100000,
 				MaxPartitionInflightBytes: 64 << 20, MaxPartitionInflightMessages: 20000,
 				TopicOptions: TopicOptions{
@@ -95,7 +95,7 @@ func TestTheSampleFilesLoad(t *testing.T) {
 				Enable: true, Connect: []string{"127.0.0.1:2181", "127.0.0.1:2182", "127.0.0.1:2183"}, Root: "/meta",
 				SessionTimeout: 30 * time.Second, ConnectionTimeout: 30 * time.Second, SyncTime: 5 * time.Second,
 			},
-			NATS: NATS{Host: "0.0.0.0", Port: 4222 + id, ClusterPort: 6222 + id, Prefix: "metaq", MaxPayload: 8 << 20, MaxConnections: 65536},
+			NATS: NATS{Host: "0.0.0.0", Port: 4222 + id, ClusterPort: 6222 + id, Prefix: "metaq", MaxPayload: 8 << 20, MaxConnections: 65536, MaxSubscriptions: 10_000},
 		}
 		for _, name := range []string{"test", "meta-test", "email"} {
 			want.Topics = append(want.Topics, Topic{Name: name, TopicOptions: want.System.TopicOptions})

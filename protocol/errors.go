@@ -70,6 +70,7 @@ var (
 	ErrInternal      = &Error{500, 20010, "internal error"}
 	ErrAnswerSize    = &Error{500, 20019, "carried out, but the answer does not fit one NATS message"}
 	ErrNotAccepted   = &Error{403, 20011, "the topic does not accept this"}
+	ErrForbidden     = &Error{403, 20022, "not allowed"}
 	ErrNoGroup       = &Error{404, 20012, "no such group"}
 	ErrNoMember      = &Error{404, 20013, "no such member: join again under a new name"}
 	ErrInstance      = &Error{409, 20016, "a newer process runs as this instance: stop"}

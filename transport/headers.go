@@ -123,6 +123,16 @@ func oversizedHeaders(m *nats.Msg) error {
 	return nil
 }
 
+// givenSubject refuses a put that says itself where it was published. Consumers believe that
+// header, so the broker alone writes it; another broker may have, before it sent a put on.
+func givenSubject(t *target, m *nats.Msg) error {
+	if len(m.Header) == 0 || t.heard || t.sentOn || len(m.Header[protocol.HeaderSubject]) == 0 {
+		return nil
+	}
+	return protocol.ErrBadRequest.With("header %s is set by the broker, for messages of a topic's own subjects: leave it out, or publish to that subject",
+		protocol.HeaderSubject)
+}
+
 // recordOf returns the record of a put. It shares m's bytes.
 func recordOf(m *nats.Msg) (protocol.Record, error) {
 	r := protocol.Record{Value: m.Data}

@@ -9,6 +9,9 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"strings"
+	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -45,6 +48,7 @@ func StartHTTP(o HTTPOptions) (*HTTP, error) {
 		}
 		return nil, fmt.Errorf("cannot serve metrics on %s: %w: choose another address with --metrics or [metrics] listen=", o.Listen, err)
 	}
+	l = &fewConns{Listener: l}
 	mux := http.NewServeMux()
 	mux.Handle("GET /metrics", promhttp.HandlerFor(o.Metrics, promhttp.HandlerOpts{ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelWarn)}))
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) { say(w, http.StatusOK, "ok") })
@@ -63,8 +67,11 @@ func StartHTTP(o HTTPOptions) (*HTTP, error) {
 		mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
 	}
 	h := &HTTP{
-		server: &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug)},
-		addr:   l.Addr(), done: make(chan struct{}),
+		server: &http.Server{
+			Handler: hurried(mux), ReadHeaderTimeout: httpHeader, ReadTimeout: httpWrite, IdleTimeout: httpIdle,
+			MaxHeaderBytes: httpHeaderBytes, ErrorLog: slog.NewLogLogger(o.Logger.Handler(), slog.LevelDebug),
+		},
+		addr: l.Addr(), done: make(chan struct{}),
 	}
 	go func() {
 		defer close(h.done)
@@ -73,6 +80,62 @@ func StartHTTP(o HTTPOptions) (*HTTP, error) {
 		}
 	}()
 	return h, nil
+}
+
+// What a connection to the HTTP server may cost.
+const (
+	httpConns       = 64
+	httpHeader      = 5 * time.Second
+	httpIdle        = 60 * time.Second
+	httpWrite       = 30 * time.Second
+	httpProfile     = 10 * time.Minute // profiles last as long as they are asked to
+	httpHeaderBytes = 16 << 10
+)
+
+// hurried gives each answer a deadline.
+func hurried(next http.Handler) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		most := httpWrite
+		if strings.HasPrefix(r.URL.Path, "/debug/pprof/") {
+			most = httpProfile
+		}
+		// An error means that the connection has gone, which the handler finds out.
+		_ = http.NewResponseController(w).SetWriteDeadline(time.Now().Add(most))
+		next.ServeHTTP(w, r)
+	})
+}
+
+// fewConns is a listener that closes what is beyond httpConns. It does not let them wait:
+// who holds all of them open does not keep the next scrape from its answer for ever.
+type fewConns struct {
+	net.Listener
+	open atomic.Int64
+}
+
+// Accept implements net.Listener.
+func (l *fewConns) Accept() (net.Conn, error) {
+	for {
+		c, err := l.Listener.Accept()
+		if err != nil {
+			return nil, err
+		}
+		if l.open.Add(1) <= httpConns {
+			return &fewConn{Conn: c, gone: sync.OnceFunc(func() { l.open.Add(-1) })}, nil
+		}
+		l.open.Add(-1)
+		_ = c.Close()
+	}
+}
+
+type fewConn struct {
+	net.Conn
+	gone func()
+}
+
+// Close implements net.Conn. It may be called more than once.
+func (c *fewConn) Close() error {
+	defer c.gone()
+	return c.Conn.Close()
 }
 
 // Addr is where the server listens.

@@ -34,6 +34,7 @@ type hearing struct {
 type listeners struct {
 	on       bool                // between Start and Drain
 	byFilter map[string]*hearing // no two topics have the same filter
+	find     *front.Filters[hearing]
 }
 
 // listen makes the subscriptions those of r. When Publish returns, what is
@@ -89,6 +90,10 @@ func (g *Gateway) listenLocked(r *actors.Routes) error {
 		}
 		l.byFilter[filter] = &hearing{topic.Name, topic.KeyToken, sub}
 	}
+	l.find = new(front.Filters[hearing])
+	for filter, h := range l.byFilter {
+		l.find.Add(filter, *h)
+	}
 	if g.opts.Front != nil {
 		g.opts.Front.Hear(slices.Collect(maps.Keys(l.byFilter)))
 	}
@@ -129,17 +134,13 @@ func (g *Gateway) targetOf(m *nats.Msg) (t target, err error) {
 func (g *Gateway) heard(m *nats.Msg) (target, error) {
 	t := target{op: protocol.OpPut, heard: true}
 	g.subsMu.Lock()
-	var by hearing
-	for filter, h := range g.listeners.byFilter {
-		if protocol.FiltersOverlap(filter, m.Subject) { // no two topics have filters that overlap
-			by = *h
-			break
-		}
-	}
+	find := g.listeners.find
 	g.subsMu.Unlock()
-	if t.topic = by.topic; t.topic == "" {
+	by := find.Find([]byte(m.Subject)) // no two topics have filters that overlap
+	if by == nil {
 		return t, protocol.ErrNoTopic.With("no topic listens to %s any more", m.Subject)
 	}
+	t.topic = by.topic
 	if m.Header == nil {
 		if headerSize(m) > 0 {
 			return t, nil // malformed: the put refuses it

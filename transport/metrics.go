@@ -68,6 +68,16 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		gauge("metaq_clients", "Clients that are connected to the broker.", nil, func() int64 { return int64(f.Clients()) })
 		gauge("metaq_clients_held", "Clients whose sockets are not read from now, because too many requests wait for the gateway. They go on by themselves.", nil,
 			g.counter.held.Load)
+		gauge("metaq_outbound_bytes", "Bytes of answers and messages that wait for clients. At maxOutboundBytes the client for which most waits is cut off.", nil, f.Outbound)
+		for name, c := range map[string]struct {
+			help string
+			now  func() int64
+		}{
+			"metaq_connections_refused_total":   {"Connections that were refused because of maxConnections or maxConnectionsPerAddress, or closed because they said no CONNECT in time.", f.RefusedConnections},
+			"metaq_subscriptions_refused_total": {"Subscriptions that were refused because the client has maxSubscriptions, or the subject more than 32 tokens.", f.RefusedSubs},
+		} {
+			auto.NewCounterFunc(prometheus.CounterOpts{Name: name, Help: c.help}, func() float64 { return float64(c.now()) })
+		}
 		auto.NewCounterFunc(prometheus.CounterOpts{
 			Name: "metaq_clients_cut_off_total",
 			Help: "Clients that were cut off because they did not take what they had asked for.",

@@ -12,6 +12,14 @@ type natsLog struct {
 	log   *slog.Logger
 	fatal chan string // the first fatal line; the server goes on after it
 	debug func(format string)
+	own   func(line string) bool // it is about a connection of the broker's own
+}
+
+// ofClient reports whether a line is about the connection of a client. The server knows no
+// address and writes one for each error; the front tells of them with the address, and in
+// bounded number.
+func (l *natsLog) ofClient(format string) bool {
+	return strings.Contains(format, connection) && !l.own(format)
 }
 
 // Noticef implements server.Logger.
@@ -24,6 +32,9 @@ func (l *natsLog) Noticef(format string, v ...any) {
 // What it says of publishers that the brake holds, the brake says itself.
 func (l *natsLog) Warnf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
+	if l.ofClient(format) {
+		return
+	}
 	if strings.Contains(text, "Readloop processing time") || strings.Contains(text, "Producer was stalled") {
 		return
 	}
@@ -32,6 +43,9 @@ func (l *natsLog) Warnf(format string, v ...any) {
 
 // Errorf implements server.Logger.
 func (l *natsLog) Errorf(format string, v ...any) {
+	if l.ofClient(format) {
+		return
+	}
 	l.log.Error("nats server", "text", fmt.Sprintf(format, v...))
 }
 

@@ -30,6 +30,9 @@ func (g *Gateway) put(t *target, m *nats.Msg) error {
 		return tooLarge("message", len(m.Data), limit)
 	}
 	record, err := g.recordOf(t, m)
+	if err == nil {
+		err = givenSubject(t, m)
+	}
 	if err != nil {
 		return err
 	}

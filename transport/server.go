@@ -30,8 +30,14 @@ type ServerOptions struct {
 	Subjects protocol.Subjects
 	// MaxPayload is the largest NATS message in bytes. Default 8 MiB.
 	MaxPayload int64
-	// MaxConnections bounds the clients. Default 65,536.
-	MaxConnections int
+	// MaxConnections bounds the clients, and MaxPerAddress those from one address. Default
+	// 65,536, and no limit.
+	MaxConnections, MaxPerAddress int
+	// MaxSubscriptions bounds those of a client. Default 10,000.
+	MaxSubscriptions int
+	// MaxOutbound is how many bytes of answers and messages may wait for all clients. Default
+	// 256 MiB.
+	MaxOutbound int64
 	// Cluster (optional) makes the server one of a cluster.
 	Cluster *ClusterOptions
 	Metrics prometheus.Registerer // optional
@@ -55,6 +61,21 @@ const (
 // what waits. What waits for one is bounded in any case.
 const noDeadline = 24 * time.Hour
 
+// What a connection may cost before it has said CONNECT: how long it may take for that, and
+// how many there may be.
+const (
+	connectTimeout = 5 * time.Second
+	maxSilent      = 1024
+)
+
+// maxSubTokens is how many tokens the subject of a subscription may have.
+const maxSubTokens = 32
+
+// forbidden encodes the answer to a client that publishes where only brokers do.
+func forbidden(subject string) []byte {
+	return protocol.EncodeError(protocol.ErrForbidden.With("clients may not publish to %.100q, which is the brokers' own: publish to a topic with <prefix>.put.<topic>", subject))
+}
+
 // dialTimeout bounds a connection to one server.
 const dialTimeout = 5 * time.Second
 
@@ -69,6 +90,18 @@ type Server struct {
 	once   sync.Once
 }
 
+// clientShare is the part of the process's descriptors, in percent, that clients may take.
+// The rest is for logs, the registry and the operator.
+const clientShare = 70
+
+// mostClients returns how many clients are accepted where so many descriptors are there.
+func mostClients(configured, descriptors int) int {
+	if descriptors == 0 {
+		return configured
+	}
+	return max(1, min(configured, descriptors*clientShare/100))
+}
+
 // StartServer starts the server and returns once it accepts clients.
 func StartServer(o ServerOptions) (*Server, error) {
 	if o.MaxPayload == 0 {
@@ -76,6 +109,17 @@ func StartServer(o ServerOptions) (*Server, error) {
 	}
 	if o.MaxConnections == 0 {
 		o.MaxConnections = server.DEFAULT_MAX_CONNECTIONS
+	}
+	if most := mostClients(o.MaxConnections, Descriptors()); most < o.MaxConnections {
+		o.Logger.Info("fewer clients than configured are accepted: files need the other descriptors",
+			"clients", most, "configured", o.MaxConnections, "descriptors", Descriptors())
+		o.MaxConnections = most
+	}
+	if o.MaxSubscriptions == 0 {
+		o.MaxSubscriptions = 10_000
+	}
+	if o.MaxOutbound == 0 {
+		o.MaxOutbound = 256 << 20
 	}
 	listener, err := listen(o)
 	if err != nil {
@@ -98,10 +142,12 @@ func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 	}
 	made := newConnections()
 	brake := newBrake(pending, made, o.Metrics, o.Logger)
-	log := &natsLog{log: o.Logger.With("lib", "nats-server"), fatal: make(chan string, 1), debug: brake.debug}
+	log := &natsLog{log: o.Logger.With("lib", "nats-server"), fatal: make(chan string, 1), debug: brake.debug, own: brake.isOwn}
 	options := &server.Options{
 		ServerName: o.Name, Host: o.Host, Port: listener.Addr().(*net.TCPAddr).Port, DontListen: true,
-		MaxPayload: int32(min(o.MaxPayload, 64<<20)), MaxConn: o.MaxConnections,
+		MaxPayload: int32(min(o.MaxPayload, 64<<20)),
+		// The front counts clients; the broker's own connections always have a place.
+		MaxConn: o.MaxConnections + maxSilent, MaxSubs: o.MaxSubscriptions, MaxSubTokens: maxSubTokens,
 		MaxPending: pending, WriteDeadline: noDeadline,
 		NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
 	}
@@ -122,8 +168,13 @@ func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 	s.setLogger(log)
 	s.front = front.Listen(listener, front.Options{
 		Server:     func() (net.Conn, error) { return made.open(forClient) },
-		MaxPayload: int(options.MaxPayload), MaxPending: int(pending),
+		MaxPayload: int(options.MaxPayload), MaxPending: int(min(pending, max(o.MaxOutbound/4, 2*o.MaxPayload))),
 		Prefix: strings.TrimSuffix(prefixOf(o.Subjects), "."), Ops: dataOps, Logger: o.Logger,
+		Reads: protocol.OpGet, Closed: []string{opHeard, "node"}, Forbidden: forbidden,
+		MaxOutbound: o.MaxOutbound, MaxSubs: o.MaxSubscriptions,
+		Limits: front.Limits{
+			Connections: o.MaxConnections, PerAddress: o.MaxPerAddress, Silent: maxSilent, ConnectTimeout: connectTimeout,
+		},
 		Heard: opHeard, Wanted: func(subject string) bool { return ns.GlobalAccount().Interest(subject) > 0 },
 	})
 	ns.Start() // listens for other servers before it returns, or says fatal

@@ -180,6 +180,9 @@ type clusterLog struct{ *natsLog }
 // Errorf implements server.Logger. A broker that is away is not an error of this
 // one: the registry says who is away.
 func (l clusterLog) Errorf(format string, v ...any) {
+	if l.ofClient(format) {
+		return
+	}
 	level := slog.LevelError
 	if strings.HasPrefix(format, "Error trying to connect to route") {
 		level = slog.LevelDebug

@@ -327,7 +327,8 @@ func (b *Broker) startNATS() (transport.Dial, error) {
 	o := transport.ServerOptions{
 		Name: "metaq-" + strconv.Itoa(b.cfg.System.BrokerID), Host: n.Host, Port: n.Port,
 		Subjects:   protocol.Subjects{Prefix: n.Prefix},
-		MaxPayload: n.MaxPayload, MaxConnections: n.MaxConnections,
+		MaxPayload: n.MaxPayload, MaxConnections: n.MaxConnections, MaxPerAddress: n.MaxConnectionsPerAddress,
+		MaxSubscriptions: n.MaxSubscriptions, MaxOutbound: outbound(&b.cfg.System),
 		Metrics: b.meter, Logger: b.log,
 	}
 	if b.members != nil {
@@ -430,7 +431,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 		},
 		Logger: b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now, Elapsed: b.elapsed.now,
 		Options: actors.Options{
-			AutoCreate: c.AutoCreateTopics, AutoCreateLimit: c.AutoCreateLimit, MaxProducers: c.MaxProducers, MaxPartitions: c.MaxPartitions, MaxMessageIDs: c.MaxBrokerMessageIDs, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
+			AutoCreate: c.AutoCreateTopics, AutoCreateLimit: c.AutoCreateLimit, MaxTopicSubjects: c.MaxTopicSubjects, MaxSubjects: c.MaxSubjects, MaxProducers: c.MaxProducers, MaxPartitions: c.MaxPartitions, MaxMessageIDs: c.MaxBrokerMessageIDs, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
 			JumpToEnd: c.UpdateConsumerOffsets,
 		},
 	})

@@ -50,4 +50,5 @@ func (a *Answers) End() {
 		a.to.close()
 	}
 	a.to = nil
+	a.front.relieve()
 }

@@ -13,13 +13,14 @@ import (
 
 // conn is one client: its socket, and a connection to the server on its behalf.
 type conn struct {
-	front  *Front
-	id     uint64
-	socket net.Conn
-	server net.Conn
-	subs   subs
-	out    *outbox
-	once   sync.Once
+	front   *Front
+	id      uint64
+	socket  net.Conn
+	server  net.Conn
+	subs    subs
+	out     *outbox
+	once    sync.Once
+	settled bool // guarded by front.doors.mu: it does not count as silent
 	// statuses says that the client wants to know when nobody listens.
 	statuses atomic.Bool
 }
@@ -31,9 +32,13 @@ func (c *conn) serve() {
 		buf := make([]byte, firstBuffer)
 		for {
 			n, err := c.server.Read(buf)
+			if c.front.info.Load() == nil {
+				c.front.noteInfo(buf[:n])
+			}
 			if n > 0 && !c.out.relay(buf[:n]) || err != nil {
 				break
 			}
+			c.front.relieve()
 			if n == len(buf) && n < fullBuffer/2 {
 				buf = make([]byte, fullBuffer/2)
 			}
@@ -43,7 +48,7 @@ func (c *conn) serve() {
 	all.Go(func() {
 		if err := c.out.write(c.socket); errors.Is(err, os.ErrDeadlineExceeded) || c.out.over.Load() {
 			c.front.cutOff.Add(1)
-			c.front.log.Warn("client cut off: it does not take what it asked for", "client", c.socket.RemoteAddr())
+			c.front.teller.tell("client cut off", c.socket, "it does not take what it asked for")
 		}
 		c.close()
 	})

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"log/slog"
 	"net"
-	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -28,11 +27,23 @@ type Options struct {
 	// Prefix and Ops say what is taken: Prefix.Op.>
 	Prefix string
 	Ops    []string
+	// Reads is the operation, one of Ops, whose answers are large.
+	Reads string
+	// Closed are operations to whose subjects no client may publish: Prefix.Closed and below.
+	// Forbidden encodes the answer to who does.
+	Closed    []string
+	Forbidden func(subject string) []byte
+	// MaxOutbound is how many bytes may wait for all clients together: beyond it the one for
+	// which most waits is cut off. 0: no limit.
+	MaxOutbound int64
+	// MaxSubs is how many subscriptions a client may have; 0: no limit.
+	MaxSubs int
 	// Heard is the operation under whose name what Hear says goes to the server, as
 	// Prefix.Heard.SUBJECT. The gateway subscribes to that.
 	Heard string
 	// Wanted says whether anybody subscribes to a subject, on any server.
 	Wanted func(subject string) bool
+	Limits Limits
 	Logger *slog.Logger
 }
 
@@ -49,14 +60,23 @@ type Front struct {
 	all      sync.WaitGroup
 	prefix   []byte // with its final dot
 	heard    string // the same of Options.Heard
-	filters  atomic.Pointer[[]string]
+	filters  atomic.Pointer[Filters[struct{}]]
+	closedTo []string // of Options.Closed, with their final dots
+	reads    []byte   // beginning of the subjects of Options.Reads, with its final dot
 	requests [][]byte // beginnings of the subjects that are taken, with their final dots
 
-	handing sync.RWMutex             // held for reading while a request is handed over
-	desk    atomic.Pointer[Receiver] // nil: all goes to the server
-	cutOff  atomic.Int64             // clients that did not take what they asked for
+	handing    sync.RWMutex             // held for reading while a request is handed over
+	desk       atomic.Pointer[Receiver] // nil: all goes to the server
+	cutOff     atomic.Int64             // clients that did not take what they asked for
+	outbound   atomic.Int64             // about the bytes that wait for all clients
+	relieving  sync.Mutex               // one goroutine cuts clients off because of MaxOutbound
+	refusedSub atomic.Int64             // subscriptions beyond MaxSubs or maxTokens
 	// watchers are the subscriptions of clients that want to hear requests, too.
 	watchers atomic.Int64
+
+	teller teller
+	doors  admission
+	info   atomic.Pointer[[]byte] // the server's first line, as some client got it
 
 	mu     sync.RWMutex
 	conns  map[uint64]*conn
@@ -69,6 +89,13 @@ func Listen(l net.Listener, o Options) *Front {
 	f := &Front{
 		opts: o, log: o.Logger, listener: l, done: make(chan struct{}), conns: make(map[uint64]*conn),
 		prefix: []byte(o.Prefix + "."), heard: o.Prefix + "." + o.Heard + ".",
+	}
+	f.teller.log, f.doors.limits = o.Logger, o.Limits
+	for _, op := range o.Closed {
+		f.closedTo = append(f.closedTo, o.Prefix+"."+op+".")
+	}
+	if o.Reads != "" {
+		f.reads = []byte(o.Prefix + "." + o.Reads + ".")
 	}
 	for _, op := range o.Ops {
 		f.requests = append(f.requests, []byte(o.Prefix+"."+op+"."))
@@ -98,16 +125,22 @@ func (f *Front) Take(r Receiver) { f.desk.Store(&r) }
 
 // Hear says to which subjects the gateway listens beside the broker's own, by filters
 // with wildcards; it takes the place of what was said before.
-func (f *Front) Hear(filters []string) { f.filters.Store(&filters) }
+func (f *Front) Hear(filters []string) {
+	if len(filters) == 0 {
+		f.filters.Store(nil)
+		return
+	}
+	all := new(Filters[struct{}])
+	for _, filter := range filters {
+		all.Add(filter, struct{}{})
+	}
+	f.filters.Store(all)
+}
 
 // hears says whether the gateway listens to a subject.
 func (f *Front) hears(subject []byte) bool {
 	filters := f.filters.Load()
-	if filters == nil || len(*filters) == 0 || bytes.HasPrefix(subject, f.prefix) {
-		return false
-	}
-	text := string(subject)
-	return slices.ContainsFunc(*filters, func(filter string) bool { return matches(filter, text) })
+	return filters != nil && !f.owns(subject) && filters.Find(subject) != nil
 }
 
 // Leave ends what Take began: requests go to the server from now on. When it
@@ -127,13 +160,21 @@ func (f *Front) accept() {
 			}
 			return
 		}
-		f.all.Go(func() { f.welcome(socket) })
+		at, _ := addressOf(socket)
+		if why := f.doors.enter(at, time.Now()); why != "" {
+			f.turnAway(socket, why)
+			continue
+		}
+		f.all.Go(func() {
+			defer f.doors.leave(at)
+			f.welcome(socket)
+		})
 	}
 }
 
 // pause waits after a failure, such as no free descriptor; false means the end.
 func (f *Front) pause(err error) bool {
-	f.log.Error("client not accepted", "err", err)
+	f.teller.tell("client not accepted", nil, err.Error())
 	select {
 	case <-time.After(100 * time.Millisecond):
 		return true
@@ -149,6 +190,11 @@ func (f *Front) welcome(socket net.Conn) {
 		return
 	}
 	c := &conn{front: f, socket: socket, server: server, out: newOutbox(f.opts.MaxPending)}
+	c.out.total = &f.outbound
+	c.out.from.refused = func(why string) { f.told(socket, why) }
+	if t := f.opts.Limits.ConnectTimeout; t > 0 {
+		_ = socket.SetReadDeadline(time.Now().Add(t)) // of a socket that was closed: the first read says so
+	}
 	c.subs.front, c.out.from.subs, c.out.socket = f, &c.subs, newPusher(socket)
 	f.mu.Lock()
 	f.last++
@@ -159,7 +205,11 @@ func (f *Front) welcome(socket net.Conn) {
 	if closed {
 		c.close()
 	}
+	if oldest := f.doors.wait(c); oldest != nil {
+		oldest.dismiss(tooManySilent)
+	}
 	c.serve()
+	f.doors.settle(c)
 	f.mu.Lock()
 	delete(f.conns, c.id)
 	f.mu.Unlock()
@@ -222,6 +272,8 @@ func (f *Front) Answer(reply string, data []byte, done func()) {
 		}
 	case !c.out.answer(sid, subject, data, done):
 		c.close()
+	default:
+		f.relieve()
 	}
 }
 
@@ -275,4 +327,5 @@ func (f *Front) Close() {
 		_ = f.listener.Close()
 	}
 	f.all.Wait()
+	f.teller.close()
 }

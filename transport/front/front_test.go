@@ -45,18 +45,23 @@ type stand struct {
 	around   []string // of those that came from the server
 }
 
-func newStand(t *testing.T, maxPending int) *stand {
+func newStand(t *testing.T, maxPending int, change ...func(*front.Options)) *stand {
 	t.Helper()
 	s := newServed(t, &server.Options{DontListen: true})
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	s.front = front.Listen(l, front.Options{
+	o := front.Options{
 		Server: s.nats.InProcessConn, MaxPayload: maxPayload, MaxPending: maxPending,
 		Prefix: "q", Ops: []string{"put", "puts"}, Logger: slog.New(slog.DiscardHandler),
 		Heard: "heard", Wanted: func(subject string) bool { return s.nats.GlobalAccount().Interest(subject) > 0 },
-	})
+		Closed: []string{"heard", "node"}, Forbidden: func(subject string) []byte { return []byte("forbidden " + subject) },
+	}
+	for _, f := range change {
+		f(&o)
+	}
+	s.front = front.Listen(l, o)
 	s.take(func(m *nats.Msg) {
 		s.note(&s.straight, m)
 		if front.Mine(m.Reply) {
@@ -879,7 +884,8 @@ func TestNobody(t *testing.T) {
 			more = l.next() != ""
 		}
 		l.expect("")
-		l.say("CONNECT {\"verbose\":false,\"pedantic\":false}\r\nPUB " + subject + " i.1 0\r\n\r\nPING\r\n")
+		l = dial(t, s)
+		l.say("CONNECT {\"verbose\":false,\"pedantic\":false}\r\nSUB i.* 1\r\nPUB " + subject + " i.1 0\r\n\r\nPING\r\n")
 		l.expect("PONG") // nothing before
 	}
 }

@@ -5,6 +5,8 @@ import (
 	"encoding/json"
 	"errors"
 	"io"
+	"os"
+	"time"
 )
 
 const (
@@ -45,6 +47,10 @@ func (in *inbound) read() error {
 	defer func() { in.mem.leave() }()
 	for {
 		n, err := in.c.socket.Read(in.buf[in.to:])
+		if !in.known && errors.Is(err, os.ErrDeadlineExceeded) {
+			in.c.front.doors.refused.Add(1)
+			return in.refuse(tooSilent)
+		}
 		if err != nil {
 			return err
 		}
@@ -55,7 +61,7 @@ func (in *inbound) read() error {
 		if err != nil {
 			return err
 		}
-		if !in.c.out.room() {
+		if !in.c.out.room(backlog) {
 			return errClosed
 		}
 		in.makeRoom(full)
@@ -109,6 +115,16 @@ lines:
 		case opNone:
 			break lines
 		case opPub, opHeaderPub:
+			if !in.c.front.mayPublish(p.subject) {
+				if err := in.forward(pass, in.from); err != nil {
+					return err
+				}
+				if err := in.forbidden(p, line); err != nil {
+					return err
+				}
+				pass = in.from
+				continue
+			}
 			p.heard = in.c.front.hears(p.subject)
 			if p.header > MaxHeader && (p.heard || in.c.front.owns(p.subject)) {
 				if err := in.forward(pass, in.from); err != nil {
@@ -162,6 +178,13 @@ lines:
 				return in.raw(pass)
 			}
 		case opConnect:
+			if in.known {
+				// The server would forget this connection's subscriptions, which are known here.
+				if err := in.forward(pass, in.from); err != nil {
+					return err
+				}
+				return in.refuse("CONNECT was said before")
+			}
 			in.connect(line)
 		case opPing, opPong:
 		default: // what comes after it may be no protocol any more
@@ -235,6 +258,9 @@ func (in *inbound) pass(pass, rest int) error {
 // raw hands everything from pass on to the server, for good: it knows how to
 // answer what does not follow the protocol.
 func (in *inbound) raw(pass int) error {
+	if !in.known {
+		in.c.front.told(in.c.socket, "what it says is not the NATS protocol")
+	}
 	if err := in.forward(pass, in.to); err != nil {
 		return err
 	}
@@ -257,6 +283,10 @@ func (in *inbound) connect(line []byte) {
 	plain := err == nil && !options.Verbose && !options.Pedantic &&
 		options.User+options.Pass+options.Nkey+options.JWT+options.Account+options.AuthToken == ""
 	in.direct = plain && (in.direct || !in.known)
+	if !in.known {
+		in.c.front.doors.settle(in.c)
+		_ = in.c.socket.SetReadDeadline(time.Time{}) // the next read says what is wrong
+	}
 	in.known, in.headers, in.verbose = true, options.Headers, options.Verbose
 	in.c.statuses.Store(options.Headers && options.NoResponders)
 }
@@ -293,6 +323,12 @@ func (in *inbound) take(p publication, sid string, line []byte) error {
 	}
 	if sid != "" {
 		reply = in.places.place(in.c.id, sid, p.reply)
+	}
+	if len(f.reads) > 0 && bytes.HasPrefix(p.subject, f.reads) {
+		in.hand() // before what may wait
+		if !in.c.out.room(readBacklog) {
+			return errClosed
+		}
 	}
 	head := len(line)
 	whole, own, err := in.whole(head + p.size + len(lineEnd))

@@ -20,6 +20,7 @@ const (
 	opHeaderMsg
 	opPing
 	opPong
+	opErr
 )
 
 const pub = "PUB "
@@ -56,6 +57,8 @@ func opOf(line []byte) op {
 		return opPing
 	case is(word, "PONG"):
 		return opPong
+	case is(word, "-ERR"):
+		return opErr
 	default:
 		return opOther
 	}

@@ -5,6 +5,7 @@ import (
 	"context"
 	"fmt"
 	"net"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -14,6 +15,12 @@ const (
 	// backlog is how much may wait for a client before it is not read from: who does
 	// not take answers cannot ask.
 	backlog = 4 << 20
+	// readBacklog is how much may wait for a client before no get of it is read: an answer of
+	// the usual size, and something of the next one.
+	readBacklog = 1 << 20
+	// countedStep is how much may change before it is counted for all clients, so that small
+	// answers do not touch a number that all connections share.
+	countedStep = 64 << 10
 	// writePatience is how long a client may take nothing before it is cut off, as
 	// with the NATS server.
 	writePatience = 10 * time.Second
@@ -34,6 +41,10 @@ type outbox struct {
 	limit   int         // more waiting bytes than this cut the client off
 	over    atomic.Bool // it was closed because of the limit
 
+	total   *atomic.Int64 // of all clients; nil: it is not counted
+	counted int           // what of it is this one's
+	noted   atomic.Int64  // the same, to be looked at without mu
+
 	wake   chan struct{} // the writer has something to do
 	from   relayed       // where the server's bytes stand
 	socket pusher        // or nil
@@ -52,6 +63,26 @@ func newOutbox(limit int) *outbox {
 }
 
 func (o *outbox) waitingLocked() int { return o.next.size + o.held.size + o.writing }
+
+// countLocked brings the count of all clients up to date.
+func (o *outbox) countLocked() {
+	n := o.waitingLocked()
+	if change := n - o.counted; o.total != nil && (change >= countedStep || -change >= countedStep || n == 0 && change != 0) {
+		o.total.Add(int64(change))
+		o.counted = n
+		o.noted.Store(int64(n))
+	}
+}
+
+// say adds a line of the protocol.
+func (o *outbox) say(line string) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if !o.closed {
+		o.answersLocked().bytes([]byte(line))
+		o.signal()
+	}
+}
 
 func (o *outbox) signal() {
 	select {
@@ -96,6 +127,7 @@ func (o *outbox) push() bool {
 		}
 		o.changed.Broadcast()
 	}
+	o.countLocked()
 	if o.next.size > 0 || o.closed || o.ending {
 		o.signal()
 	}
@@ -130,6 +162,7 @@ func (o *outbox) addLocked(sid, subject string, data []byte, done func()) {
 		return
 	}
 	o.answersLocked().message(sid, subject, data, done)
+	o.countLocked()
 }
 
 // answersLocked is where the next answer goes.
@@ -163,16 +196,16 @@ func (o *outbox) relay(b []byte) bool {
 			o.next.take(&o.held)
 		}
 	}
+	o.countLocked()
 	o.signal()
 	return true
 }
 
-// room waits until the client has taken most of what waits for it; false means
-// that it has gone.
-func (o *outbox) room() bool {
+// room waits until no more than most waits for the client; false means that it has gone.
+func (o *outbox) room(most int) bool {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	for !o.closed && o.waitingLocked() > backlog {
+	for !o.closed && o.waitingLocked() > most {
 		o.changed.Wait()
 	}
 	return !o.closed
@@ -211,6 +244,7 @@ func (o *outbox) closeLocked() {
 	o.closed = true
 	o.next.drop()
 	o.held.drop()
+	o.countLocked()
 	o.changed.Broadcast()
 	o.signal()
 }
@@ -219,7 +253,10 @@ func (o *outbox) closeLocked() {
 // goroutine.
 func (o *outbox) write(to net.Conn) error {
 	var now queue
-	defer now.drop()
+	defer func() {
+		now.drop()
+		o.written()
+	}()
 	for range o.wake {
 		for {
 			open := o.take(&now)
@@ -258,6 +295,7 @@ func (o *outbox) written() {
 	o.mu.Lock()
 	defer o.mu.Unlock()
 	o.writing, o.busy = 0, false
+	o.countLocked()
 	o.changed.Broadcast()
 }
 
@@ -267,7 +305,8 @@ type relayed struct {
 	payload  int         // bytes of the message that are still to come
 	accepted atomic.Bool // the server has answered the client's first PING
 	spares   atomic.Int64
-	subs     *subs // that hear of messages; may be nil
+	subs     *subs            // that hear of messages; may be nil
+	refused  func(why string) // is told of the server's errors; may be nil
 }
 
 // spare says whether a line is one of the confirmations that the client does not expect:
@@ -279,6 +318,18 @@ func (r *relayed) spare(line []byte) bool {
 	r.spares.Add(-1)
 	return true
 }
+
+// kindOf returns what an error of the server says, without what it says it of: that is the
+// client's choice.
+func kindOf(line []byte) string {
+	text := strings.Trim(string(withoutEnd(line)[len("-ERR"):]), " '")
+	for _, end := range []string{" for ", "\"", ", "} {
+		text, _, _ = strings.Cut(text, end)
+	}
+	return strings.ToValidUTF8(text[:min(len(text), maxKind)], "?")
+}
+
+const maxKind = 80
 
 // inside says whether the bytes so far end within a message.
 func (r *relayed) inside() bool { return r.payload > 0 || len(r.line) > 0 }
@@ -310,6 +361,10 @@ func (r *relayed) upTo(b []byte) int {
 		r.subs.delivered(line)
 	case opPong:
 		r.accepted.Store(true)
+	case opErr:
+		if r.refused != nil {
+			r.refused(kindOf(line))
+		}
 	}
 	return eol + 1
 }

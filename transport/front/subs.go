@@ -33,6 +33,10 @@ type subs struct {
 // has better means.
 const manySubs = 64
 
+// maxTokens is how many tokens the subject of a subscription may have. The server keeps a
+// node of a tree for each.
+const maxTokens = 32
+
 // add notes the subscription of a SUB line; ok is false when it is none. It is not
 // fresh when its sid was taken: which of the two is there then, the server knows, and so
 // when that ends.
@@ -48,6 +52,11 @@ func (s *subs) add(line []byte) (fresh, ok bool) {
 	}
 	sid, is := string(f.all[f.n-1]), subscription{subject: string(f.all[0]), plain: f.n == 2}
 	before, taken := s.bySid[sid]
+	if most := s.front.opts.MaxSubs; most > 0 && !taken && len(s.bySid) >= most ||
+		strings.Count(is.subject, ".") >= maxTokens {
+		s.front.refusedSub.Add(1) // the server says so
+		return true, true
+	}
 	is.watches = before.watches || s.front.watches(is.subject)
 	s.setLocked(sid, is)
 	s.inbox = s.inbox[:0]
