@@ -69,12 +69,16 @@ func (r *Registration) ClaimGroup(ctx context.Context, group string) (protocol.E
 	}
 	var epoch protocol.Epoch
 	err := r.inTurn(ctx, "claim group "+group, func(ctx context.Context) ([]Op, func(), error) {
+		if r.leases != nil && !r.leases.mayClaim() {
+			return nil, nil, fmt.Errorf("%w: the broker has no lease at this moment", ErrUnavailable)
+		}
 		path := r.paths.group(group)
 		n, err := readOne(ctx, r.reg, path)
 		if err != nil {
 			return nil, nil, err
 		}
 		was := coordination{leadership: leadership{Leader: NoLeader}}
+		var take []Op
 		if n.ok {
 			if was, err = decode[coordination](path, n.Node); err != nil {
 				return nil, nil, err
@@ -83,11 +87,11 @@ func (r *Registration) ClaimGroup(ctx context.Context, group string) (protocol.E
 		if was.Leader != NoLeader && was.Leader != r.self.ID {
 			// A broker that comes back after this look at it finds the version of the record
 			// changed, and is refused whatever it writes as coordinator.
-			alive, err := readOne(ctx, r.reg, r.paths.broker(was.Leader))
-			if err != nil {
+			var free bool
+			if take, free, err = r.free(ctx, was.Leader); err != nil {
 				return nil, nil, err
 			}
-			if alive.ok {
+			if !free {
 				return nil, nil, &CoordinatedError{Group: group, Leader: was.Leader, Epoch: was.Epoch}
 			}
 		}
@@ -96,12 +100,21 @@ func (r *Registration) ClaimGroup(ctx context.Context, group string) (protocol.E
 		if n.ok {
 			version = n.Version + 1
 		}
-		return []Op{putOp(path, n, encode(next))}, func() {
+		return append(take, putOp(path, n, encode(next))), func() {
 			epoch = next.Epoch
 			r.groups[group] = version
 		}, nil
 	})
 	return epoch, err
+}
+
+// free reports whether what a broker coordinated may be claimed, and what the claim must carry.
+func (r *Registration) free(ctx context.Context, broker int) ([]Op, bool, error) {
+	if r.leases != nil {
+		return r.leases.take(ctx, r, broker)
+	}
+	alive, err := readOne(ctx, r.reg, r.paths.broker(broker))
+	return nil, err == nil && !alive.ok, err
 }
 
 // HoldGroups returns those groups that this broker id coordinated in the given epochs, or in

@@ -33,6 +33,8 @@ type MemberOptions struct {
 	// Retry is the pause after a failed attempt to reach the registry. 0 means DefaultRetry.
 	Retry time.Duration
 
+	Lease LeaseOptions
+
 	Events MemberEvents
 	Log    *slog.Logger // nil discards
 }
@@ -63,6 +65,7 @@ type MemberEvents struct {
 // It runs one goroutine.
 type Member struct {
 	o      MemberOptions
+	leases *leases // nil without LeaseOptions
 	cancel context.CancelFunc
 	done   chan struct{}
 
@@ -90,6 +93,9 @@ func Join(ctx context.Context, o MemberOptions) (*Member, error) {
 		o.Log = slog.New(slog.DiscardHandler)
 	}
 	m := &Member{o: o, done: make(chan struct{}), changed: make(chan struct{})}
+	if o.Lease.Length > 0 {
+		m.leases = newLeases(o.Lease, o.Broker, o.Log)
+	}
 	r, err := m.register(ctx)
 	if err != nil {
 		return nil, fmt.Errorf("join the cluster: %w", err)
@@ -97,6 +103,9 @@ func Join(ctx context.Context, o MemberOptions) (*Member, error) {
 	m.now = r
 	run, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	m.cancel = cancel
+	if m.leases != nil {
+		m.leases.start(ctx, m.current)
+	}
 	go m.run(run, r)
 	return m, nil
 }
@@ -111,6 +120,7 @@ func (m *Member) register(ctx context.Context) (*Registration, error) {
 	if err == nil {
 		var r *Registration
 		if r, err = c.Register(ctx, m.o.Broker, m.o.Witness); err == nil {
+			r.leases = m.leases
 			return r, nil
 		}
 	}
@@ -454,19 +464,32 @@ func (m *Member) Status() Status {
 // Leave takes the registration back, as long as ctx allows, and closes. After an error
 // the registration goes with its session.
 func (m *Member) Leave(ctx context.Context) error {
-	m.mu.Lock()
-	r := m.now
-	m.mu.Unlock()
+	r := m.current()
 	var err error
 	if r != nil {
+		if m.leases != nil {
+			if err := m.leases.release(ctx, r); err != nil {
+				m.o.Log.Warn("lease not given back, it runs out", "error", err)
+			}
+		}
 		err = r.Leave(ctx)
 	}
 	return errors.Join(err, m.Close())
+}
+
+// current is the incarnation of the moment, or nil.
+func (m *Member) current() *Registration {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	return m.now
 }
 
 // Close ends the session and the goroutine, and waits for both. It may be called twice.
 func (m *Member) Close() error {
 	m.cancel()
 	<-m.done
+	if m.leases != nil {
+		m.leases.close()
+	}
 	return nil
 }

@@ -76,6 +76,7 @@ func (p paths) partitions(t string) string { return p.root + "/nats/partitions/"
 func (p paths) home(t string, id int) string {
 	return p.partitions(t) + "/" + strconv.Itoa(id)
 }
+func (p paths) lease(id int) string      { return p.root + "/nats/leases/" + strconv.Itoa(id) }
 func (p paths) group(g string) string    { return p.root + "/nats/groups/" + g }
 func (p paths) begin(g, t string) string { return p.group(g) + "/" + t }
 
@@ -85,6 +86,6 @@ func (p paths) fixed(id int) []string {
 	return []string{
 		p.brokerID(id), p.root + "/brokers/topics", p.root + "/brokers/topics-pub", p.root + "/brokers/topics-sub",
 		p.consumers(), p.brokers(), p.topics(), p.root + "/nats/partitions", p.root + "/nats/groups",
-		parentOf(p.fence(id)),
+		parentOf(p.fence(id)), parentOf(p.lease(id)),
 	}
 }

@@ -39,6 +39,7 @@ type Registration struct {
 	calls uint64 // of write
 	// published are the ephemeral nodes beside its own, by scope (see publish) and path.
 	published map[string]map[string][]byte
+	leases    *leases                   // nil: others go by the registration alone
 	groups    map[string]Version        // claimed groups: the version of their record
 	marks     map[string]marked         // mirrored offsets, by path
 	born      map[string]protocol.Epoch // of the topics of mirrored offsets, by path; 0 may be not known

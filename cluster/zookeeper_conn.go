@@ -34,8 +34,12 @@ type guardedConn struct {
 // minSilence is the least time that a server has for an answer: a busy one may need it.
 const minSilence = time.Second
 
+// maxSilence is the most that it has, however long the session is: a lease of the default
+// length must outlast the way to another server.
+const maxSilence = 3 * time.Second
+
 // Write notes when an answer is due: a server that is frozen is left after a third of the
-// session timeout, so that there is time for another one.
+// session timeout, 3 s at most, so that there is time for another one.
 func (c *guardedConn) Write(b []byte) (int, error) {
 	c.mu.Lock()
 	switch {
@@ -146,7 +150,7 @@ func (c *guardedConn) limitLocked() error {
 		earlier(c.handshake)
 	}
 	if !c.asked.IsZero() {
-		earlier(c.asked.Add(max(minSilence, c.session.timeout()/3)))
+		earlier(c.asked.Add(min(max(minSilence, c.session.timeout()/3), maxSilence)))
 	}
 	return c.Conn.SetReadDeadline(limit)
 }

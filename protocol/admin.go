@@ -131,6 +131,23 @@ type NodeState struct {
 	Next   string            `json:"next,omitempty"`
 }
 
+// LeaseAsk is what a broker asks another one about the lease of a coordinator, as its record
+// of a version has it: to promise that nobody takes over with its consent for PromiseMs,
+// because the registry cannot be reached, or, without PromiseMs, to consent that somebody
+// does.
+type LeaseAsk struct {
+	Broker    int    `json:"broker"` // whose lease
+	Version   int32  `json:"version"`
+	Run       string `json:"run"` // of the broker that is asked: a later one has forgotten what it consented to
+	PromiseMs int64  `json:"promise_ms,omitempty"`
+}
+
+// LeaseAnswer answers a LeaseAsk.
+type LeaseAnswer struct {
+	Granted bool `json:"granted"`
+	Sees    bool `json:"sees,omitempty"` // the registry answers the broker that was asked
+}
+
 // ProducerGrant is the answer of metaq.admin.producer.id: who a new native producer
 // is. The id is above 0, below 2^52, and nobody else's.
 type ProducerGrant struct {

@@ -24,6 +24,7 @@ import (
 //	topics  {}                 -> protocol.TopicList of the broker's own partitions
 //	state   {}                 -> protocol.NodeState
 //	groups  {}                 -> protocol.GroupList of the broker's own groups
+//	lease   protocol.LeaseAsk  -> protocol.LeaseAnswer
 //
 // Requests of clients that are sent on have the same subjects with the operation and the
 // rest behind it: <prefix>.node.<broker>.put.<topic>.<partition>, or .group.<group>.<verb>.
@@ -35,6 +36,7 @@ const (
 	nodeTopics = "topics"
 	nodeState  = "state"
 	nodeGroups = "groups"
+	nodeLease  = "lease"
 
 	nodeAnswers = "answer" // in the place of a broker
 )
@@ -53,6 +55,8 @@ type ClusterEdge struct {
 	// Listens (optional) says whether a broker subscribes to a subject of that
 	// connection's account. Without it every broker counts as there.
 	Listens func(subject string) bool
+	// Lease (optional) answers questions about leases; it does not block.
+	Lease func(protocol.LeaseAsk) protocol.LeaseAnswer
 	// Shared says that clients' requests reach all brokers, since these share a NATS
 	// deployment. Otherwise LocalSubjects must stay in the server of Connect.
 	Shared bool
@@ -106,6 +110,15 @@ func (g *Gateway) leavePeers() (err error) {
 // answerPeer sends a broker's question on to the actor that knows.
 func (g *Gateway) answerPeer(m *nats.Msg) {
 	if m.Reply == "" {
+		return
+	}
+	if g.opts.Cluster.Lease != nil && strings.HasSuffix(m.Subject, "."+nodeLease) {
+		var ask protocol.LeaseAsk
+		if err := decodeControl(m.Data, &ask); err != nil {
+			g.publish(m.Reply, err)
+			return
+		}
+		g.publish(m.Reply, g.opts.Cluster.Lease(ask))
 		return
 	}
 	var message any
@@ -183,6 +196,11 @@ func (g *Gateway) PeerGroups(ctx context.Context, broker int) (all protocol.Grou
 		return page.Next, err
 	})
 	return all, err
+}
+
+// PeerLease asks a broker about the lease of a coordinator.
+func (g *Gateway) PeerLease(ctx context.Context, broker int, ask protocol.LeaseAsk) (protocol.LeaseAnswer, error) {
+	return askPeer[protocol.LeaseAnswer](ctx, g, broker, nodeLease, ask)
 }
 
 func askPeer[T any](ctx context.Context, g *Gateway, broker int, op string, request any) (answer T, err error) {

@@ -42,7 +42,7 @@ func appendAnswer(dst []byte, answer any, limit int) ([]byte, error) {
 	case error:
 		return dst, a
 	case protocol.OffsetsReply, protocol.TopicInfo, protocol.TopicList, protocol.Done,
-		protocol.BrokerInfo, protocol.ClusterInfo, protocol.NodeState, protocol.PartitionInfo, protocol.ProducerGrant,
+		protocol.BrokerInfo, protocol.ClusterInfo, protocol.NodeState, protocol.PartitionInfo, protocol.ProducerGrant, protocol.LeaseAnswer,
 		protocol.GroupView, protocol.GroupOffsets, protocol.GroupInfo, protocol.GroupList:
 		var out bytes.Buffer
 		enc := json.NewEncoder(&out)
