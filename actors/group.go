@@ -28,6 +28,9 @@ type group struct {
 	written uint64 // all up to here are durable
 	held    []heldAnswers
 
+	term      uint64 // of the claim, see Coordination.Holds
+	suspended bool   // the claim did not count when it was looked at last
+
 	requests   uint64               // received
 	pending    int                  // parts of requests on a worker
 	working    map[*groupAsker]bool // requests with a part there
@@ -106,6 +109,10 @@ func (g *group) request(ctx actor.Context, m *GroupRequest) {
 	to := &groupAsker{to: ctx.Sender(), ticket: m.Ticket}
 	g.current = to
 	defer func() { g.current = nil }()
+	if !g.proceeds(ctx) {
+		g.answer(ctx, groupAnswer{to, unheld(g.name)})
+		return
+	}
 	switch r := m.Request.(type) {
 	case protocol.GroupJoin:
 		if r.Member == "" {
@@ -173,6 +180,9 @@ func (g *group) answer(ctx actor.Context, a groupAnswer) {
 	to.done = true
 	delete(g.working, to)
 	to.ticket.Release()
+	if _, refused := a.value.(error); !refused && !g.all.holds(g.term) {
+		a.value = unheld(g.name)
+	}
 	if err, refused := a.value.(error); refused {
 		g.all.refused(err)
 		respond(ctx, to.to, wireError(err))
@@ -197,6 +207,9 @@ func (g *group) arm(ctx actor.Context) {
 }
 
 func (g *group) tick(ctx actor.Context) {
+	if !g.proceeds(ctx) {
+		return
+	}
 	now := g.all.now()
 	g.perform(ctx, g.core.tick(now))
 	idle := now.Sub(g.touched) >= g.idle() && len(g.core.members) == 0 && len(g.held) == 0 && g.pending == 0

@@ -56,6 +56,15 @@ type Coordination interface {
 	// of what is held already, gives the epoch after the last one.
 	// *CoordinatedElsewhere when another broker has it.
 	ClaimGroup(ctx context.Context, group string) (protocol.Epoch, error)
+	// Holds reports whether groups that were claimed in a term are certainly still coordinated
+	// by this broker. Whoever is not sure of that must not answer a member as if it were: in a
+	// term that is over another broker may have claimed the group; in the present one the
+	// registry has not answered for so long that nobody knows.
+	Holds(term uint64) bool
+	// Term is the term of claims that begin from now on.
+	Term() uint64
+	// Sighted returns another broker that said a little while ago that it sees the registry.
+	Sighted() (int, bool)
 	// HeldGroups returns those groups that this broker coordinated in the given epochs, or in
 	// the next ones, and still does: nobody else has claimed or deleted them since. Their
 	// offsets may be mirrored from then on without another claim.
@@ -185,6 +194,7 @@ type (
 	groupClaimed struct {
 		group   string
 		epoch   protocol.Epoch
+		term    uint64
 		mirror  GroupMirror
 		foreign bool // the mirror is the truth: another broker coordinated the group
 		err     error
@@ -200,6 +210,10 @@ type (
 	groupIdle    struct {                          // from a group that could go
 		group    string
 		requests uint64
+	}
+	groupLost struct { // from a group whose claim is over
+		group string
+		who   *actor.PID
 	}
 	groupTick struct{ generation uint64 }
 	lagDue    struct{}

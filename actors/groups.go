@@ -208,6 +208,7 @@ type groups struct {
 	routes   groupsRoutes
 
 	claims     map[string]protocol.Epoch
+	terms      map[string]uint64 // of claims, see Coordination.Holds
 	claiming   map[string][]*groupClaimant
 	calls      context.Context // of claims; ends with stop, when their result is nothing any more
 	stopClaims context.CancelFunc
@@ -270,6 +271,10 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.claimed(ctx, m)
 	case groupsOpened:
 		g.opened(ctx, m)
+	case groupLost:
+		if c := g.children[m.group]; c != nil && c.pid.Equal(m.who) {
+			g.lose(ctx, m.group)
+		}
 	case groupsHeld:
 		g.held(ctx, m)
 	case lookHeld:
@@ -299,7 +304,7 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.childGone(ctx, m.Who)
 	case *actor.Started:
 		g.children, g.claims, g.claiming = map[string]*groupChild{}, map[string]protocol.Epoch{}, map[string][]*groupClaimant{}
-		g.unlogged, g.begins = map[string]bool{}, newUnmirroredBegins()
+		g.unlogged, g.begins, g.terms = map[string]bool{}, newUnmirroredBegins(), map[string]uint64{}
 		g.idle = idleLag{held: map[string]bool{}, shown: map[string]bool{}}
 		g.later(g.deps.LagTime, ctx.Self(), lagDue{})
 		g.elsewhere, g.deletions = map[string]foreignGroup{}, map[string]*groupDeletion{}
@@ -397,7 +402,7 @@ func (g *groups) request(ctx actor.Context, m *GroupRequest, from *actor.PID) {
 		respond(ctx, from, err)
 		return
 	}
-	if g.sendOn(ctx, m) {
+	if g.refuseUnheld(ctx, m, from) || g.sendOn(ctx, m) {
 		return
 	}
 	if !g.claim(ctx, m.Group) {
@@ -463,16 +468,16 @@ func (g *groups) child(ctx actor.Context, name string) *groupChild {
 	image := g.journal.images[name]
 	logged := image != nil
 	if !logged {
-		image = &groupImage{}
+		image = &groupImage{state: groupState{Generation: firstGeneration(g.claims[name])}}
 		g.unlogged[name] = true
 	}
 	image = image.clone()
-	routes, shared := g.routes, g.groupsShared
+	routes, shared, term := g.routes, g.groupsShared, g.terms[name]
 	g.names++
 	// The one before may not have gone yet: each has a name of its own.
 	pid, err := spawn(ctx, fmt.Sprintf("%s-%d", name, g.names), g.log, func() receiver {
 		return &group{
-			all: shared, name: name, routes: routes.routes, working: map[*groupAsker]bool{}, ends: groupEnds{},
+			all: shared, name: name, term: term, routes: routes.routes, working: map[*groupAsker]bool{}, ends: groupEnds{},
 			log: shared.log.With("group", name), core: shared.newCore(name, image, routes.topics), logged: logged,
 		}
 	})

@@ -151,6 +151,9 @@ func (g *groups) flush(ctx actor.Context, force bool) {
 			ctx.Send(to, groupWritten{seq})
 		}
 	}
+	for i := range writes {
+		g.loseUsedUp(ctx, writes[i].entry.Group)
+	}
 	if j.logged > max(j.every, 4*j.last) {
 		g.snapshot(ctx)
 	}

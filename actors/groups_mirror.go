@@ -40,7 +40,7 @@ func (g *groups) claim(ctx actor.Context, name string) bool {
 	call, cancel := context.WithTimeout(g.calls, claimTimeout)
 	g.workers.runUntil(call, func() {
 		defer cancel()
-		m := groupClaimed{group: name}
+		m := groupClaimed{group: name, term: registry.Term()}
 		m.epoch, m.err = registry.ClaimGroup(call, name)
 		// The log is the truth when nobody claimed the group since it was ours. Else
 		// the mirror is: it may lag behind what another coordinator had committed,
@@ -84,7 +84,7 @@ func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
 		g.refuseClaimants(ctx, m.group, refusal)
 		return
 	}
-	g.claims[m.group] = m.epoch
+	g.claims[m.group], g.terms[m.group] = m.epoch, m.term
 	if entry := g.claimEntry(m); entry != nil {
 		g.put(ctx, groupWrite{entry: *entry, from: ctx.Self()})
 		g.flush(ctx, true)
@@ -124,12 +124,12 @@ func (g *groups) claimEntry(m groupClaimed) *groupEntry {
 	}
 	// Offsets that the mirror does not have stay, unless the group was deleted in between:
 	// the log's are the only ones.
-	e.State, e.Offsets, e.Born, e.Snapshot = &groupState{}, m.mirror.Offsets, m.mirror.Born, gone
+	e.State, e.Offsets, e.Born, e.Snapshot = &groupState{Generation: firstGeneration(m.epoch)}, m.mirror.Offsets, m.mirror.Born, gone
 	if e.Begins = m.mirror.Begins; !gone {
 		e.Begins = foreignBegins(image, m.mirror.Begins)
 	}
 	if image != nil {
-		e.State.Generation = image.state.Generation + 1
+		e.State.Generation = max(e.State.Generation, image.state.Generation+1)
 	}
 	return e
 }

@@ -306,9 +306,12 @@ type fakeCoordination struct {
 	begins  map[string]map[string]GroupBegin
 	calls   int
 	deleted map[string]protocol.Epoch
-	away    error  // why the registry is not asked
-	fail    error  // of the next mirror
-	noLook  error  // of the next look which groups are held
+	away    error // why the registry is not asked
+	fail    error // of the next mirror
+	noLook  error // of the next look which groups are held
+	term    uint64
+	blind   bool // no lease
+	sighted int
 	refuse  error  // of the next deletion
 	enter   func() // called by each deletion
 }
@@ -318,6 +321,24 @@ func (c *fakeCoordination) ClaimGroup(_ context.Context, group string) (protocol
 	defer c.mu.Unlock()
 	c.epochs[group]++
 	return c.epochs[group], nil
+}
+
+func (c *fakeCoordination) Holds(term uint64) bool {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return !c.blind && term == c.term
+}
+
+func (c *fakeCoordination) Term() uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.term
+}
+
+func (c *fakeCoordination) Sighted() (int, bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.sighted, c.sighted != 0
 }
 
 func (c *fakeCoordination) HeldGroups(_ context.Context, epochs map[string]protocol.Epoch) ([]string, error) {
@@ -521,6 +542,92 @@ func TestWhatAKillLeftUnmirroredIsMirroredAfterTheRestart(t *testing.T) {
 	}
 }
 
+// A broker that cannot know whether it still coordinates a group answers nobody as if it did,
+// and puts nobody out: when it is sure again, members and generation are what they were.
+func TestACoordinatorWithoutALeaseRefusesAndGoesOnAfterwards(t *testing.T) {
+	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]place{}}
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Coordination, d.SyncTime = c, time.Hour })
+	x := w.join("g", "x", func(r *protocol.GroupJoin) { r.SessionMs = protocol.MinSessionMs })
+	set := func(change func()) {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		change()
+	}
+	parked := w.system.Root.RequestFuture(w.groups.PID(), &GroupRequest{
+		Group: "g", Request: protocol.GroupHeartbeat{Member: "x", Generation: x.Generation, Revision: x.Revision, WaitMs: 60_000},
+	}, 10*time.Second)
+	set(func() { c.blind = true })
+	answer, err := parked.Result() // what waited is not answered as if all were well
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.refused(answer, protocol.ErrUnavailable)
+	began := time.Now()
+	for time.Since(began) < 2*protocol.MinSessionMs*time.Millisecond {
+		w.refused(w.once("g", commitOf(x, 0, 42)), protocol.ErrUnavailable)
+		w.refused(w.once("g", protocol.GroupHeartbeat{Member: "x", Generation: x.Generation}), protocol.ErrUnavailable)
+		w.refused(w.once("g", GroupDescribe{}), protocol.ErrUnavailable)
+	}
+	// Where another broker sees the registry it is asked: it can find out.
+	set(func() { c.sighted = 3 })
+	sent := make(chan int, 1)
+	w.system.Root.Send(w.groups.PID(), &GroupRequest{Group: "g", Request: GroupDescribe{}, Elsewhere: func(broker int) { sent <- broker }})
+	if to := <-sent; to != 3 {
+		t.Errorf("sent on to broker %d", to)
+	}
+	set(func() { c.blind = false })
+	beat := want[protocol.GroupView](w, w.ask("g", protocol.GroupHeartbeat{Member: "x", Generation: x.Generation}))
+	if beat.Generation != x.Generation || len(beat.Assigned) != 4 || beat.Assigned[0].Offset != 10 {
+		t.Errorf("afterwards: %+v, before: %+v", beat, x)
+	}
+	if r := want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, 43))); r.Offsets[0].Offset != 43 {
+		t.Errorf("commit gave %+v", r)
+	}
+}
+
+// Another broker had the lease in between and coordinated the group: what is known here is
+// over, the group is claimed again, and its generations are above all of the other's.
+func TestAClaimOfATermThatIsOverIsMadeAgain(t *testing.T) {
+	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]place{}}
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Coordination, d.SyncTime = c, time.Hour })
+	x := w.join("g", "x", nil)
+	c.mu.Lock()
+	c.epochs["g"]++ // the other one's claim, whose generations nobody here knows
+	other := firstGeneration(c.epochs["g"]) + 57
+	c.offsets["g"] = map[protocol.TopicPartition]place{{Topic: "t"}: {offset: 77}}
+	c.term++
+	c.mu.Unlock()
+	w.refused(w.ask("g", commitOf(x, 0, 42)), protocol.ErrNoMember)
+	fresh := w.join("g", "y", nil)
+	if fresh.Generation <= other || fresh.Assigned[0].Offset != 77 {
+		t.Errorf("joined with %+v; the other coordinator's generation was %d", fresh, other)
+	}
+	// So it is where the group has no offset, and nothing of it is known here.
+	c.mu.Lock()
+	c.epochs["unknown"] = 4
+	c.mu.Unlock()
+	if v := w.join("unknown", "x", nil); v.Generation <= firstGeneration(4)+1000 {
+		t.Errorf("joined an unknown group in generation %d; the one before may have had %d", v.Generation, firstGeneration(4)+1000)
+	}
+}
+
+// A claim has room for 16 million generations, which a number of JSON holds anywhere. What
+// comes then begins with another claim, so that a successor's generation is never lower.
+func TestTheGenerationsOfClaimsDoNotOverlap(t *testing.T) {
+	for epoch := protocol.Epoch(1); epoch < 1<<28; epoch *= 3 {
+		next := firstGeneration(epoch + 1)
+		if !usedUp(next-1, epoch) || usedUp(next-2, epoch) {
+			t.Errorf("the generations of epoch %d do not end right before %d", epoch, next)
+		}
+		if next <= firstGeneration(epoch) || next >= 1<<53 {
+			t.Errorf("the generations of epoch %d begin at %d, those before at %d", epoch+1, next, firstGeneration(epoch))
+		}
+	}
+	if firstGeneration(1) != 0 || usedUp(1<<40, 0) {
+		t.Error("a group that nobody coordinated before, or that needs no claim, is limited")
+	}
+}
+
 // A broker that stops leaves the registry before it stops its groups: what was committed
 // must be mirrored before that, and nothing may be committed after it.
 func TestRetiredGroupsHaveMirroredAndCommitNoMore(t *testing.T) {
@@ -544,6 +651,8 @@ type absentRegistry struct {
 	Coordination
 	asked atomic.Int32
 }
+
+func (r *absentRegistry) Term() uint64 { return 0 }
 
 func (r *absentRegistry) ClaimGroup(ctx context.Context, _ string) (protocol.Epoch, error) {
 	if r.asked.Add(1) == 1 {

@@ -220,6 +220,12 @@ type ZooKeeper struct {
 	// Time between two writes of consumer offsets to ZooKeeper. Short: tools see newer offsets.
 	// Long: less load. No offset depends on it.
 	SyncTime time.Duration `ini:"zk.zkSyncTimeMs" default:"5000" min:"10" max:"1h" unit:"ms"`
+	// How long a broker coordinates consumer groups without an answer of ZooKeeper, and how long
+	// the others wait before they take over; at most `zk.zkSessionTimeoutMs`, which also counts
+	// while no other broker is registered. Short: the groups of a killed broker stand still for
+	// less time, and each broker writes more often to ZooKeeper, four times in this time. Long: a
+	// pause of ZooKeeper moves no group.
+	LeaseTime time.Duration `ini:"zk.zkGroupLeaseMs" default:"5000" min:"1000" max:"1h" unit:"ms"`
 	// Node under which everything is kept. Clusters that share an ensemble need different roots.
 	Root string `ini:"zk.zkRoot" default:"/meta" check:"zkroot"`
 

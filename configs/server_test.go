@@ -93,7 +93,7 @@ func TestTheSampleFilesLoad(t *testing.T) {
 			},
 			ZooKeeper: ZooKeeper{
 				Enable: true, Connect: []string{"127.0.0.1:2181", "127.0.0.1:2182", "127.0.0.1:2183"}, Root: "/meta",
-				SessionTimeout: 30 * time.Second, ConnectionTimeout: 30 * time.Second, SyncTime: 5 * time.Second,
+				SessionTimeout: 30 * time.Second, ConnectionTimeout: 30 * time.Second, SyncTime: 5 * time.Second, LeaseTime: 5 * time.Second,
 			},
 			NATS: NATS{Host: "0.0.0.0", Port: 4222 + id, ClusterPort: 6222 + id, Prefix: "metaq", MaxPayload: 8 << 20, MaxConnections: 65536, MaxSubscriptions: 10_000},
 		}

@@ -186,10 +186,22 @@ func (b *Broker) registry(dirs *dataDirs) (*registry, func() error, error) {
 				},
 				Events: events,
 				Audit:  min(cluster.DefaultAudit, b.cfg.ZooKeeper.SessionTimeout),
+				Lease:  b.lease(),
 			})
 		},
 		prepared: func(ctx context.Context, m *cluster.Member) error { return b.prepare(ctx, dirs, m, witness, rebuild) },
 	}, closeRegistry, nil
+}
+
+// lease returns for how long this broker coordinates groups without news of ZooKeeper: less
+// than a session, so that others can take over sooner, but for a broker that is alone. With the
+// local registry there is nobody else.
+func (b *Broker) lease() cluster.LeaseOptions {
+	if !b.cfg.UseZooKeeper() {
+		return cluster.LeaseOptions{}
+	}
+	session := b.cfg.ZooKeeper.SessionTimeout
+	return cluster.LeaseOptions{Length: min(b.cfg.ZooKeeper.LeaseTime, session), Alone: session}
 }
 
 // zooKeeper prepares the way to the ensemble; it does not connect.
@@ -375,7 +387,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 	inOne := transport.Limits{Requests: int64(c.MaxPartitionInflightMessages), Bytes: c.MaxPartitionInflightBytes}
 	var edge *transport.ClusterEdge
 	if b.members != nil {
-		edge = &transport.ClusterEdge{BrokerID: c.BrokerID, Shared: b.server == nil}
+		edge = &transport.ClusterEdge{BrokerID: c.BrokerID, Shared: b.server == nil, Lease: coordination{reg}.answerLease}
 		if b.server != nil {
 			edge.Connect, edge.Listens = b.server.ConnectPeers, b.server.PeerListens
 		}
@@ -439,6 +451,9 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry,
 		return err
 	}
 	b.onClose(running.Stop)
+	if m, err := reg.now(); err == nil {
+		m.AskPeers(gateway.PeerLease)
+	}
 	b.system.Store(running)
 	if err := b.early.Load(); err != nil {
 		running.Fail(*err)

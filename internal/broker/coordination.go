@@ -28,6 +28,39 @@ func (c coordination) ClaimGroup(ctx context.Context, group string) (protocol.Ep
 	return epoch, onWire(err)
 }
 
+// Holds implements actors.Coordination.
+func (c coordination) Holds(term uint64) bool {
+	m, err := c.reg.now()
+	return err == nil && m.Holds(term)
+}
+
+// Term implements actors.Coordination.
+func (c coordination) Term() uint64 {
+	m, err := c.reg.now()
+	if err != nil {
+		return 0
+	}
+	return m.Term()
+}
+
+// Sighted implements actors.Coordination.
+func (c coordination) Sighted() (int, bool) {
+	m, err := c.reg.now()
+	if err != nil {
+		return 0, false
+	}
+	return m.Sighted()
+}
+
+// answerLease answers another broker's question.
+func (c coordination) answerLease(ask protocol.LeaseAsk) protocol.LeaseAnswer {
+	m, err := c.reg.now()
+	if err != nil {
+		return protocol.LeaseAnswer{}
+	}
+	return m.AnswerLease(ask)
+}
+
 // HeldGroups implements actors.Coordination.
 func (c coordination) HeldGroups(ctx context.Context, epochs map[string]protocol.Epoch) ([]string, error) {
 	m, err := c.reg.now()

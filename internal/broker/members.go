@@ -107,6 +107,8 @@ func newMembers(home int, witness *cluster.Witness, log *slog.Logger, metrics pr
 			}
 			return float64(len(m.now.Brokers))
 		})
+	gauge("group_lease_held", "1 while this broker may coordinate groups. At 0 its groups are refused: ZooKeeper has not answered for longer than zk.zkGroupLeaseMs.",
+		func() float64 { return is(m.member != nil && m.member.Holds(m.member.Term())) })
 	m.lost = auto.NewCounter(prometheus.CounterOpts{
 		Namespace: "metaq", Name: "registry_sessions_lost_total",
 		Help: "Sessions with ZooKeeper that ended against our will. A rise means pauses longer than zk.zkSessionTimeoutMs, or a failing ensemble.",
