@@ -48,7 +48,7 @@ func (c *conn) serve() {
 	all.Go(func() {
 		if err := c.out.write(c.socket); errors.Is(err, os.ErrDeadlineExceeded) || c.out.over.Load() {
 			c.front.cutOff.Add(1)
-			c.front.teller.tell("client cut off", c.socket, "it does not take what it asked for")
+			c.front.told(c.socket, "cut off: it does not take what it asked for")
 		}
 		c.close()
 	})

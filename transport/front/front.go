@@ -174,7 +174,7 @@ func (f *Front) accept() {
 
 // pause waits after a failure, such as no free descriptor; false means the end.
 func (f *Front) pause(err error) bool {
-	f.teller.tell("client not accepted", nil, err.Error())
+	f.teller.tell(nil, "not accepted: "+err.Error())
 	select {
 	case <-time.After(100 * time.Millisecond):
 		return true

@@ -23,22 +23,22 @@ const plainConnect = "CONNECT {\"verbose\":false,\"pedantic\":false,\"headers\":
 func TestTheLargestDebtorIsCutOff(t *testing.T) {
 	const bound = 4 << 20
 	s := newStand(t, 64<<20, func(o *front.Options) { o.MaxOutbound = bound })
+	came := make(chan string, 2)
+	s.take(func(m *nats.Msg) { came <- m.Reply })
 	var replies []string
-	s.take(func(m *nats.Msg) { replies = append(replies, m.Reply) })
 	for range 2 {
 		l := dial(t, s)
 		l.say(plainConnect)
 		l.expect("PONG")
 		l.say("SUB i.* 1\r\nPUB q.put.t i.1 0\r\n\r\nPING\r\n")
 		l.expect("PONG")
+		replies = append(replies, <-came)
 	}
 	answer := bytes.Repeat([]byte("a"), 256<<10)
-	small := 0
 	for i := 0; s.front.CutOff() == 0; i++ { // sockets take some of it, so how many it needs is not known
 		to := replies[0]
 		if i%8 == 0 {
 			to = replies[1]
-			small += len(answer)
 		}
 		s.front.Answer(to, answer, nil)
 		if s.front.Outbound() > bound+int64(len(answer)) {

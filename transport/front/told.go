@@ -15,6 +15,8 @@ const (
 	manyTold = 1024
 )
 
+const refusedClient = "client refused"
+
 // teller logs what clients do wrong, with their addresses and in bounded number: one line for
 // a kind and an address in 10 s, and then how often it was.
 type teller struct {
@@ -28,8 +30,8 @@ type teller struct {
 
 // fault is what is told once in a while.
 type fault struct {
-	what, why string
-	from      netip.Addr
+	why  string
+	from netip.Addr
 }
 
 type telling struct {
@@ -39,11 +41,11 @@ type telling struct {
 }
 
 // told logs that a client was refused, or counts it.
-func (f *Front) told(socket net.Conn, why string) { f.teller.tell("client refused", socket, why) }
+func (f *Front) told(socket net.Conn, why string) { f.teller.tell(socket, why) }
 
-func (t *teller) tell(what string, socket net.Conn, why string) {
+func (t *teller) tell(socket net.Conn, why string) {
 	at, client := addressOf(socket)
-	key := fault{what, why, at}
+	key := fault{why, at}
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if t.closed {
@@ -59,7 +61,7 @@ func (t *teller) tell(what string, socket net.Conn, why string) {
 	}
 	if one == nil {
 		t.all[key] = &telling{at: time.Now(), client: client}
-		t.log.Warn(what, "client", client, "why", why, "count", 1)
+		t.log.Warn(refusedClient, "client", client, "why", why, "count", 1)
 	} else {
 		one.count++
 		one.client = client
@@ -84,7 +86,7 @@ func (t *teller) catchUp() {
 		case one.count == 0:
 			delete(t.all, key)
 		default:
-			t.log.Warn(key.what, "client", one.client, "why", key.why, "count", one.count)
+			t.log.Warn(refusedClient, "client", one.client, "why", key.why, "count", one.count)
 			one.at, one.count = now, 0
 		}
 	}
@@ -102,7 +104,7 @@ func (t *teller) close() {
 	}
 	for key, one := range t.all {
 		if one.count > 0 && !t.closed {
-			t.log.Warn(key.what, "client", one.client, "why", key.why, "count", one.count)
+			t.log.Warn(refusedClient, "client", one.client, "why", key.why, "count", one.count)
 		}
 	}
 	t.closed, t.all = true, nil
