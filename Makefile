@@ -2,7 +2,8 @@
 # a script in scripts/. Bare `make` lists those with a "##" remark.
 
 BIN := bin/metaq
-PKG := ./...
+# test/bench and test/interop are modules of their own; go.work joins them.
+PKG := ./... ./test/bench/... ./test/interop/...
 VERSION := $(shell git describe --tags --always --dirty 2>/dev/null)
 
 # Settings, for example: make fuzz FUZZTIME=1m, make crash SEEDS=100000, make bench

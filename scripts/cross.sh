@@ -20,6 +20,6 @@ for platform in $platforms; do
 	flags="-gcflags=all=-N -l"
 	[ "$platform" != "$host" ] || flags=-trimpath=false
 	go build "$flags" -o /dev/null ./cmd/metaq
-	go vet "$flags" -bools ./...
+	go vet "$flags" -bools ./... ./test/bench/... ./test/interop/...
 	printf 'ok  \t%s\t%ds\n' "$platform" $((SECONDS - start))
 done
