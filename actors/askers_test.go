@@ -96,3 +96,50 @@ func TestARefusalSaysWhetherTheChangeCanStillHappen(t *testing.T) {
 	}
 	offsetOf(t, r.put("the topic is as before"))
 }
+
+func TestADeletionIsForTheTopicThatWasMeant(t *testing.T) {
+	r, d := newRig(t)
+	r.start(d)
+	first := *r.admin(CreateTopic{protocol.TopicCreate{Topic: "t", Partitions: 1}}).(protocol.TopicInfo).Born
+	r.admin(DeleteTopic{Topic: "t", Born: &first})
+	second := *r.admin(CreateTopic{protocol.TopicCreate{Topic: "t", Partitions: 1}}).(protocol.TopicInfo).Born
+	if second <= first {
+		t.Fatalf("the second topic has born %d, the first had %d", second, first)
+	}
+	offsetOf(t, r.putTo("t", 0, "of the second"))
+	requireError(t, r.admin(DeleteTopic{Topic: "t", Born: &first}), protocol.ErrConflict)
+
+	// Another broker has made it again, and this one has not seen that yet.
+	r.registry.mu.Lock()
+	third := r.registry.topics["t"]
+	third.Born++
+	r.registry.topics["t"] = third
+	r.registry.mu.Unlock()
+	requireError(t, r.admin(DeleteTopic{Topic: "t"}), protocol.ErrConflict)
+	r.registry.mu.Lock()
+	defer r.registry.mu.Unlock()
+	if _, there := r.registry.topics["t"]; !there {
+		t.Error("the topic of the other broker was deleted")
+	}
+}
+
+func TestARequestWhoseTimeIsOverIsNotCarriedOut(t *testing.T) {
+	r, d := newRig(t, oneTopic)
+	r.start(d)
+	over := time.Now().Add(-time.Second)
+	for _, request := range []any{
+		CreateTopic{protocol.TopicCreate{Topic: "n"}}, SetTopic{protocol.TopicSet{Topic: "t", Partitions: 9}}, DeleteTopic{Topic: "t"},
+	} {
+		err := refusal(t, r.admin(Dated{Request: request, Until: over}), protocol.ErrUnavailable)
+		if !strings.Contains(err.Description, "will not be carried out") {
+			t.Errorf("%T: %s", request, err)
+		}
+	}
+	for _, call := range r.registry.story() {
+		if call == "create n" || call == "set t" || call == "delete t" {
+			t.Errorf("the registry was asked: %s", call)
+		}
+	}
+	r.admin(Dated{Request: DeleteTopic{Topic: "t"}, Until: time.Now().Add(time.Hour)})
+	requireError(t, r.admin(DescribeTopic{"t"}), protocol.ErrNoTopic)
+}

@@ -501,11 +501,14 @@ func (r *fakeRegistry) SetTopic(_ context.Context, t Topic) error {
 	return nil
 }
 
-func (r *fakeRegistry) DeleteTopic(_ context.Context, name string) error {
+func (r *fakeRegistry) DeleteTopic(_ context.Context, name string, born protocol.Epoch) error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if err := r.call("delete " + name); err != nil {
 		return err
+	}
+	if t, there := r.topics[name]; there && t.Born != born {
+		return protocol.ErrConflict.With("topic %s is another one", name)
 	}
 	delete(r.topics, name)
 	return nil

@@ -24,6 +24,9 @@ type GroupRequest struct {
 	// Elsewhere (optional) sends the request on to the broker that coordinates the
 	// group, which then answers it. Without it such a request is refused.
 	Elsewhere func(broker int)
+	// Until is when a request that destroys something must have been looked at; zero for all
+	// others.
+	Until time.Time
 }
 
 // CoordinatedElsewhere is what Coordination.ClaimGroup returns when another broker,

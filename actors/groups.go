@@ -431,6 +431,9 @@ func (g *groups) refuse(m *GroupRequest) error {
 	if g.refusal != nil {
 		return g.refusal
 	}
+	if err := overdue(m.Until, g.now()); err != nil {
+		return err
+	}
 	if g.deletions[m.Group] != nil && g.children[m.Group] == nil {
 		return protocol.ErrUnavailable.With("group %s is being deleted: try again", m.Group)
 	}

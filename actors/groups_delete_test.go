@@ -153,3 +153,15 @@ func TestNoGroupIsDeletedWhileTheRegistryIsAway(t *testing.T) {
 		t.Errorf("the group has %d members, and should be as it was", len(x.Members))
 	}
 }
+
+func TestAGroupIsNotDeletedByARequestWhoseTimeIsOver(t *testing.T) {
+	w, c := newDeletionWorld(t)
+	box := &answerBox{answers: make(chan any, 1)}
+	pid, _ := w.system.ProcessRegistry.Add(box, w.system.ProcessRegistry.NextId())
+	defer w.system.ProcessRegistry.Remove(pid)
+	w.system.Root.RequestWithCustomSender(w.groups.PID(), &GroupRequest{
+		Group: "g", Request: protocol.GroupDelete{Force: true}, Until: time.Now().Add(-time.Second),
+	}, pid)
+	w.refused(<-box.answers, protocol.ErrUnavailable)
+	c.until(t, 50)
+}

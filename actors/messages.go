@@ -2,6 +2,7 @@ package actors
 
 import (
 	"iter"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -162,7 +163,29 @@ type SetTopic struct{ Request protocol.TopicSet }
 
 // DeleteTopic deletes a topic; its data directories are set aside and removed
 // when nobody reads them. Answer: protocol.Done.
-type DeleteTopic struct{ Topic string }
+type DeleteTopic struct {
+	Topic string
+	Born  *protocol.Epoch // of the one that is meant; nil: whichever is there
+}
+
+// Dated is one of the three requests above with an end: what is looked at later is refused,
+// and not carried out.
+type Dated struct {
+	Request any
+	Until   time.Time
+}
+
+// Over returns why the request is not to be carried out any more, or nil.
+func (d Dated) Over(now time.Time) error { return overdue(d.Until, now) }
+
+// overdue refuses what was to begin by a time; the zero time is never over.
+func overdue(until, now time.Time) error {
+	if until.IsZero() || !now.After(until) {
+		return nil
+	}
+	return protocol.ErrUnavailable.With("the request has waited %s longer than clients do: nothing was changed, and this request will not be carried out: try again",
+		now.Sub(until).Round(time.Millisecond))
+}
 
 // ListTopics asks for all topics. Answer: protocol.TopicList.
 type ListTopics struct{}

@@ -22,11 +22,13 @@ type Registry interface {
 	// CreateTopic adds a topic and returns it as it is then, with its Born;
 	// protocol.ErrExists when it is there.
 	CreateTopic(ctx context.Context, t Topic) (Topic, error)
-	// SetTopic replaces a topic, all but its Born; protocol.ErrNoTopic when it is not there,
-	// protocol.ErrConflict when partitions would become fewer.
+	// SetTopic replaces the topic of t's name and Born; protocol.ErrNoTopic when it is not
+	// there, protocol.ErrConflict when it is another one by now, or when partitions would
+	// become fewer.
 	SetTopic(ctx context.Context, t Topic) error
-	// DeleteTopic removes a topic; protocol.ErrNoTopic when it is not there.
-	DeleteTopic(ctx context.Context, name string) error
+	// DeleteTopic removes the topic of that name and Born; protocol.ErrNoTopic when it is not
+	// there, protocol.ErrConflict when it is another one by now.
+	DeleteTopic(ctx context.Context, name string, born protocol.Epoch) error
 	// ClaimEpochs takes the leadership of partitions 0..len(floor)-1 of the
 	// topic on this home broker and returns their new epochs, each above every
 	// earlier one and above floor.

@@ -191,7 +191,7 @@ func (s *System) deadLetter(e any) {
 			s.env.tell(m.asker, errGone) // the broker stopped while others were asked
 		}
 		return
-	case CreateTopic, SetTopic, DeleteTopic, ListTopics, DescribeTopic, AutoCreate, DescribeBroker, DescribeCluster, GrantProducer, Describe,
+	case Dated, CreateTopic, SetTopic, DeleteTopic, ListTopics, DescribeTopic, AutoCreate, DescribeBroker, DescribeCluster, GrantProducer, Describe,
 		DescribeOwn, ListOwn, DescribeNode:
 	default:
 		isRequest = false

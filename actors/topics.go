@@ -101,12 +101,10 @@ func newTopics(e *env, cluster *actor.PID) *topics {
 // Receive is the actor.
 func (t *topics) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
-	case CreateTopic:
-		t.create(ctx, m.Request)
-	case SetTopic:
-		t.change(ctx, m.Request)
-	case DeleteTopic:
-		t.remove(ctx, m.Topic)
+	case Dated:
+		t.dated(ctx, m)
+	case CreateTopic, SetTopic, DeleteTopic:
+		t.asked(ctx, m)
 	case ListTopics:
 		t.listAll(ctx, ctx.Sender())
 	case ListOwn:
@@ -509,13 +507,40 @@ func (t *topics) become(ctx actor.Context, e *topicEntry, to Topic, settings Set
 	return grew
 }
 
+// asked takes a request for a change.
+func (t *topics) asked(ctx actor.Context, request any) {
+	switch m := request.(type) {
+	case CreateTopic:
+		t.create(ctx, m.Request)
+	case SetTopic:
+		t.change(ctx, m.Request)
+	case DeleteTopic:
+		t.remove(ctx, m)
+	}
+}
+
+// dated takes a request for a change unless its time is over: whoever sent it has given up,
+// and may have asked for something else since.
+func (t *topics) dated(ctx actor.Context, m Dated) {
+	if err := m.Over(t.env.now()); err != nil {
+		t.env.refuse(ctx, ctx.Sender(), err)
+		return
+	}
+	t.asked(ctx, m.Request)
+}
+
 // remove closes the entrance, then the registry forgets the topic, its
 // partitions stop, and their logs are set aside.
-func (t *topics) remove(ctx actor.Context, name string) {
+func (t *topics) remove(ctx actor.Context, m DeleteTopic) {
 	if t.refuseWhileEnding(ctx) {
 		return
 	}
+	name := m.Topic
 	e, err := t.core.ready(name)
+	if err == nil && m.Born != nil && *m.Born != e.topic.Born {
+		err = protocol.ErrConflict.With("topic %q was deleted and made again: the one that was meant has born %d, the one that is there has born %d and stays",
+			name, *m.Born, e.topic.Born)
+	}
 	if err != nil {
 		t.env.refuse(ctx, ctx.Sender(), err)
 		return
@@ -523,8 +548,9 @@ func (t *topics) remove(ctx actor.Context, name string) {
 	e.phase = topicDeleting
 	t.publish()
 	t.waits(ctx, e, ctx.Sender())
+	born := e.topic.Born // the one that is meant: by now the registry may have another of its name
 	t.alter(ctx, func(ctx context.Context, r Registry) any {
-		err := r.DeleteTopic(ctx, name)
+		err := r.DeleteTopic(ctx, name, born)
 		if errors.Is(err, protocol.ErrNoTopic) {
 			err = nil
 		}
@@ -537,6 +563,9 @@ func (t *topics) unregistered(ctx actor.Context, m unregistered) {
 		m.entry.phase = topicReady
 		t.publish()
 		t.refuseChange(ctx, m.entry, m.err)
+		if errors.Is(m.err, protocol.ErrConflict) && t.env.deps.Cluster != nil && !t.ending {
+			t.lookFor(ctx, m.entry) // what is here belongs to a topic that was deleted
+		}
 		t.reconcile(ctx, true) // it may have happened, seen while it was on its way
 		t.endNext(ctx)
 		return
@@ -678,7 +707,7 @@ func (t *topics) crashed(ctx actor.Context, err error) {
 		t.refuseAskers(ctx, e, protocol.ErrUnavailable.With("%v: try again", err))
 	}
 	switch ctx.Message().(type) {
-	case CreateTopic, SetTopic, DeleteTopic, ListTopics, DescribeTopic, AutoCreate:
+	case Dated, CreateTopic, SetTopic, DeleteTopic, ListTopics, DescribeTopic, AutoCreate:
 		t.env.refuse(ctx, ctx.Sender(), protocol.ErrUnavailable.With("%v: try again", err))
 	}
 }

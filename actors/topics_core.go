@@ -42,7 +42,8 @@ type topicEntry struct {
 
 // info describes the topic.
 func (t *topicEntry) info() protocol.TopicInfo {
-	i := protocol.TopicInfo{Topic: t.topic.Name, Config: t.topic.Config, Partitions: []protocol.PartitionInfo{}}
+	born := t.topic.Born
+	i := protocol.TopicInfo{Topic: t.topic.Name, Born: &born, Config: t.topic.Config, Partitions: []protocol.PartitionInfo{}}
 	for _, s := range t.statuses {
 		i.Partitions = append(i.Partitions, s.info())
 	}

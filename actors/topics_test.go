@@ -43,7 +43,7 @@ func TestATopicsLife(t *testing.T) {
 	}
 
 	late := r.leader("t", 1) // a route that somebody has in hand still
-	if diff := cmp.Diff(any(protocol.Done{OK: true}), r.admin(DeleteTopic{"t"})); diff != "" {
+	if diff := cmp.Diff(any(protocol.Done{OK: true}), r.admin(DeleteTopic{Topic: "t"})); diff != "" {
 		t.Fatal(diff)
 	}
 	requireError(t, r.ask(late, together(Put{Ticket: r.tickets.take()})), protocol.ErrUnavailable)
@@ -75,7 +75,7 @@ func TestRequestsAboutTopicsThatAreRefused(t *testing.T) {
 		{"configuration", CreateTopic{protocol.TopicCreate{Topic: "n", Config: protocol.TopicConfig{DeletePolicy: ptr("wrong")}}}, protocol.ErrBadRequest, "delete,168"},
 		{"set what is not there", SetTopic{protocol.TopicSet{Topic: "n"}}, protocol.ErrNoTopic, `"n": see metaq topic ls`},
 		{"fewer partitions", SetTopic{protocol.TopicSet{Topic: "t", Partitions: -1}}, protocol.ErrBadRequest, "use 1 to"},
-		{"delete what is not there", DeleteTopic{"n"}, protocol.ErrNoTopic, `"n"`},
+		{"delete what is not there", DeleteTopic{Topic: "n"}, protocol.ErrNoTopic, `"n"`},
 		{"describe what is not there", DescribeTopic{"n"}, protocol.ErrNoTopic, `"n"`},
 		{"create by putting", AutoCreate{"n"}, protocol.ErrNoTopic, "metaq topic create n"},
 	} {
@@ -96,7 +96,7 @@ func TestARegistryThatFails(t *testing.T) {
 	for call, ask := range map[string]any{
 		"create n": CreateTopic{protocol.TopicCreate{Topic: "n"}},
 		"set t":    SetTopic{protocol.TopicSet{Topic: "t", Partitions: 2}},
-		"delete t": DeleteTopic{"t"},
+		"delete t": DeleteTopic{Topic: "t"},
 	} {
 		r.registry.setFail(call, errDisk)
 		requireError(t, r.admin(ask), protocol.ErrInternal)
@@ -136,7 +136,7 @@ func TestATopicInDeletionIsNotSaidToBeMissing(t *testing.T) {
 	r.start(d)
 	topics := r.env.system.NewLocalPID(TopicsActor)
 	r.registry.mu.Lock() // it answers nobody
-	r.send(topics, DeleteTopic{"t"})
+	r.send(topics, DeleteTopic{Topic: "t"})
 	requireError(t, r.ask(topics, DescribeTopic{"t"}), protocol.ErrUnavailable)
 	requireError(t, r.ask(topics, AutoCreate{"t"}), protocol.ErrUnavailable)
 	if routes := r.routes.Load(); !routes.Deleting["t"] || routes.Topics["t"] != nil {
@@ -276,7 +276,7 @@ func TestManyTopicsStopWhileTheyAreChanged(t *testing.T) {
 	for i := range 20 {
 		r.send(r.env.system.NewLocalPID(TopicsActor), CreateTopic{protocol.TopicCreate{Topic: strings.Repeat("x", i+1), Partitions: 40}})
 		if i%3 == 0 {
-			r.send(r.env.system.NewLocalPID(TopicsActor), DeleteTopic{strings.Repeat("x", i+1)})
+			r.send(r.env.system.NewLocalPID(TopicsActor), DeleteTopic{Topic: strings.Repeat("x", i+1)})
 		}
 	}
 	if err := r.Stop(t.Context()); err != nil {
@@ -353,7 +353,7 @@ func TestPartitionsBeyondTheLimitAreRefused(t *testing.T) {
 		t.Error("growth within the limit was refused")
 	}
 	requireError(t, r.admin(AutoCreate{"more"}), protocol.ErrBusy)
-	if _, ok := r.admin(DeleteTopic{"small"}).(protocol.Done); !ok {
+	if _, ok := r.admin(DeleteTopic{Topic: "small"}).(protocol.Done); !ok {
 		t.Error("the topic was not deleted")
 	}
 	if _, ok := r.admin(CreateTopic{protocol.TopicCreate{Topic: "again", Partitions: 1}}).(protocol.TopicInfo); !ok {

@@ -137,13 +137,22 @@ func (a *Admin) topic(ctx context.Context, verb, topic string, req any) (protoco
 	return info, err
 }
 
-// DeleteTopic deletes a topic and its messages.
+// DeleteTopic deletes a topic and its messages: the one that is there when it is called.
+// One of the same name that somebody makes before the request arrives stays, and the error
+// is ErrConflict.
 func (a *Admin) DeleteTopic(ctx context.Context, topic string) error {
 	if err := checkTopic(topic); err != nil {
 		return err
 	}
-	var done protocol.Done
-	if err := a.c.call(ctx, a.c.subjects.Admin("topic", "delete"), protocol.TopicName{Topic: topic}, &done); err != nil {
+	var (
+		info protocol.TopicInfo
+		done protocol.Done
+	)
+	err := a.c.call(ctx, a.c.subjects.Admin("topic", "info"), protocol.TopicName{Topic: topic}, &info)
+	if err == nil {
+		err = a.c.call(ctx, a.c.subjects.Admin("topic", "delete"), protocol.TopicName{Topic: topic, Born: info.Born}, &done)
+	}
+	if err != nil {
 		return fmt.Errorf("topic delete %s: %w", topic, err)
 	}
 	return nil

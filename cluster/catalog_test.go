@@ -359,13 +359,15 @@ func TestTopicsOfOneNameAreToldApart(t *testing.T) {
 	ctx := t.Context()
 	for want := range protocol.Epoch(3) {
 		check(t, r.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 1}))
-		check(t, r.SetTopic(ctx, cluster.Topic{Name: "t", Partitions: 2, Born: 77})) // not to be set
+		wantErr(t, r.SetTopic(ctx, cluster.Topic{Name: "t", Partitions: 2, Born: want + 77}), cluster.ErrReplaced)
+		wantErr(t, r.DeleteTopicBorn(ctx, "t", want+77), cluster.ErrReplaced)
+		check(t, r.SetTopic(ctx, cluster.Topic{Name: "t", Partitions: 2, Born: want}))
 		got, err := r.Topic(ctx, "t")
 		check(t, err)
 		equal(t, got.Born, want)
 		_, err = r.ClaimEpochs(ctx, "t", make([]protocol.Epoch, 2))
 		check(t, err)
-		check(t, r.DeleteTopic(ctx, "t"))
+		check(t, r.DeleteTopicBorn(ctx, "t", want))
 	}
 	// A registry that has forgotten the topic is told.
 	check(t, r.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 1, Born: 9}))

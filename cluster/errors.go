@@ -87,6 +87,9 @@ var (
 	// ErrFewerPartitions says that a topic's number of partitions would become smaller.
 	ErrFewerPartitions = errors.New("partitions can only become more")
 
+	// ErrReplaced says that the topic meant was deleted, and another one of its name made.
+	ErrReplaced = errors.New("the topic was deleted and made again")
+
 	// ErrSubjects says that two topics would listen to the same subject.
 	ErrSubjects = errors.New("subjects overlap")
 

@@ -386,9 +386,9 @@ func (m *Member) SetTopic(ctx context.Context, t Topic) error {
 	return m.With(ctx, func(r *Registration) error { return r.SetTopic(ctx, t) })
 }
 
-// DeleteTopic removes a topic.
-func (m *Member) DeleteTopic(ctx context.Context, name string) error {
-	return m.With(ctx, func(r *Registration) error { return r.DeleteTopic(ctx, name) })
+// DeleteTopicBorn removes the topic of a name that has this Born.
+func (m *Member) DeleteTopicBorn(ctx context.Context, name string, born protocol.Epoch) error {
+	return m.With(ctx, func(r *Registration) error { return r.DeleteTopicBorn(ctx, name, born) })
 }
 
 // Topics reads all topics, sorted by name.

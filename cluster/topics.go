@@ -80,8 +80,8 @@ func (r *Registration) planSubjects(ctx context.Context, t Topic) ([]Op, error) 
 	return []Op{Set(r.paths.topics(), nil, above.Version)}, nil
 }
 
-// SetTopic replaces a topic's record, all but its Born. ErrNotFound; ErrFewerPartitions; ErrSubjects. With
-// t.Version above 0 the record must still have that version, otherwise ErrVersion:
+// SetTopic replaces the record of the topic that has t's name and Born. ErrNotFound; ErrReplaced;
+// ErrFewerPartitions; ErrSubjects. With t.Version above 0 the record must still have that version, otherwise ErrVersion:
 // a topic that was read, changed and written loses nobody's change. A version of 0
 // takes the record as it is now.
 func (r *Registration) SetTopic(ctx context.Context, t Topic) error {
@@ -89,9 +89,16 @@ func (r *Registration) SetTopic(ctx context.Context, t Topic) error {
 		return err
 	}
 	return r.inTurn(ctx, "set topic "+t.Name, func(ctx context.Context) ([]Op, func(), error) {
+		same, err := r.sameTopic(ctx, t.Name) // before the look at the topic itself
+		if err != nil {
+			return nil, nil, err
+		}
 		was, err := r.Topic(ctx, t.Name)
 		if err != nil {
 			return nil, nil, err
+		}
+		if t.Born != was.Born {
+			return nil, nil, replaced(t.Name, t.Born, was.Born)
 		}
 		if t.Version > 0 && t.Version != was.Version {
 			return nil, nil, fmt.Errorf("%w: %d, not %d", ErrVersion, was.Version, t.Version)
@@ -103,20 +110,58 @@ func (r *Registration) SetTopic(ctx context.Context, t Topic) error {
 		if err != nil {
 			return nil, nil, err
 		}
-		next := t
-		next.Born = was.Born
-		return append(ops, Set(r.paths.topic(t.Name), encode(next), was.Version)), func() {}, nil
+		ops = append(ops, same...)
+		return append(ops, Set(r.paths.topic(t.Name), encode(t), was.Version)), func() {}, nil
 	})
+}
+
+func replaced(name string, meant, found protocol.Epoch) error {
+	return fmt.Errorf("%w: topic %s has born %d now, not %d", ErrReplaced, name, found, meant)
+}
+
+// sameTopic fails a write when a topic is deleted after this look at it. The version of the
+// topic's own record does not tell: that of a topic made again begins at 0 as well.
+func (r *Registration) sameTopic(ctx context.Context, name string) ([]Op, error) {
+	parts := r.paths.partitions(name)
+	n, err := readOne(ctx, r.reg, parts)
+	if err != nil || !n.ok {
+		return nil, err
+	}
+	return []Op{Check(parts, n.Version)}, nil
 }
 
 // DeleteTopic removes a topic and the record of its partitions' leaders. ErrNotFound.
 // The highest of their epochs stays: in a topic of the same name that is made later all
 // epochs are above it.
 func (r *Registration) DeleteTopic(ctx context.Context, name string) error {
+	return r.deleteTopic(ctx, name, func(Topic) error { return nil })
+}
+
+// DeleteTopicBorn is DeleteTopic for the topic of the name that has this Born: ErrReplaced
+// when it is another one by now.
+func (r *Registration) DeleteTopicBorn(ctx context.Context, name string, born protocol.Epoch) error {
+	return r.deleteTopic(ctx, name, func(is Topic) error {
+		if is.Born != born {
+			return replaced(name, born, is.Born)
+		}
+		return nil
+	})
+}
+
+func (r *Registration) deleteTopic(ctx context.Context, name string, meant func(Topic) error) error {
 	return r.inTurn(ctx, "delete topic "+name, func(ctx context.Context) ([]Op, func(), error) {
+		same, err := r.sameTopic(ctx, name) // before the look at the topic itself
+		if err != nil {
+			return nil, nil, err
+		}
 		t, err := r.Topic(ctx, name)
 		if err != nil && !errors.Is(err, ErrRecord) { // a damaged record can be deleted
 			return nil, nil, err
+		}
+		if err == nil {
+			if err := meant(t); err != nil {
+				return nil, nil, err
+			}
 		}
 		parts := r.paths.partitions(name)
 		homes, err := childrenOf(ctx, r.reg, parts)
@@ -129,7 +174,7 @@ func (r *Registration) DeleteTopic(ctx context.Context, name string) error {
 			return nil, nil, err
 		}
 		// The topic goes first: claims of its partitions check it.
-		ops := []Op{Delete(r.paths.topic(name), t.Version)}
+		ops := append(same, Delete(r.paths.topic(name), t.Version))
 		var highest protocol.Epoch
 		for i, path := range homePaths {
 			if !got[i].ok {
@@ -149,7 +194,9 @@ func (r *Registration) DeleteTopic(ctx context.Context, name string) error {
 		if err != nil {
 			return nil, nil, err
 		}
-		return append(ops, putOp(parts, parent, encode(max(highest, before)))), func() {}, nil
+		// Above the topic's own Born also when nobody has ever claimed a partition of it: the
+		// next topic of the name is another one.
+		return append(ops, putOp(parts, parent, encode(max(highest, before, t.Born+1)))), func() {}, nil
 	})
 }
 

@@ -51,6 +51,8 @@ func (r ListRequest) Page() Page { return Page(r) }
 // TopicName names a topic: metaq.admin.topic.info and .delete.
 type TopicName struct {
 	Topic string `json:"topic"`
+	// Born, in delete, says which topic of the name is meant: one that was made since stays.
+	Born *Epoch `json:"born,omitempty"`
 	// After and Limit, in info, are for the partitions, see Page.
 	After string `json:"after,omitempty"`
 	Limit int    `json:"limit,omitempty"`
@@ -75,7 +77,10 @@ type TopicSummary struct {
 
 // TopicInfo is the answer of create, set and info.
 type TopicInfo struct {
-	Topic      string          `json:"topic"`
+	Topic string `json:"topic"`
+	// Born tells topics apart that had the same name one after the other: each has a higher
+	// one than those before. Nil: the broker does not say.
+	Born       *Epoch          `json:"born,omitempty"`
 	Config     TopicConfig     `json:"config"`
 	Partitions []PartitionInfo `json:"partitions"`     // sorted by PartitionID.Compare: the order that PartitionOf indexes
 	Next       string          `json:"next,omitempty"` // more follow, see Page

@@ -55,6 +55,8 @@ type Gateway struct {
 	puts     *budget
 	reads    *budget
 	adminNow atomic.Int64 // administration requests in flight
+	stalls   *stalls
+	watching context.CancelFunc // ends the goroutine of stalls
 
 	nc        *nats.Conn
 	subsMu    sync.Mutex // guards the three below
@@ -204,6 +206,14 @@ func (g *Gateway) Start(context.Context) error {
 	}
 	g.nc, g.writer = nc, startWriter(g.sendLetter)
 	g.payload.Store(nc.MaxPayload())
+	watch, cancel := context.WithCancel(context.Background())
+	g.watching = cancel
+	g.stalls = newStalls(time.Now(), func(stood time.Duration) {
+		g.metrics.stalls.Inc()
+		g.log.Warn("the broker stood still: nothing is created, changed, deleted or reset for a while, since such a request may be from before",
+			"stood", stood.Round(time.Millisecond), "while", clientWait)
+	})
+	g.asks.Go(func() { g.stalls.run(watch) })
 	go g.dispatch()
 	if g.opts.Cluster != nil {
 		err = g.connectPeers()
@@ -258,6 +268,7 @@ func (g *Gateway) Close() error {
 	if g.nc == nil || !g.closing.CompareAndSwap(false, true) {
 		return nil
 	}
+	g.watching()
 	err := g.leavePeers()
 	g.encoding.Wait() // the readers have stopped by now
 	g.writer.close()

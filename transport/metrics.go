@@ -23,6 +23,7 @@ type metrics struct {
 	shed        prometheus.Counter
 	slowSignals prometheus.Counter
 	reconnects  prometheus.Counter
+	stalls      prometheus.Counter
 	sentOn      prometheus.Counter
 	windowFull  prometheus.Counter
 }
@@ -124,6 +125,10 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		windowFull: auto.NewCounter(prometheus.CounterOpts{
 			Name: "metaq_sent_on_refused_total",
 			Help: "Requests that were refused with 429 because too many wait for the broker that is to answer them. A rise means that clients of this broker outrun that one.",
+		}),
+		stalls: auto.NewCounter(prometheus.CounterOpts{
+			Name: "metaq_standstills_total",
+			Help: "Times that the process stood still for 4 s or more. For 5 s after each, changes of topics and resets and deletions of groups are refused with 503. A rise means a machine that is paused, or that swaps.",
 		}),
 		reconnects: auto.NewCounter(prometheus.CounterOpts{
 			Name: "metaq_gateway_reconnects_total",

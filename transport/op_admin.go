@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"regexp"
+	"time"
 
 	"github.com/nats-io/nats.go"
 	"github.com/nats-io/nats.go/micro"
@@ -54,10 +55,10 @@ var adminEndpoints = []adminEndpoint{
 		}
 		return actors.DescribeTopic{Topic: r.Topic}, page, err
 	}},
-	{"topic", "delete", actors.TopicsActor, `{"topic"}: delete a topic and its messages`, func(b []byte) (any, protocol.Page, error) {
+	{"topic", "delete", actors.TopicsActor, `{"topic","born"}: delete a topic and its messages`, func(b []byte) (any, protocol.Page, error) {
 		var r protocol.TopicName
 		err := decodeControl(b, &r)
-		return actors.DeleteTopic{Topic: r.Topic}, whole, firstOf(err, topicName(r.Topic))
+		return actors.DeleteTopic{Topic: r.Topic, Born: r.Born}, whole, firstOf(err, topicName(r.Topic))
 	}},
 	{"topic", "ls", actors.TopicsActor, `{"after","limit"}: list the topics`, listing(actors.ListTopics{})},
 	{"group", "ls", actors.GroupsActor, `{"after","limit"}: list the consumer groups of all brokers`, listing(actors.ListGroups{})},
@@ -148,6 +149,11 @@ func (g *Gateway) admin(e adminEndpoint, r micro.Request) {
 	message, page, err := e.decode(m.Data)
 	if size := r.Headers().Get(front.Oversized); size != "" {
 		err = protocol.ErrTooLarge.With("%s", front.TooManyBytes(size))
+	}
+	switch message.(type) {
+	case actors.CreateTopic, actors.SetTopic, actors.DeleteTopic:
+		message = actors.Dated{Request: message, Until: time.Now().Add(clientWait)}
+		err = firstOf(err, g.current())
 	}
 	if err == nil && g.adminNow.Add(1) > int64(g.opts.Admin) {
 		g.adminNow.Add(-1)

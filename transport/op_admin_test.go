@@ -17,7 +17,11 @@ import (
 // adminActors answer with what they were asked, as a topic's name.
 func (r *rig) adminActors() {
 	echo := func(ctx actor.Context) {
-		switch m := ctx.Message().(type) {
+		message := ctx.Message()
+		if dated, is := message.(actors.Dated); is {
+			message = dated.Request
+		}
+		switch m := message.(type) {
 		case actors.CreateTopic, actors.SetTopic, actors.DescribeTopic, actors.ListTopics, actors.DescribeBroker, actors.DescribeCluster:
 			ctx.Respond(protocol.TopicInfo{Topic: fmt.Sprintf("%T %v", m, m)})
 		case actors.DeleteTopic:

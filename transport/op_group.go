@@ -100,6 +100,11 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 	}
 	name, verb, _ := strings.Cut(rest[len(opGroup)+1:], ".")
 	request, err := groupRequest(name, verb, m.Data)
+	var until time.Time
+	if verb == protocol.GroupVerbDelete || verb == protocol.GroupVerbReset {
+		until = time.Now().Add(clientWait)
+		err = firstOf(err, g.current())
+	}
 	if err == nil {
 		err = account.admit(1, len(m.Data))
 	}
@@ -107,7 +112,7 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 		g.refuse(m, err)
 		return
 	}
-	r := &actors.GroupRequest{Group: name, Request: request, Ticket: actors.Ticket{From: account, Bytes: len(m.Data)}}
+	r := &actors.GroupRequest{Group: name, Request: request, Until: until, Ticket: actors.Ticket{From: account, Bytes: len(m.Data)}}
 	if g.opts.Cluster != nil && !sentOn {
 		r.Elsewhere = func(broker int) { g.groupElsewhere(m, name, verb, broker, request) }
 	}

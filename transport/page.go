@@ -17,7 +17,7 @@ func fromPagePlace(place string) (reply string, p protocol.Page) {
 	reply, rest, _ := strings.Cut(place, " ")
 	limit, after, _ := strings.Cut(rest, " ")
 	p.After = after
-	p.Limit, _ = strconv.Atoi(limit) //nolint:errcheck // pagePlace wrote it; 0 is as much as fits
+	p.Limit, _ = strconv.Atoi(limit) // pagePlace wrote it; 0 is as much as fits
 	return reply, p
 }
 

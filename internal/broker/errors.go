@@ -25,6 +25,7 @@ func onWire(err error) error {
 		{cluster.ErrNotFound, protocol.ErrNoTopic},
 		{cluster.ErrFewerPartitions, protocol.ErrConflict},
 		{cluster.ErrSubjects, protocol.ErrConflict},
+		{cluster.ErrReplaced, protocol.ErrConflict},
 		{cluster.ErrVersion, protocol.ErrUnavailable},
 		{cluster.ErrInvalid, protocol.ErrBadRequest},
 		{cluster.ErrUnavailable, protocol.ErrUnavailable},

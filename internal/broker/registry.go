@@ -169,12 +169,12 @@ func record(t actors.Topic) cluster.Topic {
 }
 
 // DeleteTopic implements actors.Registry.
-func (r *registry) DeleteTopic(ctx context.Context, name string) error {
+func (r *registry) DeleteTopic(ctx context.Context, name string, born protocol.Epoch) error {
 	m, err := r.reached()
 	if err != nil {
 		return err
 	}
-	return onWire(m.DeleteTopic(ctx, name))
+	return onWire(m.DeleteTopicBorn(ctx, name, born))
 }
 
 // TakeProducerIDs implements actors.Registry.

@@ -33,11 +33,11 @@ func (*registry) CreateTopic(context.Context, actors.Topic) (actors.Topic, error
 	return actors.Topic{}, errNotHere
 }
 
-func (*registry) SetTopic(context.Context, actors.Topic) error        { return errNotHere }
-func (*registry) DeleteTopic(context.Context, string) error           { return errNotHere }
-func (*registry) Register(context.Context, protocol.BrokerInfo) error { return nil }
-func (*registry) Leave(context.Context) error                         { return nil }
-func (*registry) Where() string                                       { return "simulated" }
+func (*registry) SetTopic(context.Context, actors.Topic) error              { return errNotHere }
+func (*registry) DeleteTopic(context.Context, string, protocol.Epoch) error { return errNotHere }
+func (*registry) Register(context.Context, protocol.BrokerInfo) error       { return nil }
+func (*registry) Leave(context.Context) error                               { return nil }
+func (*registry) Where() string                                             { return "simulated" }
 func (*registry) TakeProducerIDs(context.Context, time.Time, int) (int64, error) {
 	return 0, errNotHere
 }
