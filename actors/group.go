@@ -70,7 +70,9 @@ func (g *group) Receive(ctx actor.Context) {
 			g.deleted = false
 		}
 	case groupsRoutes:
+		old := g.routes
 		g.routes = m.routes
+		g.recheck(old)
 		for at := range g.ends {
 			if m.topics[at.Topic].born > g.core.born[at.Topic] {
 				delete(g.ends, at) // of a topic that is not there any more
@@ -155,8 +157,14 @@ func (g *group) perform(ctx actor.Context, e groupEffects) {
 		g.held = append(g.held, heldAnswers{g.seq, e.answers})
 		g.answerHeld(ctx)
 	}
+	for i := range e.diverged {
+		g.tell(&e.diverged[i])
+	}
 	if len(e.resolve) > 0 {
 		g.resolve(ctx, e.resolve)
+	}
+	if len(e.check) > 0 {
+		g.check(ctx, e.check)
 	}
 	g.arm(ctx)
 }
@@ -263,10 +271,14 @@ func (g *group) work(ctx actor.Context, slow func(), rest func(actor.Context)) {
 // leader finds who leads a partition; nil when nobody does, or when it is not
 // known.
 func (g *group) leader(at protocol.TopicPartition) *actor.PID {
-	if g.routes == nil || g.routes.Topics[at.Topic] == nil {
+	return leaderIn(g.routes, at)
+}
+
+func leaderIn(r *Routes, at protocol.TopicPartition) *actor.PID {
+	if r == nil || r.Topics[at.Topic] == nil {
 		return nil
 	}
-	pid, _ := g.routes.Topics[at.Topic].Leader(at.Partition)
+	pid, _ := r.Topics[at.Topic].Leader(at.Partition)
 	return pid
 }
 
@@ -378,16 +390,25 @@ func (g *group) describe(ctx actor.Context, to *groupAsker) {
 // whole description.
 func (g *group) withEnds(ctx actor.Context, rest func(actor.Context, protocol.GroupInfo)) {
 	info := g.core.info(g.all.now())
-	info.Coordinator = g.all.deps.BrokerID
-	leaders := make([]*actor.PID, len(info.Partitions))
+	leaders, asked := make([]*actor.PID, len(info.Partitions)), make([]groupCheck, len(info.Partitions))
 	for i := range leaders {
-		p := &info.Partitions[i]
-		leaders[i] = g.leader(protocol.TopicPartition{Topic: p.Topic, Partition: p.Partition})
+		leaders[i], asked[i] = g.leader(info.Partitions[i].At()), g.core.question(info.Partitions[i].At())
 	}
 	var got []ends
-	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, protocol.OffsetsRequest{}, askTimeout) }, func(ctx actor.Context) {
+	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, lineageRequest, askTimeout) }, func(ctx actor.Context) {
+		known := map[protocol.TopicPartition]*ends{}
 		for i := range got {
-			addEnds(&info, &info.Partitions[i], &got[i])
+			known[asked[i].at] = &got[i]
+			if got[i].err == nil {
+				g.placed(ctx, asked[i], &got[i])
+			}
+		}
+		info := g.core.info(g.all.now()) // as it is after that
+		info.Coordinator = g.all.deps.BrokerID
+		for i := range info.Partitions {
+			if e := known[info.Partitions[i].At()]; e != nil {
+				addEnds(&info, &info.Partitions[i], e)
+			}
 		}
 		rest(ctx, info)
 	})

@@ -31,6 +31,9 @@ type groupCore struct {
 	begins     map[string]GroupBegin     // by topic, of all that the group ever wanted
 	bug        groupBug
 	maxSize    int // of size
+	// realign: a group whose place is not in the log goes back to where the logs part.
+	// Without it the group stops there.
+	realign bool
 
 	out     groupEffects    // of the step under way
 	unsaved bool            // members, owners or targets changed in this step
@@ -82,6 +85,15 @@ type groupPart struct {
 	// loggedOwner and loggedTarget are what the log has: a step logs what differs.
 	loggedOwner, loggedTarget string
 	askAt                     time.Time
+
+	log      protocol.Lineage // as its leader told it last
+	checked  bool             // the place was compared with log since the last reason to doubt it
+	checking bool             // the leader is being asked
+	doubts   int              // see groupCheck
+	checkAt  time.Time        // not before
+	withheld bool             // from its owner, which has not begun, until it is checked
+	stopped  bool             // the place is not in the log, and nobody works on it
+	diverged *protocol.GroupDiverged
 }
 
 // releasing says that the owner has to give the partition back.
@@ -100,13 +112,14 @@ const (
 	forgetSession             // silent members stay
 	keepOffsets               // those of a deleted topic go on in one of the same name
 	latestWhenFound           // latest is the end of a partition when it is found
+	trustOffsets              // places are not compared with the logs
 )
 
 // groupBugs are their names, for GroupsDeps.Plant.
 var groupBugs = map[string]groupBug{
 	"": noGroupBug, "skip the release": skipRelease, "forget the generation": forgetGeneration,
 	"forget the owner": forgetOwner, "go back": goBack, "forget the session": forgetSession,
-	"keep the offsets": keepOffsets, "find the latest late": latestWhenFound,
+	"keep the offsets": keepOffsets, "find the latest late": latestWhenFound, "trust the offsets": trustOffsets,
 }
 
 // groupEffects are what a step asks its shell to do.
@@ -114,6 +127,9 @@ type groupEffects struct {
 	entry   *groupEntry    // to be logged; nil when nothing changed
 	answers []groupAnswer  // to be given once all entries so far are durable
 	resolve []groupResolve // starts to be looked up, see groupCore.resolved
+	check   []groupCheck   // lineages to be asked for, see groupCore.placed
+	// diverged are to be told to people.
+	diverged []groupDiverged
 }
 
 // groupAnswer is the answer to a request: a reply of package protocol, or an
@@ -355,6 +371,9 @@ func (c *groupCore) due() (time.Time, bool) {
 			} else if p.owner != "" && !p.known && !p.asking {
 				sooner(p.askAt)
 			}
+			if p.known && !p.checked && !p.checking {
+				sooner(p.checkAt)
+			}
 		}
 	}
 	for t, since := range c.missing {
@@ -400,16 +419,21 @@ func (c *groupCore) settle(now time.Time) groupEffects {
 func (c *groupCore) settlePart(now time.Time, at protocol.TopicPartition, p *groupPart, starting map[string]bool) {
 	if p.owner == "" && p.target != "" {
 		p.owner = p.target
+		c.doubt(at)
+		p.withheld = p.known
 		c.unsaved = true
 		if m := c.members[p.owner]; m != nil {
 			m.touch(now)
 		}
 	}
+	c.check(now, at, p)
 	switch {
 	case p.owner == "":
 		c.dropIdle(at, p)
 	case p.releasing():
 		c.restless = true
+	case p.withheld:
+		starting[p.owner] = true
 	case !p.known:
 		c.restless = true
 		starting[p.owner] = true
@@ -501,7 +525,8 @@ func (c *groupCore) view(m *member) protocol.GroupView {
 	id := m.join.Member
 	for at, p := range c.parts {
 		switch {
-		case p.owner == id && p.target == id && p.known:
+		case p.stopped && p.owner == id && p.target == id:
+		case p.owner == id && p.target == id && p.known && !p.withheld:
 			v.Assigned = append(v.Assigned, protocol.GroupPosition{Topic: at.Topic, Partition: at.Partition, Offset: p.committed, Epoch: p.epoch})
 		case p.owner == id && p.target != id:
 			v.Release = append(v.Release, at)
@@ -509,6 +534,7 @@ func (c *groupCore) view(m *member) protocol.GroupView {
 			v.Pending = append(v.Pending, at)
 		}
 	}
+	v.Diverged = c.stoppedOf(id)
 	sortPositions(v.Assigned)
 	slices.SortFunc(v.Release, protocol.TopicPartition.Compare)
 	slices.SortFunc(v.Pending, protocol.TopicPartition.Compare)

@@ -28,11 +28,12 @@ const (
 	endPause = 5 * time.Second
 )
 
-// above are the offsets that are to be looked into.
-func (b groupEnds) above(now time.Time, offsets []protocol.GroupPosition) []protocol.GroupPosition {
+// above are the offsets that are to be looked into: those above an end, and those that
+// stray from what is known of the log.
+func (b groupEnds) above(now time.Time, offsets []protocol.GroupPosition, strays func(*protocol.GroupPosition) bool) []protocol.GroupPosition {
 	var out []protocol.GroupPosition
 	for _, o := range offsets {
-		if known := b[o.At()]; o.Offset > known.end && !now.Before(known.quiet) {
+		if known := b[o.At()]; (o.Offset > known.end || strays(&o)) && !now.Before(known.quiet) {
 			out = append(out, o)
 		}
 	}
@@ -51,6 +52,11 @@ func (b groupEnds) learn(now time.Time, o protocol.GroupPosition, e ends) error 
 	if o.Offset > e.reply.EndOffset {
 		return aboveEnd("nothing was committed", o.At(), o.Offset, e.reply.EndOffset, "commit at most the offset after the last record that was processed")
 	}
+	log := e.reply.Lineage()
+	if to, diverged := log.Diverged(o.Offset, o.Epoch); diverged {
+		return protocol.NewDivergedError(to, log.LogStart, log.EndOffset,
+			"nothing was committed: offset %d of %s was read in epoch %d, and the log is another one from %d on: go back there", o.Offset, o.At(), o.Epoch, to)
+	}
 	return nil
 }
 
@@ -58,25 +64,74 @@ func aboveEnd(what string, at protocol.TopicPartition, offset, end protocol.Offs
 	return protocol.ErrRange.With("%s: offset %d of %s is above its end, which is %d: %s", what, offset, at, end, advice)
 }
 
+// lineageRequest asks for the ends and the epochs of a log.
+var lineageRequest = protocol.OffsetsRequest{Epochs: true}
+
+// placed hands a leader's answer to the core, which compares the group's place with it.
+func (g *group) placed(ctx actor.Context, asked groupCheck, e *ends) {
+	g.perform(ctx, g.core.placed(g.all.now(), asked, e.reply.Lineage(), e.err))
+}
+
+// check asks the leaders for the lineages of their logs.
+func (g *group) check(ctx actor.Context, asks []groupCheck) {
+	leaders := make([]*actor.PID, len(asks))
+	for i := range asks {
+		leaders[i] = g.leader(asks[i].at)
+	}
+	var got []ends
+	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, lineageRequest, askTimeout) }, func(ctx actor.Context) {
+		for i := range got {
+			g.placed(ctx, asks[i], &got[i])
+		}
+	})
+}
+
+// tell tells people that the group's place was not in a log any more.
+func (g *group) tell(d *groupDiverged) {
+	g.all.metrics.diverged.Inc()
+	args := []any{
+		"topic", d.at.Topic, "partition", d.at.Partition.String(),
+		"offset", int64(d.Offset), "epoch", uint32(d.Epoch), "diverged_at", int64(d.DivergedAt),
+	}
+	if d.Stopped {
+		g.log.Error("the log lost its end below the group's offset, the group stops there: reset it, or set updateConsumerOffsets=true", args...)
+		return
+	}
+	g.log.Warn("the log lost its end below the group's offset, the group goes back to where the logs part", args...)
+}
+
+// recheck has the places compared in partitions whose leader has changed since old.
+func (g *group) recheck(old *Routes) {
+	for at := range g.core.parts {
+		was, is := leaderIn(old, at), g.leader(at)
+		if is != nil && !is.Equal(was) {
+			g.core.doubt(at)
+		}
+	}
+}
+
 // commit commits at once what is known to be in the logs. Else it asks the leaders
 // first; the other requests go on meanwhile.
 func (g *group) commit(ctx actor.Context, r protocol.GroupCommit, to *groupAsker) {
 	now := g.all.now()
-	above := g.ends.above(now, r.Offsets)
+	above := g.ends.above(now, r.Offsets, g.core.strays)
 	if len(above) == 0 || g.core.refuseCommit(now, &r) != nil {
 		g.perform(ctx, g.core.commit(now, r, to))
 		return
 	}
-	leaders := make([]*actor.PID, len(above))
+	leaders, asked := make([]*actor.PID, len(above)), make([]groupCheck, len(above))
 	for i := range above {
-		leaders[i] = g.leader(above[i].At())
+		leaders[i], asked[i] = g.leader(above[i].At()), g.core.question(above[i].At())
 	}
 	var got []ends
 	g.working[to] = true
-	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, protocol.OffsetsRequest{}, endTimeout) }, func(ctx actor.Context) {
+	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, lineageRequest, endTimeout) }, func(ctx actor.Context) {
 		now := g.all.now()
 		var refusal error
 		for i := range above {
+			// The group's own place comes first: a commit in a log that has lost it would
+			// hide that.
+			g.placed(ctx, asked[i], &got[i])
 			if err := g.ends.learn(now, above[i], got[i]); refusal == nil {
 				refusal = err
 			}

@@ -141,6 +141,9 @@ type GroupsDeps struct {
 	// together; a join beyond is refused. Default 1 MiB.
 	MaxState int
 	maxEntry int // bytes; tests lower it
+	// Realign lets a group whose offset is not in the log any more go back to where the
+	// logs part. Without it the group stops there and says so.
+	Realign bool
 	// Plant (optional) names a bug that a test plants to prove that the checker of real
 	// processes sees it, such as "skip the release". A name that is not known is an error.
 	Plant string

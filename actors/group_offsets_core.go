@@ -18,6 +18,7 @@ func (c *groupCore) commit(now time.Time, r protocol.GroupCommit, to any) groupE
 		return c.settle(now)
 	}
 	reply := protocol.GroupOffsets{Group: c.name, Generation: c.generation, Offsets: []protocol.GroupPosition{}}
+	c.label(r.Offsets)
 	for _, o := range r.Offsets {
 		p := c.part(o.At())
 		if !p.known || o.Offset > p.committed || c.bug == goBack {
@@ -50,6 +51,9 @@ func (c *groupCore) refuseCommit(now time.Time, r *protocol.GroupCommit) error {
 		}
 		if p := c.parts[o.At()]; c.bug != forgetOwner && (p == nil || p.owner != r.Member) {
 			return protocol.ErrFenced.With("%s is not member %s's: send a heartbeat, then commit what is still assigned", o.At(), r.Member)
+		}
+		if p := c.parts[o.At()]; p != nil && p.stopped {
+			return c.refuseStopped(o.At(), p)
 		}
 	}
 	return nil
@@ -87,6 +91,8 @@ func (c *groupCore) reset(now time.Time, offsets []protocol.GroupPosition, force
 		delete(c.untold, o.Topic)
 		p := c.part(o.At())
 		p.committed, p.epoch, p.known = o.Offset, o.Epoch, true
+		p.stopped, p.diverged = false, nil
+		c.doubt(o.At())
 		c.commits[o.At()] = true
 	}
 	sortPositions(reply.Offsets)
@@ -138,7 +144,7 @@ func (c *groupCore) info(now time.Time) protocol.GroupInfo {
 		if c.past(at, p) {
 			continue
 		}
-		row := protocol.GroupPartition{Topic: at.Topic, Partition: at.Partition, Owner: p.owner}
+		row := protocol.GroupPartition{Topic: at.Topic, Partition: at.Partition, Owner: p.owner, Diverged: p.diverged}
 		if p.known {
 			offset := p.committed
 			row.Committed = &offset

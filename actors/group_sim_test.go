@@ -30,6 +30,7 @@ type groupSim struct {
 	logged  int // bytes
 
 	committed map[protocol.TopicPartition]protocol.Offset // highest that was answered
+	lossy     *simLogs                                    // logs that lose their ends, or nil
 	answers   map[any]any
 
 	logs   map[protocol.TopicPartition][]time.Time // when each record was put
@@ -74,11 +75,12 @@ func (s *groupSim) restart() {
 		image = &groupImage{}
 	}
 	s.core = newGroupCore("g", image.clone(), s.routes, s.now)
-	s.core.bug = s.bug
+	s.core.bug, s.core.realign = s.bug, true
 	for _, m := range s.members {
 		m.heard = s.now
 	}
 	s.do(s.core.settle(s.now))
+	s.forget()
 }
 
 // do takes the effects of a step: it logs, and answers starts that are asked for.
@@ -102,6 +104,12 @@ func (s *groupSim) do(e groupEffects) {
 		for _, a := range e.answers {
 			s.answers[a.to] = a.value
 		}
+		for _, d := range e.diverged {
+			s.committed[d.at] = d.DivergedAt
+		}
+		for _, q := range e.check {
+			s.do(s.core.placed(s.now, q, s.lineage(q.at), s.noLeader()))
+		}
 		if len(e.resolve) == 0 {
 			return
 		}
@@ -111,7 +119,11 @@ func (s *groupSim) do(e groupEffects) {
 			if s.pick(5) == 0 {
 				err = errors.New("no leader")
 			}
-			f := s.core.resolved(s.now, r, placeOf(r.start, r.since, s.lookUp(r)), err)
+			start := placeOf(r.start, r.since, s.lookUp(r))
+			if s.lossy != nil {
+				start = 0 // all of a log that loses its end is to be seen
+			}
+			f := s.core.resolved(s.now, r, start, err)
 			if i == 0 {
 				next = f
 				continue
@@ -126,6 +138,7 @@ func (s *groupSim) do(e groupEffects) {
 			}
 			next.answers = append(next.answers, f.answers...)
 			next.resolve = append(next.resolve, f.resolve...)
+			next.check = append(next.check, f.check...)
 		}
 		e = next
 	}
@@ -161,6 +174,8 @@ func (s *groupSim) step() error {
 		if err := s.remake(); err != nil {
 			return err
 		}
+	case s.lossy != nil && k < 12:
+		return s.lossyStep(m)
 	case k < 10:
 		return s.commit(m)
 	case k < 12:
@@ -192,6 +207,7 @@ func (s *groupSim) remake() error {
 	if s.floors["b"] != nil {
 		s.floors["b"] = map[protocol.TopicPartition]protocol.Offset{} // all that comes is to be seen
 	}
+	s.lossy.remake("b")
 	maps.DeleteFunc(s.committed, func(at protocol.TopicPartition, _ protocol.Offset) bool { return at.Topic == "b" })
 	for at, o := range s.images["g"].offsetsOrNone() {
 		if at.Topic == "b" && o.offset != 0 {
@@ -253,6 +269,7 @@ func (s *groupSim) take(m *simMember, answer any) {
 		for _, p := range v.Assigned {
 			if _, works := m.working[p.At()]; !works {
 				m.working[p.At()] = p.Offset
+				s.lossy.begins(m, &p)
 			}
 		}
 	case error:
@@ -283,6 +300,9 @@ func (s *groupSim) staleCommit(m *simMember) error {
 // judge says whether the answer to a commit is right, going by the log alone.
 func (s *groupSim) judge(m *simMember, r protocol.GroupCommit) error {
 	generation := s.core.generation
+	if s.strays(r.Offsets) {
+		return nil // refused, or by one who was put out
+	}
 	answer := s.ask(func(to any) groupEffects { return s.core.commit(s.now, r, to) })
 	if err, refused := answer.(error); refused {
 		if errors.Is(err, protocol.ErrNoMember) {
@@ -466,7 +486,11 @@ func TestPlantedGroupBugsAreCaught(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			for seed := range uint64(200) {
 				r := rand.New(rand.NewPCG(seed, 1))
-				if err := newGroupSim(r.IntN, bug).run(200); err != nil {
+				s := newGroupSim(r.IntN, bug)
+				if bug == trustOffsets {
+					s = newLossySim(r.IntN, bug)
+				}
+				if err := s.run(200); err != nil {
 					t.Logf("seed %d: %v", seed, err)
 					return
 				}

@@ -99,7 +99,9 @@ func (c *groupCore) renew(now time.Time) {
 	maps.Copy(c.born, born)
 	for at, p := range c.parts {
 		if _, anew := born[at.Topic]; anew && p.known {
-			p.committed, p.epoch = 0, 0
+			p.committed, p.epoch, p.log = 0, 0, protocol.Lineage{}
+			p.stopped, p.diverged = false, nil
+			c.doubt(at)
 			c.commits[at] = true
 		}
 	}

@@ -45,6 +45,7 @@ type groupsMetrics struct {
 	entries  prometheus.Counter
 	refusals *prometheus.CounterVec
 	mirrors  prometheus.Counter
+	diverged prometheus.Counter
 	lag      *prometheus.GaugeVec
 }
 
@@ -58,7 +59,7 @@ func (s *groupsShared) later(d time.Duration, to *actor.PID, m any) *time.Timer 
 
 func (s *groupsShared) newCore(name string, image *groupImage, topics map[string]groupTopic) *groupCore {
 	c := newGroupCore(name, image, topics, s.now())
-	c.bug, c.maxSize = s.bug, s.deps.MaxState
+	c.bug, c.maxSize, c.realign = s.bug, s.deps.MaxState, s.deps.Realign
 	return c
 }
 
@@ -89,6 +90,10 @@ func newGroupsMetrics(r prometheus.Registerer) groupsMetrics {
 			Namespace: "metaq", Name: "group_lag_messages",
 			Help: "Messages that a group has not committed yet, by topic, as of the last look. A steady rise means that its consumers are too slow, or stuck, or that it has no members. Of groups without members the first 1,000 by name are shown.",
 		}, []string{"group", "topic"}),
+		diverged: f.NewCounter(prometheus.CounterOpts{
+			Namespace: "metaq", Name: "group_diverged_total",
+			Help: "Committed offsets found beyond the end of a log, or on another branch of it: the log has lost its end, to a power failure or a restored backup. metaq group info shows where.",
+		}),
 		mirrors: f.NewCounter(prometheus.CounterOpts{
 			Namespace: "metaq", Name: "group_mirrors_total",
 			Help: "Writes of offsets to the registry: at most one each zk.zkSyncTimeMs.",

@@ -312,6 +312,7 @@ type consumerActor struct {
 	parts      map[protocol.TopicPartition]*consumed
 	committed  map[protocol.TopicPartition]Offset // by this membership, or before it as its views say
 	unsaved    map[protocol.TopicPartition]Offset // of partitions that have ended, to be committed and released
+	diverged   map[protocol.TopicPartition]Offset // told to OnError: the group has stopped there
 	committing bool
 	refused    int // commits in a row that were refused as busy
 	dropping   []chan struct{}
@@ -327,6 +328,7 @@ func (a *consumerActor) Receive(ctx actor.Context) {
 		a.arm(ctx)
 	case protocol.GroupView:
 		a.view = m
+		a.tellDiverged()
 		a.reconcile(ctx)
 	case *actor.Terminated:
 		a.ended(ctx, m.Who)
@@ -351,6 +353,24 @@ func (a *consumerActor) Receive(ctx actor.Context) {
 	case closeConsumer:
 		a.close(ctx)
 	}
+}
+
+// tellDiverged tells OnError once of each partition that the group has stopped at.
+func (a *consumerActor) tellDiverged() {
+	stopped := map[protocol.TopicPartition]Offset{}
+	for i := range a.view.Diverged {
+		d := &a.view.Diverged[i]
+		stopped[d.At()] = d.Offset
+		if at, told := a.diverged[d.At()]; told && at == d.Offset {
+			continue
+		}
+		a.con.o.onError(&protocol.RangeError{
+			Err: protocol.ErrDiverged.With("group %s stands at offset %d of %s, and the log is another one from %d on, since it lost its end: see metaq group info %s",
+				a.con.group, d.Offset, d.At(), d.DivergedAt, a.con.group),
+			DivergedAt: &d.DivergedAt,
+		})
+	}
+	a.diverged = stopped
 }
 
 func (a *consumerActor) arm(ctx actor.Context) {

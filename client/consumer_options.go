@@ -225,6 +225,13 @@ func newConsumerOptions(group string, topics []string, h Handler, opts []Consume
 	check(o.failure <= Keep, "failure policy %d is not known", o.failure)
 	check(o.failure != Keep || !o.manual, "OnFailure(Keep) and ManualCommit exclude one another: a kept record is not to be committed when it is processed at last")
 	check(o.keptEvery > 0, "interval %v of kept records is not above 0", o.keptEvery)
+	switch o.outOfRange {
+	case OutOfRangeError:
+		o.join.WhenDiverged = protocol.DivergedStop
+	case OutOfRangeEarliest, OutOfRangeLatest:
+		o.join.WhenDiverged = protocol.DivergedRealign
+	case OutOfRangeAsBroker:
+	}
 	check(o.outOfRange <= OutOfRangeAsBroker, "out-of-range policy %d is not known", o.outOfRange)
 	check(o.prefetch > 0, "prefetch of %d bytes is not above 0", o.prefetch)
 	if o.filter != nil {

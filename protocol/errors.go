@@ -63,6 +63,7 @@ var (
 	ErrFenced        = &Error{409, 20007, "an older epoch is refused"}
 	ErrTooLarge      = &Error{413, 10054, "message is too large"}
 	ErrRange         = &Error{416, 20008, "offset is out of range"}
+	ErrDiverged      = &Error{416, 20017, "the log is not the one that was read"}
 	ErrBusy          = &Error{429, 10167, "busy: back off and try again"}
 	ErrUnavailable   = &Error{503, 10008, "not available now: try again"}
 	ErrDiskFull      = &Error{503, 10023, "disk full: make room on the broker's data disk"}

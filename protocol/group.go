@@ -38,6 +38,12 @@ const (
 	StartTime     = "time"
 )
 
+// What a member does where the log is not the one that was read.
+const (
+	DivergedStop    = "stop"    // the partition is not worked on until the group is reset
+	DivergedRealign = "realign" // the group goes back to where the logs part
+)
+
 // Bounds and defaults of a member's times, in milliseconds.
 const (
 	MinSessionMs     = 500
@@ -109,6 +115,9 @@ type GroupJoin struct {
 	ReleaseMs int `json:"release_ms,omitempty"`
 	// Start is where partitions without a committed offset begin.
 	Start GroupPlace `json:"start,omitzero"`
+	// WhenDiverged is what to do with a partition whose committed offset is not in the log
+	// any more: DivergedStop or DivergedRealign. Default: as updateConsumerOffsets says.
+	WhenDiverged string `json:"when_diverged,omitempty"`
 }
 
 // Check returns a refusal when a field is out of its range, and fills in the
@@ -137,6 +146,8 @@ func (r *GroupJoin) Check() error {
 		return ErrBadRequest.With("release_ms %d is not within %d..%d", r.ReleaseMs, MinSessionMs, MaxSessionMs)
 	case len(r.Client) > MaxNameLen:
 		return ErrBadRequest.With("client has %d bytes; use at most %d", len(r.Client), MaxNameLen)
+	case !slices.Contains([]string{"", DivergedStop, DivergedRealign}, r.WhenDiverged):
+		return ErrBadRequest.With("when_diverged %q is not known; use stop or realign", clip(r.WhenDiverged))
 	case !slices.Contains([]string{"", StrategySticky, StrategyRange, StrategyConsistent}, r.Strategy):
 		return ErrBadRequest.With("strategy %q is not known; use sticky, range or consistent", clip(r.Strategy))
 	}
@@ -182,6 +193,29 @@ type GroupView struct {
 	Release []TopicPartition `json:"release"`
 	// Pending will come once others have released them and a start is found.
 	Pending []TopicPartition `json:"pending"`
+	// Diverged are the member's, and nobody is to work on them: the group's offset is not
+	// in the log any more, and updateConsumerOffsets=false. A reset ends that.
+	Diverged []GroupStopped `json:"diverged,omitempty"`
+}
+
+// GroupStopped is a partition that a group has stopped at.
+type GroupStopped struct {
+	Topic     string      `json:"topic"`
+	Partition PartitionID `json:"partition"`
+	GroupDiverged
+}
+
+// At returns the partition.
+func (p *GroupStopped) At() TopicPartition { return TopicPartition{p.Topic, p.Partition} }
+
+// GroupDiverged tells that a committed offset was not in the log any more: the log has
+// lost its end, and may have grown again.
+type GroupDiverged struct {
+	Offset     Offset    `json:"offset"`            // that was committed
+	Epoch      Epoch     `json:"epoch,omitempty"`   // of the record before it, when that is known
+	DivergedAt Offset    `json:"diverged_at"`       // where the logs part
+	Time       time.Time `json:"time"`              // when the coordinator found it
+	Stopped    bool      `json:"stopped,omitempty"` // the group stands there; else it went back to DivergedAt
 }
 
 // GroupPosition is a place in a partition: the offset of the next record to
@@ -318,7 +352,13 @@ type GroupPartition struct {
 	EndOffset *Offset     `json:"end_offset,omitempty"`
 	Lag       *int64      `json:"lag,omitempty"`
 	Error     string      `json:"error,omitempty"` // why the partition's ends are not known
+	// Diverged is there when the committed offset was not in the log any more; a reset of
+	// the partition takes it away.
+	Diverged *GroupDiverged `json:"diverged,omitempty"`
 }
+
+// At returns the partition.
+func (p *GroupPartition) At() TopicPartition { return TopicPartition{p.Topic, p.Partition} }
 
 // GroupList is the answer of metaq.admin.group.ls: the groups of all brokers that
 // answered in time, sorted by name.

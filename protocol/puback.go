@@ -64,6 +64,9 @@ type ErrorReply struct {
 	LogStart  *Offset `json:"log_start,omitempty"`
 	EndOffset *Offset `json:"end_offset,omitempty"`
 	JumpToEnd bool    `json:"jump_to_end,omitempty"`
+	// DivergedAt and Recreated are those of a RangeError.
+	DivergedAt *Offset `json:"diverged_at,omitempty"`
+	Recreated  bool    `json:"recreated,omitempty"`
 }
 
 // EncodeError returns the reply for err.
@@ -72,6 +75,7 @@ func EncodeError(err error) []byte {
 	var out *RangeError
 	if asRange(err, &out) {
 		r.LogStart, r.EndOffset, r.JumpToEnd = &out.LogStart, &out.EndOffset, out.JumpToEnd
+		r.DivergedAt, r.Recreated = out.DivergedAt, out.Recreated
 	}
 	return mustJSON(r)
 }
@@ -86,7 +90,10 @@ func DecodeError(b []byte) error {
 		return nil
 	}
 	if r.LogStart != nil && r.EndOffset != nil {
-		return &RangeError{Err: r.Error, LogStart: *r.LogStart, EndOffset: *r.EndOffset, JumpToEnd: r.JumpToEnd}
+		return &RangeError{
+			Err: r.Error, LogStart: *r.LogStart, EndOffset: *r.EndOffset, JumpToEnd: r.JumpToEnd,
+			DivergedAt: r.DivergedAt, Recreated: r.Recreated,
+		}
 	}
 	return r.Error
 }

@@ -153,12 +153,21 @@ type OffsetsReply struct {
 // Lineage returns what the answer says of the log.
 func (r *OffsetsReply) Lineage() Lineage { return Lineage{r.LogStart, r.EndOffset, r.Epochs} }
 
-// RangeError says that an offset lies outside the log.
+// RangeError says that an offset lies outside the log, or is on another branch of it.
 type RangeError struct {
 	Err       *Error
 	LogStart  Offset
 	EndOffset Offset
 	JumpToEnd bool // the broker lets consumer groups go on at EndOffset: updateConsumerOffsets
+	// DivergedAt is where the log and the one that was read part; nil: Err is ErrRange.
+	DivergedAt *Offset
+	// Recreated says that the one that was read was an earlier topic's of the same name.
+	Recreated bool
+}
+
+// NewDivergedError returns the refusal of an offset that is on another branch of the log.
+func NewDivergedError(at, logStart, end Offset, format string, args ...any) *RangeError {
+	return &RangeError{Err: ErrDiverged.With(format, args...), LogStart: logStart, EndOffset: end, DivergedAt: &at}
 }
 
 // NewRangeError returns the refusal of offset.
@@ -174,6 +183,10 @@ func (e *RangeError) Error() string { return e.Err.Error() }
 
 // Unwrap returns Err.
 func (e *RangeError) Unwrap() error { return e.Err }
+
+// Is makes an offset on another branch one that is out of range, for those who look for
+// ErrRange only.
+func (e *RangeError) Is(target error) bool { return target == error(ErrRange) }
 
 func asRange(err error, out **RangeError) bool { return errors.As(err, out) }
 

@@ -86,7 +86,27 @@ func writeGroup(w io.Writer, g *protocol.GroupInfo) error {
 			return err
 		}
 	}
+	for i := range g.Partitions {
+		if err := writeDiverged(w, g.Group, &g.Partitions[i]); err != nil {
+			return err
+		}
+	}
 	return nil
+}
+
+// writeDiverged says that the committed offset of a partition was not in its log.
+func writeDiverged(w io.Writer, group string, p *protocol.GroupPartition) error {
+	d := p.Diverged
+	if d == nil {
+		return nil
+	}
+	then := "went back there"
+	if d.Stopped {
+		then = fmt.Sprintf("stands still: metaq group reset %s --topic %s --partition %s --to %d", group, p.Topic, p.Partition, d.DivergedAt)
+	}
+	_, err := fmt.Fprintf(w, "\ndiverged: the log of %s %s lost its end; the group was at %d, the logs part at %d, and it %s (%s)\n",
+		p.Topic, p.Partition, d.Offset, d.DivergedAt, then, d.Time.Format(time.RFC3339))
+	return err
 }
 
 func orDash(s string) string {

@@ -39,7 +39,8 @@ func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics 
 		},
 		Coordination: b.coordination, Gather: b.gatherGroups(),
 		SyncTime: b.cfg.ZooKeeper.SyncTime, MaxState: int(b.cfg.System.MaxGroupState), MaxGroups: b.cfg.System.MaxGroups,
-		Logger: b.log, Metrics: metrics, Now: b.opts.Now, Events: b.opts.Events, Plant: b.opts.PlantGroupBug,
+		Realign: b.cfg.System.UpdateConsumerOffsets,
+		Logger:  b.log, Metrics: metrics, Now: b.opts.Now, Events: b.opts.Events, Plant: b.opts.PlantGroupBug,
 	})
 	if err != nil {
 		return nil, err
