@@ -109,6 +109,7 @@ type GetResult struct {
 	LogStart  protocol.Offset
 	EndOffset protocol.Offset // committed end
 	From      protocol.Offset // the offset asked for, or the log start
+	Epoch     protocol.Epoch  // of the record before From; 0: not known. For FormatJSON
 	// Frame is the answer in the format "batch", header and Batches, as it may be
 	// sent; nil when there are none. Batches are whole batches as they are on disk;
 	// the first may begin below From. The bytes belong to the receiver, who calls

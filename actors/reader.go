@@ -106,6 +106,12 @@ func (r *reader) serve(ctx actor.Context, f fetch, now time.Time) {
 			return
 		}
 		start := v.log.Start()
+		if f.epoch > 0 {
+			if err := r.core.diverged(&f, lineageOf(&v), r.status.born); err != nil {
+				r.refuse(ctx, &f, err)
+				return
+			}
+		}
 		what, err := r.core.decide(&f, start, v.end, now)
 		if what == parkFetch {
 			// Say that we park, then look again: had committed moved in between,
@@ -123,12 +129,27 @@ func (r *reader) serve(ctx actor.Context, f fetch, now time.Time) {
 		case refuseFetch:
 			r.refuse(ctx, &f, err)
 		case emptyFetch:
-			r.answer(ctx, &f, &GetResult{LogStart: start, EndOffset: v.end, From: max(f.from, start), Release: func() {}})
+			r.answer(ctx, &f, &GetResult{LogStart: start, EndOffset: v.end, From: max(f.from, start), Epoch: r.epochBefore(&f, v, start), Release: func() {}})
 		case readFetch:
 			r.read(ctx, &f, v, start)
 		}
 		return
 	}
+}
+
+// lineageOf is the lineage of the log in a view that has one.
+func lineageOf(v *view) protocol.Lineage {
+	return protocol.Lineage{LogStart: v.log.Start(), EndOffset: v.end, Epochs: v.log.Epochs()}
+}
+
+// epochBefore is the epoch of the record before the first one of an answer, for a client
+// that does not see the batches.
+func (r *reader) epochBefore(f *fetch, v view, start protocol.Offset) protocol.Epoch {
+	if f.format != protocol.FormatJSON {
+		return 0
+	}
+	log := lineageOf(&v)
+	return log.EpochBefore(max(f.from, start))
 }
 
 // read is the hop "read".
@@ -151,7 +172,7 @@ func (r *reader) read(ctx actor.Context, f *fetch, v view, start protocol.Offset
 	*buf = b
 	r.env.metrics.stageRead.Observe(r.env.now().Sub(begin).Seconds())
 	batches := b[protocol.FetchHeaderSize:]
-	next := r.count(batches, from)
+	next, epoch := r.count(batches, from)
 	if r.env.events.Read != nil {
 		r.env.events.Read(r.event(from, next, nil))
 	}
@@ -160,12 +181,12 @@ func (r *reader) read(ctx actor.Context, f *fetch, v view, start protocol.Offset
 		frameHeader(b, start, v.end, more)
 	}
 	r.answer(ctx, f, &GetResult{
-		LogStart: start, EndOffset: v.end, From: from, Frame: b, Batches: batches, More: more,
+		LogStart: start, EndOffset: v.end, From: from, Epoch: r.epochBefore(f, v, from), Frame: b, Batches: batches, More: more,
 		Release: sync.OnceFunc(func() { buffers.put(buf) }),
 	})
 	if more {
 		// By a message to ourselves, so that others get their turn in between.
-		r.core.goOn(*f, next)
+		r.core.goOn(*f, next, epoch)
 		ctx.Send(ctx.Self(), goOn{})
 	}
 }
@@ -190,20 +211,22 @@ func (r *reader) readFailed(ctx actor.Context, f *fetch, v view, err error) {
 	r.refuse(ctx, f, protocol.ErrPartition.With("%v", err))
 }
 
-// count counts what is handed out and returns the offset after it.
-func (r *reader) count(b []byte, from protocol.Offset) protocol.Offset {
+// count counts what is handed out and returns the offset after it, and the epoch of the
+// last record.
+func (r *reader) count(b []byte, from protocol.Offset) (next protocol.Offset, epoch protocol.Epoch) {
 	r.env.metrics.bytes.Add(float64(len(b)))
-	messages, next := 0, from
+	messages := 0
+	next = from
 	for len(b) > 0 {
 		h, err := protocol.ParseBatchHeader(b)
 		if err != nil || h.Length > len(b) {
 			break // the receiver decodes it and says so
 		}
 		messages += h.Count
-		next, b = h.Next(), b[h.Length:]
+		next, epoch, b = h.Next(), h.Epoch, b[h.Length:]
 	}
 	r.env.metrics.messages.Add(float64(messages))
-	return next
+	return next, epoch
 }
 
 func (r *reader) answer(ctx actor.Context, f *fetch, g *GetResult) {

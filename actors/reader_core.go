@@ -25,6 +25,7 @@ type fetch struct {
 	since       time.Time
 	deadline    time.Time
 	from        protocol.Offset // -1: the log start
+	epoch       protocol.Epoch  // that the record before from must have; 0: any
 	maxBytes    int
 	maxMessages int
 	answers     int // that may come, at least 1
@@ -51,7 +52,7 @@ func (c *readerCore) newFetch(r *protocol.GetRequest, t Ticket, to *actor.PID, n
 		maxMessages: r.MaxMessages, format: r.Format, filter: r.Filter,
 	}
 	if r.Offset != nil {
-		f.from = *r.Offset
+		f.from, f.epoch = *r.Offset, r.Epoch
 	}
 	if f.maxBytes <= 0 || f.maxBytes > c.opts.MaxTransferSize {
 		f.maxBytes = c.opts.MaxTransferSize
@@ -94,9 +95,28 @@ func (c *readerCore) decide(f *fetch, start, end protocol.Offset, now time.Time)
 	return parkFetch, nil
 }
 
-// goOn keeps f for its next answer, from next on.
-func (c *readerCore) goOn(f fetch, next protocol.Offset) {
-	f.from, f.answers = next, f.answers-1
+// diverged refuses f when the log is not the one that was read, of a topic that was born
+// above epoch born.
+func (c *readerCore) diverged(f *fetch, log protocol.Lineage, born protocol.Epoch) error {
+	to, diverged := log.Diverged(f.from, f.epoch)
+	if !diverged {
+		return nil
+	}
+	err := protocol.NewDivergedError(to, log.LogStart, log.EndOffset,
+		"offset %d was read in epoch %d, and the log is another one from %d on, since it lost its end", f.from, f.epoch, to)
+	if f.epoch <= born {
+		to = log.LogStart
+		err = protocol.NewDivergedError(to, log.LogStart, log.EndOffset,
+			"offset %d is one of an earlier topic of this name, which was deleted: begin at %d", f.from, to)
+		err.Recreated = true
+	}
+	err.JumpToEnd = c.opts.JumpToEnd
+	return err
+}
+
+// goOn keeps f for its next answer, from next on, which is behind a record of epoch.
+func (c *readerCore) goOn(f fetch, next protocol.Offset, epoch protocol.Epoch) {
+	f.from, f.epoch, f.answers = next, epoch, f.answers-1
 	c.going = append(c.going, f)
 }
 

@@ -31,7 +31,7 @@ func TestGetOutOfRange(t *testing.T) {
 		t.Fatal(diff) // without an offset: from the log start
 	}
 	end := r.get("t", 0, protocol.GetRequest{Offset: ptr(protocol.Offset(3))}).(*GetResult)
-	want := &GetResult{Topic: "t", LogStart: 1, EndOffset: 3, From: 3, MaxMessages: 1000, Format: protocol.FormatJSON}
+	want := &GetResult{Topic: "t", LogStart: 1, EndOffset: 3, From: 3, Epoch: 1, MaxMessages: 1000, Format: protocol.FormatJSON}
 	end.Release()
 	end.Release = nil
 	if diff := cmp.Diff(want, end); diff != "" {
@@ -95,8 +95,8 @@ func TestAGetMayHaveSeveralAnswers(t *testing.T) {
 func TestGetsThatWaitForTheirNextAnswerAreNotForgotten(t *testing.T) {
 	var c readerCore
 	c.park(fetch{from: 1})
-	c.goOn(fetch{from: 2, answers: 3}, 4)
-	c.goOn(fetch{from: 3, answers: 2}, 5)
+	c.goOn(fetch{from: 2, answers: 3}, 4, 1)
+	c.goOn(fetch{from: 3, answers: 2}, 5, 1)
 	if f, ok := c.nextGoing(); !ok || f.from != 4 || f.answers != 2 {
 		t.Errorf("the first in turn is %+v, %v", f, ok)
 	}

@@ -12,6 +12,7 @@ import (
 // of the log.
 type partitionStatus struct {
 	id      protocol.PartitionID
+	born    protocol.Epoch // of the topic, see Topic.Born
 	metrics *metrics
 
 	mu        sync.Mutex // guards what follows

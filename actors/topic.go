@@ -51,6 +51,7 @@ type topic struct {
 
 	core     topicCore
 	settings Settings
+	born     protocol.Epoch // see Topic.Born
 	pids     []*actor.PID
 	statuses []*partitionStatus
 	attempt  int // failed claims
@@ -62,8 +63,8 @@ type topic struct {
 	told     bool         // the topics actor that all have ended
 }
 
-func newTopic(e *env, cluster *actor.PID, name string, entry *topicEntry, settings Settings, partitions int) *topic {
-	t := &topic{env: e, name: name, entry: entry, cluster: cluster, settings: settings, log: e.log.With("topic", name), ended: make(map[int]bool)}
+func newTopic(e *env, cluster *actor.PID, name string, entry *topicEntry, settings Settings, partitions int, born protocol.Epoch) *topic {
+	t := &topic{env: e, name: name, entry: entry, born: born, cluster: cluster, settings: settings, log: e.log.With("topic", name), ended: make(map[int]bool)}
 	t.core.grow(partitions)
 	return t
 }
@@ -106,6 +107,7 @@ func (t *topic) spawnPartitions(ctx actor.Context) {
 	for n := len(t.pids); n < len(t.core.parts); n++ {
 		id := protocol.PartitionID{Home: t.env.home, N: n}
 		status, settings, parent := newPartitionStatus(id, t.env.metrics), t.settings, ctx.Self()
+		status.born = t.born
 		pid, err := spawn(ctx, id.String(), t.env.log, func() receiver {
 			return newPartition(t.env, t.name, parent, status, settings)
 		})

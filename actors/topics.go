@@ -266,9 +266,9 @@ func (t *topics) install(ctx actor.Context, e *topicEntry) {
 	if t.spawned > 1 && t.taken(ctx, name) {
 		spawnName = fmt.Sprintf("%s~%d", name, t.spawned) // the one before still lingers
 	}
-	settings, partitions := e.settings, e.topic.Partitions
+	settings, partitions, born := e.settings, e.topic.Partitions, e.topic.Born
 	pid, err := spawn(ctx, spawnName, t.env.log, func() receiver {
-		return newTopic(t.env, t.cluster, name, e, settings, partitions)
+		return newTopic(t.env, t.cluster, name, e, settings, partitions, born)
 	})
 	if err != nil {
 		panic(err) // the names are ours alone

@@ -2,6 +2,7 @@ package client
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"time"
 
@@ -177,11 +178,24 @@ func (a *Admin) ListTopics(ctx context.Context) ([]protocol.TopicSummary, error)
 // record at or after at, or the end offset when there is none; with a zero at it
 // is the end offset.
 func (a *Admin) Offsets(ctx context.Context, topic string, p PartitionID, at time.Time) (protocol.OffsetsReply, error) {
+	return a.offsets(ctx, topic, p, at, protocol.OffsetsRequest{})
+}
+
+// lineage is Offsets with the epochs of the log. A broker that does not know epochs yet
+// tells none.
+func (a *Admin) lineage(ctx context.Context, topic string, p PartitionID, at time.Time) (protocol.OffsetsReply, error) {
+	reply, err := a.offsets(ctx, topic, p, at, protocol.OffsetsRequest{Epochs: true})
+	if errors.Is(err, protocol.ErrBadRequest) {
+		return a.Offsets(ctx, topic, p, at)
+	}
+	return reply, err
+}
+
+func (a *Admin) offsets(ctx context.Context, topic string, p PartitionID, at time.Time, req protocol.OffsetsRequest) (protocol.OffsetsReply, error) {
 	var reply protocol.OffsetsReply
 	if err := checkTopic(topic); err != nil {
 		return reply, err
 	}
-	var req protocol.OffsetsRequest
 	if !at.IsZero() {
 		at = at.UTC()
 		req.Time = &at

@@ -19,6 +19,15 @@ type OffsetStore interface {
 	Save(map[protocol.TopicPartition]Offset) error
 }
 
+// PositionStore is an OffsetStore that keeps the epoch of the record before each offset,
+// too: with it a broadcast consumer notices a log that lost its end while it was away.
+type PositionStore interface {
+	OffsetStore
+	LoadPositions() ([]protocol.GroupPosition, error)
+	// SavePositions replaces what was saved. The slice is the store's to keep.
+	SavePositions([]protocol.GroupPosition) error
+}
+
 // broadcastRefresh is the time between two looks for new partitions.
 const broadcastRefresh = 30 * time.Second
 
@@ -31,7 +40,7 @@ type broadcast struct {
 
 	mu      sync.Mutex // guards what follows
 	view    protocol.GroupView
-	offsets map[protocol.TopicPartition]Offset
+	offsets map[protocol.TopicPartition]place
 }
 
 func newBroadcast(c *Client, join protocol.GroupJoin, store OffsetStore, cb callbacks) *broadcast {
@@ -40,13 +49,12 @@ func newBroadcast(c *Client, join protocol.GroupJoin, store OffsetStore, cb call
 
 // enter loads the offsets and finds all partitions.
 func (b *broadcast) enter(ctx context.Context) error {
-	offsets, err := b.store.Load()
+	offsets, err := b.load()
 	if err != nil {
 		return fmt.Errorf("load offsets: %w", err)
 	}
 	b.mu.Lock()
-	b.offsets = map[protocol.TopicPartition]Offset{}
-	maps.Copy(b.offsets, offsets)
+	b.offsets = offsets
 	b.mu.Unlock()
 	for attempt := 0; ; attempt++ {
 		err := b.refresh(ctx)
@@ -57,6 +65,37 @@ func (b *broadcast) enter(ctx context.Context) error {
 			return fmt.Errorf("%w: %w", err, ctx.Err())
 		}
 	}
+}
+
+func (b *broadcast) load() (map[protocol.TopicPartition]place, error) {
+	out := map[protocol.TopicPartition]place{}
+	if s, ok := b.store.(PositionStore); ok {
+		all, err := s.LoadPositions()
+		for i := range all {
+			out[all[i].At()] = placeIn(&all[i])
+		}
+		return out, err
+	}
+	all, err := b.store.Load()
+	for p, at := range all {
+		out[p] = place{offset: at}
+	}
+	return out, err
+}
+
+func (b *broadcast) save(all map[protocol.TopicPartition]place) error {
+	if s, ok := b.store.(PositionStore); ok {
+		list := make([]protocol.GroupPosition, 0, len(all))
+		for p, at := range all {
+			list = append(list, at.of(p))
+		}
+		return s.SavePositions(list)
+	}
+	out := make(map[protocol.TopicPartition]Offset, len(all))
+	for p, at := range all {
+		out[p] = at.offset
+	}
+	return b.store.Save(out)
 }
 
 // run looks for new partitions until ctx ends.
@@ -82,12 +121,13 @@ func (b *broadcast) refresh(ctx context.Context) error {
 		for i := range info.Partitions {
 			p := protocol.GroupPosition{Topic: topic, Partition: info.Partitions[i].Partition}
 			at, remembered := known[p.Partition]
-			if p.Offset = at; !remembered {
-				if p.Offset, err = b.start(ctx, p.At(), len(known) > 0); err != nil {
+			if !remembered {
+				if at, err = b.start(ctx, p.At(), len(known) > 0); err != nil {
 					return err
 				}
-				fresh = append(fresh, p)
+				fresh = append(fresh, at.of(p.At()))
 			}
+			p.Offset, p.Epoch = at.offset, at.epoch
 			found = append(found, p)
 		}
 		// Saved together, the offsets of a topic say that the consumer has begun in it, and
@@ -108,11 +148,11 @@ func (b *broadcast) refresh(ctx context.Context) error {
 	return nil
 }
 
-// known are the remembered offsets of a topic.
-func (b *broadcast) known(topic string) map[PartitionID]Offset {
+// known are the remembered places of a topic.
+func (b *broadcast) known(topic string) map[PartitionID]place {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := map[PartitionID]Offset{}
+	out := map[PartitionID]place{}
 	for p, at := range b.offsets {
 		if p.Topic == topic {
 			out[p.Partition] = at
@@ -123,7 +163,7 @@ func (b *broadcast) known(topic string) map[PartitionID]Offset {
 
 // start is where to begin in a partition. One that came after the consumer had begun in
 // the topic is read from its beginning, or from the time that was asked for.
-func (b *broadcast) start(ctx context.Context, p protocol.TopicPartition, later bool) (Offset, error) {
+func (b *broadcast) start(ctx context.Context, p protocol.TopicPartition, later bool) (at place, err error) {
 	start := b.join.Start
 	if later && start.At != protocol.StartTime {
 		start = protocol.GroupPlace{At: protocol.StartEarliest}
@@ -132,18 +172,21 @@ func (b *broadcast) start(ctx context.Context, p protocol.TopicPartition, later 
 	if start.At == protocol.StartTime {
 		when = *start.Time
 	}
-	reply, err := b.c.Admin().Offsets(ctx, p.Topic, p.Partition, when)
+	reply, err := b.c.Admin().lineage(ctx, p.Topic, p.Partition, when)
 	if err != nil {
-		return 0, err
+		return place{}, err
 	}
 	switch start.At {
 	case protocol.StartLatest, protocol.StartTime:
-		return reply.Offset, nil
+		at.offset = reply.Offset
 	case protocol.StartOffset:
-		return min(max(start.Offset, reply.LogStart), reply.EndOffset), nil
+		at.offset = min(max(start.Offset, reply.LogStart), reply.EndOffset)
 	default:
-		return reply.LogStart, nil
+		at.offset = reply.LogStart
 	}
+	log := reply.Lineage()
+	at.epoch = log.EpochBefore(at.offset)
+	return at, nil
 }
 
 // commit saves positions.
@@ -151,10 +194,13 @@ func (b *broadcast) commit(_ context.Context, positions []protocol.GroupPosition
 	b.mu.Lock()
 	defer b.mu.Unlock() // also keeps the calls of Save apart
 	next := maps.Clone(b.offsets)
-	for _, p := range positions {
-		next[p.At()] = max(next[p.At()], p.Offset)
+	for i := range positions {
+		p := &positions[i]
+		if was, known := next[p.At()]; !known || placeIn(p).beyond(was) {
+			next[p.At()] = placeIn(p)
+		}
 	}
-	if err := b.store.Save(maps.Clone(next)); err != nil {
+	if err := b.save(next); err != nil {
 		return nil, fmt.Errorf("save offsets: %w", err)
 	}
 	b.offsets = next

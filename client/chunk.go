@@ -13,8 +13,9 @@ import (
 // that fetches can ask for more at once, and it is decoded where it is used.
 type chunk struct {
 	feed  *feed
-	next  Offset // after the last record
-	bytes int64  // that it counts for in Reader.held
+	next  Offset         // after the last record
+	epoch protocol.Epoch // of the record before next; 0: not known
+	bytes int64          // that it counts for in Reader.held
 	err   error
 
 	// Guarded by Reader.taking once it is queued.
@@ -81,6 +82,7 @@ func (c *chunk) take(dst []Record, most int) ([]Record, error) {
 		dst = dst[:len(dst)+1]
 		out := &dst[len(dst)-1]
 		out.Topic, out.Partition, out.Pinned, out.Offset, out.Time = topic, id, false, in.Offset, c.stamp
+		out.Epoch = c.epoch
 		out.Key, out.Value, out.Headers = in.Key, in.Value, in.Headers
 	}
 	if c.batch.Left() == 0 {

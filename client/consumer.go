@@ -107,7 +107,7 @@ func (c *Client) NewConsumer(ctx context.Context, group string, topics []string,
 	// A child that panics is not made again from nothing: its parent begins anew
 	// from what is committed.
 	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
-	root := &consumerActor{con: con, parts: map[protocol.TopicPartition]*consumed{}, committed: map[protocol.TopicPartition]Offset{}}
+	root := &consumerActor{con: con, parts: map[protocol.TopicPartition]*consumed{}, committed: map[protocol.TopicPartition]place{}}
 	con.pid = con.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return root }, actor.WithSupervisor(stop)))
 	if err := con.m.enter(ctx); err != nil {
 		con.cancel()
@@ -246,14 +246,16 @@ func (con *Consumer) Assigned() []protocol.TopicPartition {
 // used without. ErrFenced or nothing committed means that a partition is not the
 // consumer's any more.
 func (con *Consumer) Commit(ctx context.Context, recs ...Record) error {
-	next := map[protocol.TopicPartition]Offset{}
+	next := map[protocol.TopicPartition]place{}
 	for i := range recs {
 		p := protocol.TopicPartition{Topic: recs[i].Topic, Partition: recs[i].Partition}
-		next[p] = max(next[p], recs[i].Offset+1)
+		if at := (place{recs[i].Offset + 1, recs[i].Epoch}); at.beyond(next[p]) {
+			next[p] = at
+		}
 	}
 	var positions []protocol.GroupPosition
 	for p, at := range next {
-		positions = append(positions, protocol.GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: at})
+		positions = append(positions, at.of(p))
 	}
 	member := con.m.name()
 	done, err := con.m.commit(ctx, positions)
@@ -310,8 +312,8 @@ type consumerActor struct {
 	con        *Consumer
 	view       protocol.GroupView
 	parts      map[protocol.TopicPartition]*consumed
-	committed  map[protocol.TopicPartition]Offset // by this membership, or before it as its views say
-	unsaved    map[protocol.TopicPartition]Offset // of partitions that have ended, to be committed and released
+	committed  map[protocol.TopicPartition]place  // by this membership, or before it as its views say
+	unsaved    map[protocol.TopicPartition]place  // of partitions that have ended, to be committed and released
 	diverged   map[protocol.TopicPartition]Offset // told to OnError: the group has stopped there
 	committing bool
 	refused    int // commits in a row that were refused as busy
@@ -324,7 +326,7 @@ type consumerActor struct {
 func (a *consumerActor) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		a.unsaved = map[protocol.TopicPartition]Offset{}
+		a.unsaved = map[protocol.TopicPartition]place{}
 		a.arm(ctx)
 	case protocol.GroupView:
 		a.view = m
@@ -414,7 +416,10 @@ func (a *consumerActor) reconcile(ctx actor.Context) {
 func (a *consumerActor) begin(ctx actor.Context, p *protocol.GroupPosition) {
 	// A partition that was to go and stays after all comes with a view that may be older
 	// than its last commit, which was made when its work had ended.
-	from := max(p.Offset, a.committed[p.At()])
+	from := placeIn(p)
+	if known := a.committed[p.At()]; known.beyond(from) {
+		from = known
+	}
 	c := newConsumed(a.con, p.At(), from)
 	a.committed[p.At()] = from
 	c.pid = ctx.Spawn(actor.PropsFromProducer(func() actor.Actor { return c }))
@@ -430,7 +435,7 @@ func (a *consumerActor) ended(ctx actor.Context, who *actor.PID) {
 		}
 		delete(a.parts, p)
 		a.con.o.onRevoke([]protocol.TopicPartition{p})
-		if at := c.processed(); len(a.dropping) == 0 && !a.con.o.manual && at > a.committed[p] {
+		if at := c.processed(); len(a.dropping) == 0 && !a.con.o.manual && at.beyond(a.committed[p]) {
 			a.unsaved[p] = at
 		}
 		if !c.ending {
@@ -469,15 +474,13 @@ func (a *consumerActor) commit(ctx actor.Context) {
 		return
 	}
 	var positions []protocol.GroupPosition
-	add := func(p protocol.TopicPartition, at Offset) {
-		positions = append(positions, protocol.GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: at})
-	}
+	add := func(p protocol.TopicPartition, at place) { positions = append(positions, at.of(p)) }
 	for p, at := range a.unsaved {
 		add(p, at)
 	}
 	if !a.con.o.manual {
 		for p, c := range a.parts {
-			if at := c.processed(); at > a.committed[p] {
+			if at := c.processed(); at.beyond(a.committed[p]) {
 				add(p, at)
 			}
 		}
@@ -501,11 +504,13 @@ func (a *consumerActor) commit(ctx actor.Context) {
 func (a *consumerActor) commitDone(ctx actor.Context, m commitDone) {
 	for _, p := range m.done {
 		if m.member == a.view.Member { // else it may have been reset since
-			a.committed[p.At()] = max(a.committed[p.At()], p.Offset)
+			if at := placeIn(&p); at.beyond(a.committed[p.At()]) {
+				a.committed[p.At()] = at
+			}
 		}
 	}
 	for _, p := range m.asked {
-		if at, ended := a.unsaved[p.At()]; ended && at <= p.Offset {
+		if at, ended := a.unsaved[p.At()]; ended && !at.beyond(placeIn(&p)) {
 			delete(a.unsaved, p.At())
 		}
 	}

@@ -35,13 +35,14 @@ type (
 type consumed struct {
 	con  *Consumer
 	at   protocol.TopicPartition
-	from Offset
+	from place
 	pid  *actor.PID // owned by the parent, as is ending
 
 	ending bool
 	ctx    context.Context // of the handler
 	cancel context.CancelFunc
-	next   atomic.Int64 // offset of the next record to process
+	next   atomic.Int64              // offset of the next record to process
+	mark   atomic.Pointer[epochMark] // for next; replaced before next moves to where it matters
 
 	mu       sync.Mutex // guards what follows
 	wait     context.CancelFunc
@@ -60,15 +61,28 @@ type consumed struct {
 	generation int   // of the retry
 }
 
-func newConsumed(con *Consumer, at protocol.TopicPartition, from Offset) *consumed {
+func newConsumed(con *Consumer, at protocol.TopicPartition, from place) *consumed {
 	c := &consumed{con: con, at: at, from: from}
 	c.ctx, c.cancel = context.WithCancel(con.ctx)
-	c.next.Store(int64(from))
+	c.mark.Store(&epochMark{epoch: from.epoch})
+	c.next.Store(int64(from.offset))
 	return c
 }
 
-// processed is the offset that may be committed.
-func (c *consumed) processed() Offset { return Offset(c.next.Load()) }
+// processed is the place that may be committed. It reads next first: a mark that is newer
+// knows the epoch before it.
+func (c *consumed) processed() place {
+	next := Offset(c.next.Load())
+	return c.mark.Load().at(next)
+}
+
+// advance moves the place to next, behind a record of epoch.
+func (c *consumed) advance(next Offset, epoch protocol.Epoch) {
+	if m := c.mark.Load(); m.epoch != epoch {
+		c.mark.Store(&epochMark{first: next, epoch: epoch, before: m.epoch})
+	}
+	c.next.Store(int64(next))
+}
 
 // end ends the actor after the record in hand, whose context ends when cut.
 func (c *consumed) end(ctx actor.Context, cut bool) {
@@ -155,8 +169,9 @@ func (c *consumed) open() bool {
 		return true
 	}
 	opts := []ReaderOption{
-		ReadPartitions(c.at.Partition), StartAtOffsets(map[PartitionID]Offset{c.at.Partition: c.from}),
+		ReadPartitions(c.at.Partition), startAtPlace(c.from.of(c.at)),
 		WhenOutOfRange(c.con.o.outOfRange), WithPrefetch(c.con.o.prefetch),
+		WhenMoved(func(m *MovedError) { c.con.o.onError(m) }),
 	}
 	if c.con.o.filter != nil {
 		opts = append(opts, ReadFilter(*c.con.o.filter))
@@ -257,7 +272,9 @@ func (c *consumed) fetch() ([]Record, error) {
 		// All that the reader handed out is processed, so its position is ours.
 		for _, p := range c.reader.Positions() {
 			if p.Known {
-				c.next.Store(max(c.next.Load(), int64(p.Offset)))
+				if int64(p.Offset) > c.next.Load() {
+					c.advance(p.Offset, p.epoch)
+				}
 			}
 		}
 		return nil, nil
@@ -310,7 +327,8 @@ func (c *consumed) passed(n int) {
 	if n == 0 {
 		return
 	}
-	c.next.Store(int64(c.buf[n-1].Offset) + 1)
+	last := &c.buf[n-1]
+	c.advance(last.Offset+1, last.Epoch)
 	c.buf = c.buf[n:]
 	c.attempts, c.dead = 0, nil
 }

@@ -47,6 +47,27 @@ var (
 	ErrOutOfRange error = protocol.ErrRange
 )
 
+// ErrDiverged comes as a *protocol.RangeError, which is ErrOutOfRange as well: the log is not
+// the one that was read, since it lost its end.
+var ErrDiverged error = protocol.ErrDiverged
+
+// MovedError tells that a log is not the one that was read, and where reading continues.
+// It stops nothing.
+type MovedError struct {
+	Topic     string
+	Partition PartitionID
+	From, To  Offset
+	Recreated bool // the topic was deleted and made again; else the log has lost its end
+}
+
+// Error says what happened.
+func (e *MovedError) Error() string {
+	if e.Recreated {
+		return fmt.Sprintf("topic %s was deleted and made again: partition %s is read from its beginning at offset %d, not from %d", e.Topic, e.Partition, e.To, e.From)
+	}
+	return fmt.Sprintf("the log of %s %s has lost its end: it is read from offset %d, where the logs part, not from %d", e.Topic, e.Partition, e.To, e.From)
+}
+
 // errUnserved is ErrNoBroker of one who asked over a connection: nobody serves the
 // subject.
 var errUnserved = fmt.Errorf("%w", ErrNoBroker)

@@ -45,6 +45,8 @@ type fakePartition struct {
 	start     Offset
 	end       Offset
 	batches   [][]byte
+	born      protocol.Epoch // of the topic
+	jump      bool           // updateConsumerOffsets
 	producers map[int64]*fakeProducer
 }
 
@@ -262,8 +264,14 @@ func (p *fakePartition) fetch(req *protocol.GetRequest) (answer []byte, empty bo
 	if req.Offset != nil {
 		from = *req.Offset
 	}
-	if from < p.start || from > p.end {
+	if from < p.start || from > p.end && req.Epoch == 0 {
 		return protocol.EncodeError(protocol.NewRangeError(from, p.start, p.end)), false
+	}
+	lineage := p.lineage()
+	if to, diverged := lineage.Diverged(from, req.Epoch); diverged {
+		err := protocol.NewDivergedError(to, p.start, p.end, "diverged")
+		err.JumpToEnd, err.Recreated = p.jump, req.Epoch <= p.born
+		return protocol.EncodeError(err), false
 	}
 	answer = protocol.AppendFetchHeader(nil, protocol.FetchHeader{LogStart: p.start, EndOffset: p.end})
 	size := 0
@@ -284,6 +292,34 @@ func (p *fakePartition) fetch(req *protocol.GetRequest) (answer []byte, empty bo
 	return answer, size == 0
 }
 
+func (p *fakePartition) lineage() protocol.Lineage {
+	out := protocol.Lineage{LogStart: p.start, EndOffset: p.end}
+	for _, data := range p.batches {
+		h, err := protocol.ParseBatchHeader(data)
+		if err != nil {
+			panic(err)
+		}
+		if n := len(out.Epochs); h.Epoch > 0 && (n == 0 || out.Epochs[n-1].Epoch != h.Epoch) {
+			out.Epochs = append(out.Epochs, protocol.EpochStart{Epoch: h.Epoch, First: h.Base})
+		}
+	}
+	return out
+}
+
+// lose makes a partition forget its last records, and lets it continue in a new epoch.
+func (b *fakeBroker) lose(topic string, n, records int) {
+	b.with(topic, n, func(p *fakePartition) {
+		for ; records > 0; records-- {
+			h, err := protocol.ParseBatchHeader(p.batches[len(p.batches)-1])
+			if err != nil || h.Count != 1 {
+				panic("lose wants batches of one record")
+			}
+			p.batches, p.end = p.batches[:len(p.batches)-1], h.Base
+		}
+		b.epoch++
+	})
+}
+
 func (b *fakeBroker) offsets(topic string, id PartitionID, data []byte) ([]byte, error) {
 	var req protocol.OffsetsRequest
 	if err := protocol.DecodeRequest(data, &req); err != nil {
@@ -296,6 +332,9 @@ func (b *fakeBroker) offsets(topic string, id PartitionID, data []byte) ([]byte,
 		return nil, errNobody
 	}
 	reply := protocol.OffsetsReply{LogStart: p.start, EndOffset: p.end, Offset: p.end}
+	if req.Epochs {
+		reply.Epochs = p.lineage().Epochs
+	}
 	if req.Time == nil {
 		return json.Marshal(reply)
 	}

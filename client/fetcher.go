@@ -29,10 +29,13 @@ type feed struct {
 	ctx      context.Context // ends at Seek and Close; replaced at Seek
 	cancel   context.CancelFunc
 	start    Start
-	known    bool   // fetch is the offset to fetch; else start says what it will be
-	fetch    Offset // Invariant: all before it are in the queue or were returned
-	position Offset // of the next record that Next returns
-	seen     bool   // a broker answered: logStart and end mean something
+	known    bool           // fetch is the offset to fetch; else start says what it will be
+	fetch    Offset         // Invariant: all before it are in the queue or were returned
+	epoch    protocol.Epoch // of the record before fetch; 0: not known
+	placed   bool           // epoch was asked for, if it was not known
+	position Offset         // of the next record that Next returns
+	passed   protocol.Epoch // of the record before position; 0: not known
+	seen     bool           // a broker answered: logStart and end mean something
 	logStart Offset
 	end      Offset
 	problem  error // of the last attempt
@@ -53,12 +56,16 @@ func (f *feed) resetLocked(start Start) {
 	f.ctx, f.cancel = context.WithCancel(f.r.ctx)
 	f.start, f.known, f.problem, f.stopped = start, false, nil, nil
 	if start.kind == startOffset {
-		f.setFetch(start.offset)
+		f.setFetch(start.offset, start.epoch)
 	}
 }
 
-// setFetch fixes where fetching begins. Wants r.mu, but in NewReader.
-func (f *feed) setFetch(from Offset) { f.known, f.fetch, f.position = true, from, from }
+// setFetch fixes where fetching begins: behind a record of epoch, or 0 when that is not
+// known. Wants r.mu, but in NewReader.
+func (f *feed) setFetch(from Offset, epoch protocol.Epoch) {
+	f.known, f.fetch, f.position = true, from, from
+	f.epoch, f.passed, f.placed = epoch, epoch, epoch > 0 || from == 0
+}
 
 // run fetches until Close.
 func (f *feed) run() {
@@ -117,38 +124,57 @@ func (r *Reader) waitRoom(ctx context.Context) error {
 	}
 }
 
-// resolve asks for the offset of a start.
-func (f *feed) resolve(ctx context.Context, s Start) (Offset, error) {
+// resolve asks for the offset of a start, and for the epoch of the record before it.
+func (f *feed) resolve(ctx context.Context, s Start) (Offset, protocol.Epoch, error) {
 	var at time.Time
 	if s.kind == startTime {
 		at = s.at
 	}
-	reply, err := f.r.c.Admin().Offsets(ctx, f.r.topic, f.id, at)
-	return reply.Offset, err
+	reply, err := f.r.c.Admin().lineage(ctx, f.r.topic, f.id, at)
+	log := reply.Lineage()
+	return reply.Offset, log.EpochBefore(reply.Offset), err
+}
+
+// place learns the epoch of the record before from, which a caller named. Without it a log
+// that lost its end could not be told from this one until a record was read.
+func (f *feed) place(ctx context.Context, from Offset) error {
+	reply, err := f.r.c.Admin().lineage(ctx, f.r.topic, f.id, time.Time{})
+	if err != nil {
+		return err
+	}
+	return f.update(ctx, func() {
+		f.placed = true
+		if log := reply.Lineage(); from <= log.EndOffset {
+			f.epoch = log.EpochBefore(from)
+		}
+	})
 }
 
 // fetchOnce makes one request and queues what it gave. ctx is f.ctx as it was:
 // once it has ended, nothing may be changed.
 func (f *feed) fetchOnce(ctx context.Context) error {
 	f.r.mu.Lock()
-	start, known, from := f.start, f.known, f.fetch
+	start, known, from, epoch, placed := f.start, f.known, f.fetch, f.epoch, f.placed
 	f.r.mu.Unlock()
 	if !known && start.kind != startEarliest {
 		asked := time.Now()
-		at, err := f.resolve(ctx, start)
+		at, epoch, err := f.resolve(ctx, start)
 		if err != nil {
 			// Asked again, the end would be that of another moment.
 			_ = f.update(ctx, func() { f.start = f.start.asOf(asked) })
 			return err
 		}
-		return f.update(ctx, func() { f.setFetch(at) })
+		return f.update(ctx, func() { f.setFetch(at, epoch) })
+	}
+	if known && !placed {
+		return f.place(ctx, from)
 	}
 	req := protocol.GetRequest{
 		MaxBytes: f.r.fetchBytes(), MaxMessages: protocol.MaxBatchRecords,
 		WaitMs: int(f.r.o.maxWait.Milliseconds()), Format: protocol.FormatBatch,
 	}
 	if known {
-		req.Offset = &from
+		req.Offset, req.Epoch = &from, epoch
 	}
 	if req.Filter = f.r.o.filter; req.Filter != nil {
 		req.Format = protocol.FormatJSON
@@ -185,7 +211,7 @@ func (f *feed) takeBatches(ctx context.Context, head protocol.FetchHeader, batch
 	err := f.update(ctx, func() {
 		f.setEnds(head.LogStart, head.EndOffset)
 		if f.problem = nil; !known {
-			f.setFetch(from)
+			f.setFetch(from, 0)
 		}
 	})
 	if err != nil {
@@ -230,7 +256,7 @@ func (f *feed) enqueue(ctx context.Context, batches []byte, from Offset) (Offset
 		if h.Base > from || h.Next() <= from {
 			return from, fmt.Errorf("%w: %s %s gave offsets %d to %d when asked for %d", ErrCorrupt, f.r.topic, f.id, h.Base, h.Next()-1, from)
 		}
-		c := &chunk{feed: f, next: h.Next(), from: from, bytes: int64(h.RawLen) + int64(h.Count)*recordBytes}
+		c := &chunk{feed: f, next: h.Next(), epoch: h.Epoch, from: from, bytes: int64(h.RawLen) + int64(h.Count)*recordBytes}
 		if !h.Control { // marks of transactions are not records
 			c.head, c.raw = h, batches[:h.Length:h.Length]
 		}
@@ -250,7 +276,8 @@ func (f *feed) enqueue(ctx context.Context, batches []byte, from Offset) (Offset
 // pushLocked queues c, and counts it as fetched. A batch without records only
 // moves the place where the records before it lead to.
 func (f *feed) pushLocked(c *chunk) {
-	f.fetch, f.end = c.next, max(f.end, c.next)
+	f.fetch, f.epoch, f.end = c.next, c.epoch, max(f.end, c.next)
+	f.placed = true
 	if c.raw != nil || len(c.recs) > 0 {
 		f.r.queue = append(f.r.queue, c)
 		f.r.held += c.bytes
@@ -260,7 +287,7 @@ func (f *feed) pushLocked(c *chunk) {
 	if last := f.lastLocked(); last != nil {
 		last.next = c.next
 	} else {
-		f.position = c.next
+		f.position, f.passed = c.next, c.epoch
 	}
 }
 
@@ -277,6 +304,9 @@ func (f *feed) lastLocked() *chunk {
 
 // outOfRange carries out the policy.
 func (f *feed) outOfRange(ctx context.Context, from Offset, out *protocol.RangeError) error {
+	if out.DivergedAt != nil {
+		return f.diverged(ctx, from, out)
+	}
 	to, policy := out.LogStart, f.r.o.policy
 	if policy == OutOfRangeAsBroker {
 		policy = OutOfRangeError
@@ -296,13 +326,43 @@ func (f *feed) outOfRange(ctx context.Context, from Offset, out *protocol.RangeE
 	}
 	f.r.c.log.Warn("offset is out of range", "topic", f.r.topic, "partition", f.id.String(),
 		"offset", from, "log_start", out.LogStart, "end_offset", out.EndOffset, "next", to)
+	return f.moveTo(ctx, to, out)
+}
+
+// diverged takes it that the log is not the one that was read. A topic that was deleted and
+// made again is read from its beginning: all in it is new. In a log that has lost its end
+// reading continues where both logs part, by whatever policy there is but that of the error.
+func (f *feed) diverged(ctx context.Context, from Offset, out *protocol.RangeError) error {
+	policy := f.r.o.policy
+	if policy == OutOfRangeError || policy == OutOfRangeAsBroker && !out.JumpToEnd {
+		if !out.Recreated {
+			if err := f.update(ctx, func() { f.setEnds(out.LogStart, out.EndOffset) }); err != nil {
+				return err
+			}
+			return fmt.Errorf("read %s %s: %w", f.r.topic, f.id, out)
+		}
+	}
+	moved := &MovedError{Topic: f.r.topic, Partition: f.id, From: from, To: *out.DivergedAt, Recreated: out.Recreated}
+	f.r.c.log.Warn("the log is not the one that was read", "topic", f.r.topic, "partition", f.id.String(),
+		"offset", from, "recreated", out.Recreated, "next", moved.To)
+	if err := f.moveTo(ctx, moved.To, out); err != nil {
+		return err
+	}
+	if f.r.o.moved != nil {
+		f.r.o.moved(moved)
+	}
+	return nil
+}
+
+// moveTo continues at to, behind what is queued.
+func (f *feed) moveTo(ctx context.Context, to Offset, out *protocol.RangeError) error {
 	return f.update(ctx, func() {
 		f.setEnds(out.LogStart, out.EndOffset)
-		f.fetch = to
+		f.fetch, f.epoch, f.placed = to, 0, to == 0
 		if last := f.lastLocked(); last != nil {
 			last.next = to
 		} else {
-			f.position = to
+			f.position, f.passed = to, 0
 		}
 	})
 }

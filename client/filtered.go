@@ -18,7 +18,7 @@ func (f *feed) takeFiltered(ctx context.Context, answer []byte, from Offset, kno
 	if !known {
 		from = reply.LogStart
 	}
-	c := &chunk{feed: f, next: reply.NextOffset, bytes: int64(len(answer))}
+	c := &chunk{feed: f, next: reply.NextOffset, epoch: reply.Epoch, bytes: int64(len(answer))}
 	for i := range reply.Messages {
 		r, err := f.recordOf(&reply.Messages[i])
 		if err != nil {
@@ -29,7 +29,7 @@ func (f *feed) takeFiltered(ctx context.Context, answer []byte, from Offset, kno
 	err := f.update(ctx, func() {
 		f.setEnds(reply.LogStart, reply.EndOffset)
 		if f.problem = nil; !known {
-			f.setFetch(from)
+			f.setFetch(from, 0)
 		}
 		if reply.NextOffset > from {
 			f.pushLocked(c)

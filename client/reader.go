@@ -50,6 +50,8 @@ type Position struct {
 	// Err is why the partition is not read now: a passing problem that is tried
 	// again, or what stopped it. Nil when all is well.
 	Err error
+
+	epoch protocol.Epoch // of the record before Offset; 0: not known
 }
 
 // NewReader reads topic. It asks for the topic's partitions, and for the offsets
@@ -89,6 +91,9 @@ func (c *Client) newReader(ctx context.Context, topic string, o readerOptions, i
 		if at, ok := o.offsets[id]; ok {
 			start = AtOffset(at)
 		}
+		if o.place != nil {
+			start = atPlace(o.place)
+		}
 		r.feeds = append(r.feeds, newFeed(r, id, start))
 	}
 	if err := r.resolveStarts(ctx); err != nil {
@@ -120,9 +125,9 @@ func (r *Reader) resolveStarts(ctx context.Context) error {
 	defer cancel()
 	for _, f := range r.feeds {
 		for attempt := 0; !f.known && f.start.kind != startEarliest; attempt++ {
-			from, err := f.resolve(ctx, f.start)
+			from, epoch, err := f.resolve(ctx, f.start)
 			if err == nil {
-				f.setFetch(from)
+				f.setFetch(from, epoch)
 				break
 			}
 			if !retriable(err) {
@@ -208,9 +213,9 @@ func (r *Reader) take(dst []Record, most int) ([]Record, error) {
 		}
 		err := c.err
 		if bad == nil {
-			c.feed.position = c.position()
+			c.feed.position, c.feed.passed = c.position(), c.epoch
 		} else if len(recs) > len(dst) {
-			c.feed.position = recs[len(recs)-1].Offset + 1
+			c.feed.position, c.feed.passed = recs[len(recs)-1].Offset+1, c.epoch
 		}
 		switch {
 		case bad != nil:
@@ -264,7 +269,7 @@ func (r *Reader) Positions() []Position {
 	for _, f := range r.feeds {
 		out = append(out, Position{
 			Partition: f.id, Offset: f.position, LogStart: f.logStart, EndOffset: f.end,
-			Known: f.seen && f.known, Err: f.problem,
+			Known: f.seen && f.known, Err: f.problem, epoch: f.passed,
 		})
 	}
 	return out

@@ -10,7 +10,9 @@ import (
 )
 
 // OutOfRange is what a Reader does when the offset that it wants to read is below
-// the log start (retention was faster) or beyond the end (data was lost).
+// the log start (retention was faster) or beyond the end (data was lost). In a log that
+// has lost its end and has grown again, the position is on another branch: then it is the
+// error, too, or reading continues where the logs part, whichever end was asked for.
 type OutOfRange uint8
 
 // The policies.
@@ -33,6 +35,8 @@ type readerOptions struct {
 	policy     OutOfRange
 	refresh    time.Duration
 	filter     *protocol.Filter
+	moved      func(*MovedError)
+	place      *protocol.GroupPosition // where the one partition of a consumer begins
 }
 
 // ReadPartitions reads these partitions only. Default: all of the topic, also
@@ -48,6 +52,11 @@ func StartAt(s Start) ReaderOption { return func(o *readerOptions) { o.start = s
 // example where an earlier Reader stopped. It comes before StartAt.
 func StartAtOffsets(m map[PartitionID]Offset) ReaderOption {
 	return func(o *readerOptions) { o.offsets = maps.Clone(m) }
+}
+
+// startAtPlace begins at a place of the one partition that is read.
+func startAtPlace(p protocol.GroupPosition) ReaderOption {
+	return func(o *readerOptions) { o.place = &p }
 }
 
 // WithPrefetch bounds the bytes of records that are held for Next. Default
@@ -68,6 +77,12 @@ func ReadFilter(f protocol.Filter) ReaderOption {
 
 // WhenOutOfRange sets the policy. Default: OutOfRangeError.
 func WhenOutOfRange(p OutOfRange) ReaderOption { return func(o *readerOptions) { o.policy = p } }
+
+// WhenMoved is called when the log turns out not to be the one that was read, and reading
+// continues elsewhere: the topic was deleted and made again, which is read from its
+// beginning, or a log has lost its end. It is called from the Reader's goroutines and must
+// not block.
+func WhenMoved(f func(*MovedError)) ReaderOption { return func(o *readerOptions) { o.moved = f } }
 
 func newReaderOptions(opts []ReaderOption) (readerOptions, error) {
 	o := readerOptions{prefetch: 16 << 20, maxWait: 5 * time.Second, refresh: time.Minute}

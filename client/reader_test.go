@@ -29,7 +29,7 @@ func fill(t testing.TB, b *fakeBroker, topic string, n, from, to int) {
 	}
 	data := bb.Encode(protocol.CompressionS2, protocol.Producer{ID: protocol.NoProducer})
 	b.with(topic, n, func(p *fakePartition) {
-		protocol.StampBatch(data, protocol.Stamp{Base: p.end, MaxTime: int64(to-1) * 1000, MetaqLen: bb.MetaqLen()})
+		protocol.StampBatch(data, protocol.Stamp{Base: p.end, Epoch: b.epoch, MaxTime: int64(to-1) * 1000, MetaqLen: bb.MetaqLen()})
 		p.batches = append(p.batches, data)
 		p.end += Offset(bb.Count())
 	})

@@ -40,6 +40,9 @@ type Record struct {
 	// Pinned sends the record to Partition whatever its key is. It is never set
 	// in a record that was read.
 	Pinned bool
+	// Epoch is set in records that were read, but for those with a filter: with the offset it
+	// tells the record from one that a log got there after it had lost its end.
+	Epoch protocol.Epoch
 	// Offset is set in records that were read.
 	Offset Offset
 	// Time has millisecond precision. Zero means now when sending; the broker

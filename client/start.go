@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"strconv"
 	"time"
+
+	"metaq/protocol"
 )
 
 // Start is a place where reading begins. The zero value is Earliest.
 type Start struct {
 	kind   startKind
 	offset Offset
+	epoch  protocol.Epoch // of the record before offset; 0: not known
 	at     time.Time
 }
 
@@ -31,6 +34,11 @@ func Latest() Start { return Start{kind: startLatest} }
 // AtOffset is the record with the offset o, which must lie between the log start
 // and the end.
 func AtOffset(o Offset) Start { return Start{kind: startOffset, offset: o} }
+
+// atPlace is AtOffset behind a record whose epoch is known.
+func atPlace(p *protocol.GroupPosition) Start {
+	return Start{kind: startOffset, offset: p.Offset, epoch: p.Epoch}
+}
 
 // AtTime is the first record that is not older than t, or the end.
 func AtTime(t time.Time) Start { return Start{kind: startTime, at: t} }

@@ -19,11 +19,14 @@ const (
 // GetRequest asks for messages of one partition. Absent fields take the
 // defaults of docs/protocol.md.
 type GetRequest struct {
-	Offset      *Offset `json:"offset,omitempty"`       // default: log start
-	MaxBytes    int     `json:"max_bytes,omitempty"`    // default and most: maxTransferSize
-	MaxMessages int     `json:"max_messages,omitempty"` // default 1000
-	WaitMs      int     `json:"wait_ms,omitempty"`      // default 0; bounded by the broker
-	Format      string  `json:"format,omitempty"`       // default FormatJSON
+	Offset *Offset `json:"offset,omitempty"` // default: log start
+	// Epoch is that of the record before Offset, as it was read; the get is refused with
+	// ErrDiverged when the log is not that one any more. Default 0: nothing is compared.
+	Epoch       Epoch  `json:"epoch,omitempty"`
+	MaxBytes    int    `json:"max_bytes,omitempty"`    // default and most: maxTransferSize
+	MaxMessages int    `json:"max_messages,omitempty"` // default 1000
+	WaitMs      int    `json:"wait_ms,omitempty"`      // default 0; bounded by the broker
+	Format      string `json:"format,omitempty"`       // default FormatJSON
 	// Answers is how many answers may come, each of at most MaxBytes and in the order
 	// of the log, as long as there is something to read; all but the last say that
 	// more follow. At most MaxAnswers; default 1, and always 1 with FormatJSON.
@@ -43,6 +46,7 @@ type GetReply struct {
 	NextOffset Offset      `json:"next_offset"`
 	EndOffset  Offset      `json:"end_offset"`
 	LogStart   Offset      `json:"log_start"`
+	Epoch      Epoch       `json:"epoch,omitempty"` // of the record before NextOffset; 0: not known
 	Messages   []Message   `json:"messages"`
 }
 

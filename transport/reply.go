@@ -129,29 +129,31 @@ type getHead struct {
 	NextOffset protocol.Offset      `json:"next_offset"`
 	EndOffset  protocol.Offset      `json:"end_offset"`
 	LogStart   protocol.Offset      `json:"log_start"`
+	Epoch      protocol.Epoch       `json:"epoch,omitempty"`
 }
 
 const (
 	messagesField = `,"messages":[`
 	getTail       = `]}`
 	offsetDigits  = 19 // of the largest offset; next_offset is known last
+	epochDigits   = len(`,"epoch":4294967295`)
 )
 
 // appendMessages appends the answer to a get in the format "json": as many
 // messages as were asked for and as fit.
 func appendMessages(dst []byte, r *actors.GetResult, limit int) ([]byte, error) {
-	head := getHead{r.Topic, r.Partition, r.From, r.EndOffset, r.LogStart}
+	head := getHead{r.Topic, r.Partition, r.From, r.EndOffset, r.LogStart, 0}
 	b, err := json.Marshal(head)
 	if err != nil {
 		return dst, err
 	}
 	var messages bytes.Buffer
-	room := limit - (len(b) - 1) - offsetDigits - len(messagesField) - len(getTail)
+	room := limit - (len(b) - 1) - offsetDigits - epochDigits - len(messagesField) - len(getTail)
 	count, err := encodeMessages(&messages, r, room)
 	if err != nil {
 		return dst, err
 	}
-	head.NextOffset = count.next
+	head.NextOffset, head.Epoch = count.next, count.epoch
 	if b, err = json.Marshal(head); err != nil {
 		return dst, err
 	}
@@ -165,6 +167,7 @@ func appendMessages(dst []byte, r *actors.GetResult, limit int) ([]byte, error) 
 type progress struct {
 	messages int
 	next     protocol.Offset
+	epoch    protocol.Epoch // of the record before next
 }
 
 // maxRawRead is how many bytes, decompressed, a get in JSON looks at: with a filter that
@@ -175,7 +178,7 @@ const maxRawRead = 8 << 20
 // encodeMessages writes messages with commas between them into out until one
 // does not fit into room bytes, or maxRawRead is reached.
 func encodeMessages(out *bytes.Buffer, r *actors.GetResult, room int) (progress, error) {
-	done := progress{next: r.From}
+	done := progress{next: r.From, epoch: r.Epoch}
 	enc := json.NewEncoder(out)
 	enc.SetEscapeHTML(false)
 	raw := 0
@@ -198,7 +201,7 @@ func encodeMessages(out *bytes.Buffer, r *actors.GetResult, room int) (progress,
 				return done, nil
 			}
 			if r.Filter != nil && !r.Filter.Match(&rec) {
-				done.next = rec.Offset + 1
+				done.next, done.epoch = rec.Offset+1, h.Epoch
 				continue
 			}
 			at := out.Len()
@@ -219,7 +222,7 @@ func encodeMessages(out *bytes.Buffer, r *actors.GetResult, room int) (progress,
 				return done, nil
 			}
 			done.messages++
-			done.next = rec.Offset + 1
+			done.next, done.epoch = rec.Offset+1, h.Epoch
 		}
 		rest = rest[h.Length:]
 	}

@@ -61,7 +61,7 @@ func TestAGetInJSONHoldsWhatWasAskedFor(t *testing.T) {
 func TestAGetInJSONEndsWhereItIsFull(t *testing.T) {
 	full := len(encodeAnswer(nil, getResult(t, protocol.FormatJSON), 10_000))
 	seen := map[int]bool{}
-	for limit := full + offsetDigits; limit > 0; limit-- {
+	for limit := full + offsetDigits + epochDigits; limit > 0; limit-- {
 		b := encodeAnswer(nil, getResult(t, protocol.FormatJSON), limit)
 		if err := protocol.DecodeError(b); err != nil {
 			if !errors.Is(err, protocol.ErrTooLarge) || !strings.Contains(err.Error(), "offset 5") {

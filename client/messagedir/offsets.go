@@ -26,6 +26,20 @@ type offsets struct {
 
 // Load implements client.OffsetStore. Without a file there are no offsets.
 func (s *Store) Load() (map[protocol.TopicPartition]client.Offset, error) {
+	all, err := s.LoadPositions()
+	if err != nil || all == nil {
+		return nil, err
+	}
+	out := make(map[protocol.TopicPartition]client.Offset, len(all))
+	for i := range all {
+		out[all[i].At()] = all[i].Offset
+	}
+	return out, nil
+}
+
+// LoadPositions implements client.PositionStore. A file of a release before epochs were
+// kept has none.
+func (s *Store) LoadPositions() ([]protocol.GroupPosition, error) {
 	path := s.o.FS.PathJoin(s.dir, offsetsName)
 	b, err := vfs.ReadFile(s.o.FS, path, maxOffsets)
 	if vfs.IsNotExist(err) {
@@ -41,19 +55,24 @@ func (s *Store) Load() (map[protocol.TopicPartition]client.Offset, error) {
 	if file.Consumer != s.consumer {
 		return nil, fmt.Errorf("%s has the offsets of consumer %q, not of %s; move it away to begin anew", path, file.Consumer, s.consumer)
 	}
-	out := make(map[protocol.TopicPartition]client.Offset, len(file.Offsets))
-	for i := range file.Offsets {
-		out[file.Offsets[i].At()] = file.Offsets[i].Offset
-	}
-	return out, nil
+	return file.Offsets, nil
 }
 
-// Save implements client.OffsetStore: a crash leaves the old offsets or the new
-// ones; when it returns nil, the new ones.
+// Save implements client.OffsetStore.
 func (s *Store) Save(m map[protocol.TopicPartition]client.Offset) error {
-	file := offsets{Consumer: s.consumer, Offsets: make([]protocol.GroupPosition, 0, len(m))}
+	all := make([]protocol.GroupPosition, 0, len(m))
 	for p, at := range m {
-		file.Offsets = append(file.Offsets, protocol.GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: at})
+		all = append(all, protocol.GroupPosition{Topic: p.Topic, Partition: p.Partition, Offset: at})
+	}
+	return s.SavePositions(all)
+}
+
+// SavePositions implements client.PositionStore: a crash leaves the old offsets or the new
+// ones; when it returns nil, the new ones.
+func (s *Store) SavePositions(all []protocol.GroupPosition) error {
+	file := offsets{Consumer: s.consumer, Offsets: all}
+	if all == nil {
+		file.Offsets = []protocol.GroupPosition{}
 	}
 	slices.SortFunc(file.Offsets, func(a, b protocol.GroupPosition) int { return a.At().Compare(b.At()) })
 	b, err := json.Marshal(file)

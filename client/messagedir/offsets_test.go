@@ -66,3 +66,40 @@ func TestOffsetsOfSomethingElseAreRefused(t *testing.T) {
 		})
 	}
 }
+
+func TestOffsetsKeepTheirEpochs(t *testing.T) {
+	fsys := faultfs.New(0)
+	s := open(t, fsys, Options{})
+	defer s.Close()
+	var _ client.PositionStore = s
+	want := []protocol.GroupPosition{
+		{Topic: "a", Partition: client.PartitionID{N: 1}, Offset: 7, Epoch: 3},
+		{Topic: "b", Offset: 1 << 40},
+	}
+	if err := s.SavePositions(want); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.LoadPositions()
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}
+
+func TestOffsetsOfAnEarlierReleaseAreRead(t *testing.T) {
+	fsys := faultfs.New(0)
+	s := open(t, fsys, Options{})
+	defer s.Close()
+	f, err := fsys.Create("/logs/g/" + offsetsName)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	if _, err := f.Write([]byte(`{"consumer":"g","offsets":[{"topic":"a","partition":"0-1","offset":7}]}`)); err != nil {
+		t.Fatal(err)
+	}
+	got, err := s.LoadPositions()
+	want := []protocol.GroupPosition{{Topic: "a", Partition: client.PartitionID{N: 1}, Offset: 7}}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Error(diff, err)
+	}
+}

@@ -1,0 +1,160 @@
+package client
+
+import (
+	"errors"
+	"slices"
+	"strconv"
+	"testing"
+	"testing/synctest"
+
+	"github.com/google/go-cmp/cmp"
+
+	"metaq/protocol"
+)
+
+// single fills a partition with batches of one record.
+func single(t testing.TB, b *fakeBroker, topic string, from, to int) {
+	t.Helper()
+	for i := from; i < to; i++ {
+		fill(t, b, topic, 0, i, i+1)
+	}
+}
+
+func numbers(from, to int) []string {
+	var out []string
+	for i := from; i < to; i++ {
+		out = append(out, strconv.Itoa(i))
+	}
+	return out
+}
+
+// The log loses its last ten records while a reader waits at its end, or is told to begin
+// there, and grows beyond that place again. What it got meanwhile is not skipped in silence.
+func TestAReaderNoticesThatALogHasLostItsEnd(t *testing.T) {
+	for _, c := range []struct {
+		name   string
+		policy OutOfRange
+		jump   bool
+		goesOn bool
+	}{
+		{"stops by default", OutOfRangeError, true, false},
+		{"stops as the broker says", OutOfRangeAsBroker, false, false},
+		{"goes back as the broker says", OutOfRangeAsBroker, true, true},
+		{"goes back instead of to the end", OutOfRangeLatest, false, true},
+		{"goes back instead of to the start", OutOfRangeEarliest, false, true},
+	} {
+		for _, begin := range []string{"has read", "latest", "named"} {
+			t.Run(c.name+", "+begin, func(t *testing.T) {
+				synctest.Test(t, func(t *testing.T) {
+					b, _, client := fakeCluster(t, "orders", 1)
+					b.epoch = 1
+					single(t, b, "orders", 0, 30)
+					b.with("orders", 0, func(p *fakePartition) { p.jump = c.jump })
+					var moves []MovedError
+					start := map[string]Start{"has read": Earliest(), "latest": Latest(), "named": AtOffset(30)}[begin]
+					r := mustReader(t, client, "orders", StartAt(start), WhenOutOfRange(c.policy),
+						WhenMoved(func(m *MovedError) { moves = append(moves, *m) }))
+					defer r.Close()
+					if begin == "has read" {
+						read(t, r, 30)
+					}
+					synctest.Wait() // its get waits at the end
+					b.lose("orders", 0, 10)
+					single(t, b, "orders", 100, 125)
+					if !c.goesOn {
+						_, err := r.Next(t.Context())
+						var out *protocol.RangeError
+						if !errors.Is(err, ErrDiverged) || !errors.Is(err, ErrOutOfRange) || !errors.As(err, &out) || *out.DivergedAt != 20 {
+							t.Errorf("Next: %v", err)
+						}
+						return
+					}
+					if diff := cmp.Diff(numbers(100, 125), read(t, r, 25)); diff != "" {
+						t.Error(diff)
+					}
+					want := []MovedError{{Topic: "orders", From: 30, To: 20}}
+					if diff := cmp.Diff(want, moves); diff != "" {
+						t.Error(diff)
+					}
+				})
+			})
+		}
+	}
+}
+
+// Whatever its policy, a reader begins anew in a topic that was made again, however far
+// that one has come.
+func TestAReaderBeginsAnewInATopicThatWasMadeAgain(t *testing.T) {
+	for _, records := range []int{0, 5, 10, 25} {
+		t.Run(strconv.Itoa(records), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				b, _, c := fakeCluster(t, "orders", 1)
+				b.epoch = 1
+				single(t, b, "orders", 0, 10)
+				var moves []MovedError
+				r := mustReader(t, c, "orders", WhenMoved(func(m *MovedError) { moves = append(moves, *m) }))
+				defer r.Close()
+				read(t, r, 10)
+				synctest.Wait()
+				b.with("orders", 0, func(p *fakePartition) {
+					*p = fakePartition{producers: p.producers, born: 1}
+					b.epoch = 2
+				})
+				single(t, b, "orders", 100, 100+records)
+				got := read(t, r, records)
+				nothing(t, r)
+				single(t, b, "orders", 100+records, 130)
+				got = append(got, read(t, r, 30-records)...)
+				if diff := cmp.Diff(numbers(100, 130), got); diff != "" {
+					t.Error(diff)
+				}
+				want := []MovedError{{Topic: "orders", From: 10, Recreated: true}}
+				if diff := cmp.Diff(want, moves); diff != "" {
+					t.Error(diff)
+				}
+			})
+		})
+	}
+}
+
+func TestRecordsTellTheirEpoch(t *testing.T) {
+	b, _, c := fakeCluster(t, "orders", 1)
+	b.epoch = 3
+	single(t, b, "orders", 0, 1)
+	b.lose("orders", 0, 0)
+	single(t, b, "orders", 1, 2)
+	r := mustReader(t, c, "orders")
+	defer r.Close()
+	var epochs []protocol.Epoch
+	for range 2 {
+		rec, err := r.Next(t.Context())
+		if err != nil {
+			t.Fatal(err)
+		}
+		epochs = append(epochs, rec.Epoch)
+	}
+	if !slices.Equal(epochs, []protocol.Epoch{3, 4}) {
+		t.Errorf("epochs are %v", epochs)
+	}
+}
+
+func TestPlacesKnowTheEpochBeforeThem(t *testing.T) {
+	m := epochMark{first: 10, epoch: 2, before: 1}
+	if m.at(9) != (place{9, 1}) || m.at(10) != (place{10, 2}) {
+		t.Errorf("%v %v", m.at(9), m.at(10))
+	}
+	for _, c := range []struct {
+		a, b   place
+		beyond bool
+	}{
+		{place{5, 1}, place{4, 1}, true},
+		{place{5, 1}, place{5, 1}, false},
+		{place{3, 2}, place{5, 1}, true}, // of a log that lost its end after b
+		{place{3, 2}, place{5, 0}, false},
+		{place{0, 0}, place{}, false},
+	} {
+		if got := c.a.beyond(c.b); got != c.beyond {
+			t.Errorf("%v beyond %v: %v", c.a, c.b, got)
+		}
+	}
+}
