@@ -62,6 +62,14 @@ func (p *partition) opened(ctx actor.Context, m *opened) {
 		p.stopped(ctx)
 		return
 	}
+	var floor protocol.Epoch
+	if m.err == nil {
+		if floor = m.log.LastEpoch(); m.log.Next() < p.status.reached() {
+			// A failed sync took records that a relaxed policy had shown. Others will come
+			// in their place, and only their epoch tells them apart.
+			floor = max(floor, p.status.lastEpoch()) + 1
+		}
+	}
 	switch {
 	case m.err != nil && Damaged(m.err):
 		p.log.Error("log is damaged, partition does not serve", "error", m.err)
@@ -71,12 +79,12 @@ func (p *partition) opened(ctx actor.Context, m *opened) {
 		ctx.Send(p.topic, partitionTrouble{p.core.id.N})
 	case m.err != nil:
 		p.openFailed(ctx, m.err)
-	case p.epoch > 0 && p.epoch >= m.log.LastEpoch():
+	case p.epoch > 0 && p.epoch >= floor:
 		p.store = m.log
 		p.serve(ctx)
 	default:
 		p.store = m.log
-		ctx.Send(p.topic, partitionOpened{n: p.core.id.N, floor: m.log.LastEpoch()})
+		ctx.Send(p.topic, partitionOpened{n: p.core.id.N, floor: floor})
 	}
 }
 

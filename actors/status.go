@@ -93,6 +93,20 @@ func (s *partitionStatus) renewed(epoch protocol.Epoch) {
 	s.epoch = epoch
 }
 
+// reached is the end of what was ever shown.
+func (s *partitionStatus) reached() protocol.Offset {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.committed
+}
+
+// lastEpoch is the newest epoch that the partition served under.
+func (s *partitionStatus) lastEpoch() protocol.Epoch {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.epoch
+}
+
 // commit moves committed.
 func (s *partitionStatus) commit(to protocol.Offset) bool {
 	s.mu.Lock()
