@@ -37,7 +37,7 @@ func Example() {
 		log.Fatal(err)
 	}
 	for _, v := range []string{"ordered", "paid"} {
-		if _, err := p.Send(ctx, client.Record{Topic: "orders", Value: []byte(v)}); err != nil {
+		if _, err := p.Send(ctx, client.Record{Topic: "orders", Key: []byte("order-42"), Value: []byte(v)}); err != nil {
 			log.Fatal(err)
 		}
 	}
