@@ -4,10 +4,9 @@ import (
 	"fmt"
 	"testing"
 
-	"metaq/internal/vfs/faultfs"
-
 	"metaq/actors"
 	"metaq/cluster"
+	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
 
