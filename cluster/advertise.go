@@ -10,6 +10,7 @@ import (
 	"strconv"
 	"strings"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -45,7 +46,7 @@ func (r *Registration) Advertise(ctx context.Context, ads []TopicAd) error {
 	want := map[string][]byte{}
 	for _, ad := range ads {
 		if err := protocol.CheckName("topic", ad.Topic); err != nil {
-			return fmt.Errorf("advertise: %w: %w", ErrInvalid, err)
+			return fmt.Errorf("advertise: %w: %w", registry.ErrInvalid, err)
 		}
 		maps.Copy(want, r.paths.ads(ad, r.self.ID))
 	}
@@ -62,18 +63,18 @@ func (r *Registration) AdvertiseGroup(ctx context.Context, group string, ad Grou
 	want := map[string][]byte{}
 	for member, topics := range ad.Members {
 		if strings.Contains(member, "/") {
-			return fmt.Errorf("advertise group %s: %w: consumer id %q", group, ErrInvalid, member)
+			return fmt.Errorf("advertise group %s: %w: consumer id %q", group, registry.ErrInvalid, member)
 		}
 		want[r.paths.member(group, member)] = []byte(strings.Join(topics, ","))
 	}
 	for _, o := range ad.Owners {
 		if err := protocol.CheckName("topic", o.Topic); err != nil {
-			return fmt.Errorf("advertise group %s: %w: %w", group, ErrInvalid, err)
+			return fmt.Errorf("advertise group %s: %w: %w", group, registry.ErrInvalid, err)
 		}
 		want[r.paths.owner(group, o.Topic, o.Partition)] = []byte(memberName(group, o.Member))
 	}
 	for path := range want {
-		if err := checkPath(path); err != nil {
+		if err := registry.CheckPath(path); err != nil {
 			return fmt.Errorf("advertise group %s: %w", group, err)
 		}
 	}
@@ -93,13 +94,13 @@ func (r *Registration) publishInTurn(ctx context.Context, scope string, want map
 
 // publish makes these the ephemeral nodes of a scope. The caller has the turn.
 func (r *Registration) publish(ctx context.Context, scope string, want map[string][]byte) error {
-	guard := []Op{r.fence}
+	guard := []registry.Op{r.fence}
 	if scope != topicScope {
 		version, claimed := r.groups[scope]
 		if !claimed {
 			return fmt.Errorf("%w: %s", ErrNotCoordinator, scope)
 		}
-		guard = append(guard, Check(r.paths.group(scope), version))
+		guard = append(guard, registry.Check(r.paths.group(scope), version))
 	}
 	// What may be there: what was wanted before, and what is wanted now.
 	maybe := maps.Clone(r.published[scope])
@@ -109,15 +110,15 @@ func (r *Registration) publish(ctx context.Context, scope string, want map[strin
 	maps.Copy(maybe, want)
 	r.published[scope] = maybe
 	all := slices.Sorted(maps.Keys(maybe))
-	if err := ensure(ctx, r.reg, mapped(slices.Sorted(maps.Keys(want)), parentOf)); err != nil {
+	if err := ensure(ctx, r.reg, mapped(slices.Sorted(maps.Keys(want)), registry.ParentOf)); err != nil {
 		return err
 	}
-	err := converge(ctx, r.reg, guard, func(ctx context.Context) ([]Op, error) {
+	err := converge(ctx, r.reg, guard, func(ctx context.Context) ([]registry.Op, error) {
 		got, err := readAll(ctx, r.reg, all)
 		if err != nil {
 			return nil, err
 		}
-		var ops []Op
+		var ops []registry.Op
 		for i, path := range all {
 			data, wanted := want[path]
 			ops = append(ops, r.planAd(path, got[i], data, wanted)...)
@@ -152,15 +153,15 @@ func (r *Registration) republish(ctx context.Context, before map[string]map[stri
 }
 
 // planAd brings one node from what it is to what is wanted.
-func (r *Registration) planAd(path string, is found, data []byte, wanted bool) []Op {
+func (r *Registration) planAd(path string, is found, data []byte, wanted bool) []registry.Op {
 	mine := is.ok && is.Owner == r.reg.Session()
 	switch {
 	case !wanted && is.ok:
-		return []Op{Delete(path, is.Version)}
+		return []registry.Op{registry.Delete(path, is.Version)}
 	case !wanted || mine && bytes.Equal(is.Data, data):
 		return nil
 	case mine:
-		return []Op{Set(path, data, is.Version)}
+		return []registry.Op{registry.Set(path, data, is.Version)}
 	default:
 		return renew(path, is, data)
 	}

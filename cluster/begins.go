@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"time"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -30,15 +31,15 @@ func (r *Registration) MirrorBegins(ctx context.Context, group string, begins []
 	}
 	for _, b := range begins {
 		if err := protocol.CheckName("topic", b.Topic); err != nil {
-			return fmt.Errorf("mirror begins: %w: %w", ErrInvalid, err)
+			return fmt.Errorf("mirror begins: %w: %w", registry.ErrInvalid, err)
 		}
 	}
-	guard := []Op{r.fence, Check(r.paths.group(group), version)}
+	guard := []registry.Op{r.fence, registry.Check(r.paths.group(group), version)}
 	for len(begins) > 0 {
-		chunk := begins[:min(len(begins), MaxMultiOps-len(guard))]
+		chunk := begins[:min(len(begins), registry.MaxMultiOps-len(guard))]
 		begins = begins[len(chunk):]
 		where := mapped(chunk, func(b Begin) string { return r.paths.begin(group, b.Topic) })
-		err := converge(ctx, r.reg, guard, func(ctx context.Context) (ops []Op, err error) {
+		err := converge(ctx, r.reg, guard, func(ctx context.Context) (ops []registry.Op, err error) {
 			nodes, err := readAll(ctx, r.reg, where)
 			if err != nil {
 				return nil, err
@@ -46,7 +47,7 @@ func (r *Registration) MirrorBegins(ctx context.Context, group string, begins []
 			for i, b := range chunk {
 				switch data := encode(b); {
 				case b.Gone && nodes[i].ok:
-					ops = append(ops, Delete(where[i], nodes[i].Version))
+					ops = append(ops, registry.Delete(where[i], nodes[i].Version))
 				case !b.Gone && (!nodes[i].ok || string(nodes[i].Data) != string(data)):
 					ops = append(ops, putOp(where[i], nodes[i], data))
 				}

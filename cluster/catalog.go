@@ -7,18 +7,19 @@ import (
 	"slices"
 	"strconv"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
 // Catalog reads the records of one cluster. It needs no rights and keeps nothing;
 // what it returns may be a little old. Writing is Registration's.
 type Catalog struct {
-	reg   Registry
+	reg   registry.Registry
 	paths paths
 }
 
 // NewCatalog reads below root (zk.zkRoot; empty means DefaultRoot) in one session.
-func NewCatalog(reg Registry, root string) (*Catalog, error) {
+func NewCatalog(reg registry.Registry, root string) (*Catalog, error) {
 	p, err := newPaths(root)
 	if err != nil {
 		return nil, err
@@ -36,7 +37,7 @@ type Partition struct {
 // Topic reads one topic. ErrNotFound.
 func (c *Catalog) Topic(ctx context.Context, name string) (Topic, error) {
 	if err := protocol.CheckName("topic", name); err != nil {
-		return Topic{}, fmt.Errorf("%w: %w", ErrInvalid, err)
+		return Topic{}, fmt.Errorf("%w: %w", registry.ErrInvalid, err)
 	}
 	n, err := c.reg.Get(ctx, c.paths.topic(name))
 	if err != nil {
@@ -45,7 +46,7 @@ func (c *Catalog) Topic(ctx context.Context, name string) (Topic, error) {
 	return c.decodeTopic(name, n)
 }
 
-func (c *Catalog) decodeTopic(name string, n Node) (Topic, error) {
+func (c *Catalog) decodeTopic(name string, n registry.Node) (Topic, error) {
 	t, err := decode[Topic](c.paths.topic(name), n)
 	t.Name, t.Version = name, n.Version
 	if err == nil {

@@ -7,6 +7,7 @@ import (
 	"math"
 	"slices"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -34,7 +35,7 @@ func (r *Registration) ClaimAll(ctx context.Context, floors map[string][]protoco
 		// What write carries out may be an earlier plan than the last: each plan hands its
 		// own result over when it is done.
 		var got map[string][]protocol.Epoch
-		err := r.write(ctx, func(ctx context.Context) ([]Op, func(), error) {
+		err := r.write(ctx, func(ctx context.Context) ([]registry.Op, func(), error) {
 			ops, epochs, err := r.planClaim(ctx, left, floors)
 			return ops, func() { got = epochs }, err
 		})
@@ -51,9 +52,9 @@ func (r *Registration) ClaimAll(ctx context.Context, floors map[string][]protoco
 }
 
 // planClaim plans for as many of the topics, from the first on, as one Multi takes.
-func (r *Registration) planClaim(ctx context.Context, topics []string, floors map[string][]protocol.Epoch) ([]Op, map[string][]protocol.Epoch, error) {
-	const perTopic = 2                                           // operations
-	topics = topics[:min(len(topics), (MaxMultiOps-2)/perTopic)] // the fence and the own node are the two
+func (r *Registration) planClaim(ctx context.Context, topics []string, floors map[string][]protocol.Epoch) ([]registry.Op, map[string][]protocol.Epoch, error) {
+	const perTopic = 2                                                    // operations
+	topics = topics[:min(len(topics), (registry.MaxMultiOps-2)/perTopic)] // the fence and the own node are the two
 	id := r.self.ID
 	nodes, err := readAll(ctx, r.reg, slices.Concat(
 		mapped(topics, r.paths.topic),
@@ -62,13 +63,13 @@ func (r *Registration) planClaim(ctx context.Context, topics []string, floors ma
 	if err != nil {
 		return nil, nil, err
 	}
-	var ops []Op
+	var ops []registry.Op
 	size := len(encode(r.self)) + 1000 // the fence and the own node, with room to grow
 	epochs := make(map[string][]protocol.Epoch)
 	for i, topic := range topics {
 		topicNode, homeNode := nodes[i], nodes[len(topics)+i]
 		if !topicNode.ok {
-			return nil, nil, fmt.Errorf("topic %s: %w", topic, ErrNotFound)
+			return nil, nil, fmt.Errorf("topic %s: %w", topic, registry.ErrNotFound)
 		}
 		var was []leadership
 		if homeNode.ok {
@@ -84,11 +85,11 @@ func (r *Registration) planClaim(ctx context.Context, topics []string, floors ma
 		if err != nil {
 			return nil, nil, fmt.Errorf("topic %s: %w", topic, err)
 		}
-		claim := []Op{Check(r.paths.topic(topic), topicNode.Version), putOp(r.paths.home(topic, id), homeNode, encode(next))}
+		claim := []registry.Op{registry.Check(r.paths.topic(topic), topicNode.Version), putOp(r.paths.home(topic, id), homeNode, encode(next))}
 		for _, op := range claim {
-			size += op.size()
+			size += op.Size()
 		}
-		if size > MaxMultiBytes && len(ops) > 0 {
+		if size > registry.MaxMultiBytes && len(ops) > 0 {
 			break
 		}
 		ops = append(ops, claim...)
@@ -98,11 +99,11 @@ func (r *Registration) planClaim(ctx context.Context, topics []string, floors ma
 }
 
 // putOp creates a persistent node, or sets it as it was read.
-func putOp(path string, was found, data []byte) Op {
+func putOp(path string, was found, data []byte) registry.Op {
 	if was.ok {
-		return Set(path, data, was.Version)
+		return registry.Set(path, data, was.Version)
 	}
-	return Create(path, data, Persistent)
+	return registry.Create(path, data, registry.Persistent)
 }
 
 // raise gives each partition an epoch above all that was ever seen of it: recorded, in
@@ -122,7 +123,7 @@ func raise(was []leadership, floor, witnessed []protocol.Epoch, least protocol.E
 			highest = max(highest, witnessed[i])
 		}
 		if highest == math.MaxUint32 {
-			return nil, fmt.Errorf("%w: partition %d: %w", ErrInvalid, i, ErrEpochs)
+			return nil, fmt.Errorf("%w: partition %d: %w", registry.ErrInvalid, i, ErrEpochs)
 		}
 		next[i] = leadership{Epoch: highest + 1, Leader: leader}
 	}

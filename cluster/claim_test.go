@@ -7,6 +7,7 @@ import (
 
 	"pgregory.net/rapid"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -47,7 +48,7 @@ func TestRaiseGoesAboveAllThatWasSeen(t *testing.T) {
 }
 
 func TestRaiseRefusesToStartAgainAtZero(t *testing.T) {
-	if _, err := raise(nil, []protocol.Epoch{math.MaxUint32}, nil, 0, 0); !errors.Is(err, ErrInvalid) {
+	if _, err := raise(nil, []protocol.Epoch{math.MaxUint32}, nil, 0, 0); !errors.Is(err, registry.ErrInvalid) {
 		t.Fatalf("epoch after the last: %v", err)
 	}
 }
@@ -55,23 +56,23 @@ func TestRaiseRefusesToStartAgainAtZero(t *testing.T) {
 func TestChunksKeepToTheLimits(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		sizes := rapid.SliceOfN(rapid.IntRange(0, 200_000), 1, 50).Draw(t, "sizes")
-		var ops []Op
+		var ops []registry.Op
 		for _, size := range sizes {
-			ops = append(ops, Create("/x", make([]byte, size), Persistent))
+			ops = append(ops, registry.Create("/x", make([]byte, size), registry.Persistent))
 		}
-		guard := []Op{Check("/fence", 0)}
+		guard := []registry.Op{registry.Check("/fence", 0)}
 		for len(ops) > 0 {
 			n := fitting(guard, ops)
 			if n < 1 {
 				t.Fatal("no progress")
 			}
-			if err := checkOps(append(guard[:1:1], ops[:n]...)); err != nil {
+			if err := registry.CheckOps(append(guard[:1:1], ops[:n]...)); err != nil {
 				t.Fatal(err)
 			}
 			ops = ops[n:]
 		}
 	})
-	if n := fitting([]Op{Check("/fence", 0)}, make([]Op, 5000)); n != MaxMultiOps-1 {
+	if n := fitting([]registry.Op{registry.Check("/fence", 0)}, make([]registry.Op, 5000)); n != registry.MaxMultiOps-1 {
 		t.Fatalf("%d operations beside one guard", n)
 	}
 }

@@ -5,7 +5,7 @@ import (
 	"fmt"
 	"sync"
 
-	"metaq/cluster"
+	"metaq/cluster/registry"
 )
 
 // fault is what happens to one write.
@@ -21,12 +21,12 @@ const (
 
 // flaky is a session whose connection breaks at the writes that the test names.
 type flaky struct {
-	cluster.Registry
+	registry.Registry
 
 	mu     sync.Mutex // guards what follows
 	faults []fault    // of the coming writes, in order
 	writes int
-	late   []cluster.Op
+	late   []registry.Op
 }
 
 // plan sets what happens to the next writes.
@@ -42,7 +42,7 @@ func (f *flaky) count() int {
 	return f.writes
 }
 
-func (f *flaky) Multi(ctx context.Context, ops ...cluster.Op) error {
+func (f *flaky) Multi(ctx context.Context, ops ...registry.Op) error {
 	f.mu.Lock()
 	what := passes
 	if len(f.faults) > 0 {
@@ -58,7 +58,7 @@ func (f *flaky) Multi(ctx context.Context, ops ...cluster.Op) error {
 	if late != nil {
 		_ = f.Registry.Multi(ctx, late...) // whether it still fits is the point of the test
 	}
-	unknown := fmt.Errorf("connection lost: %w", cluster.ErrUnknownOutcome)
+	unknown := fmt.Errorf("connection lost: %w", registry.ErrUnknownOutcome)
 	switch what {
 	case lostReply:
 		if err := f.Registry.Multi(ctx, ops...); err != nil {
@@ -68,7 +68,7 @@ func (f *flaky) Multi(ctx context.Context, ops ...cluster.Op) error {
 	case lostWrite, lateWrite:
 		return unknown
 	case refused:
-		return cluster.ErrUnavailable
+		return registry.ErrUnavailable
 	default:
 		return f.Registry.Multi(ctx, ops...)
 	}

@@ -6,6 +6,7 @@ import (
 	"maps"
 	"slices"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -34,7 +35,7 @@ func (c *Catalog) Group(ctx context.Context, name string) (Group, error) {
 // Groups reads the records of all groups that were ever claimed and can be read, sorted by
 // name.
 func (c *Catalog) Groups(ctx context.Context) ([]Group, error) {
-	names, err := childrenOf(ctx, c.reg, parentOf(c.paths.group("x")))
+	names, err := childrenOf(ctx, c.reg, registry.ParentOf(c.paths.group("x")))
 	if err != nil {
 		return nil, fmt.Errorf("list groups: %w", err)
 	}
@@ -65,12 +66,12 @@ func groupOf(name string, l coordination) Group {
 // it. Claiming again what is held here raises the epoch again.
 func (r *Registration) ClaimGroup(ctx context.Context, group string) (protocol.Epoch, error) {
 	if err := protocol.CheckName("group", group); err != nil {
-		return 0, fmt.Errorf("claim group: %w: %w", ErrInvalid, err)
+		return 0, fmt.Errorf("claim group: %w: %w", registry.ErrInvalid, err)
 	}
 	var epoch protocol.Epoch
-	err := r.inTurn(ctx, "claim group "+group, func(ctx context.Context) ([]Op, func(), error) {
+	err := r.inTurn(ctx, "claim group "+group, func(ctx context.Context) ([]registry.Op, func(), error) {
 		if r.leases != nil && !r.leases.mayClaim() {
-			return nil, nil, fmt.Errorf("%w: the broker has no lease at this moment", ErrUnavailable)
+			return nil, nil, fmt.Errorf("%w: the broker has no lease at this moment", registry.ErrUnavailable)
 		}
 		path := r.paths.group(group)
 		n, err := readOne(ctx, r.reg, path)
@@ -78,7 +79,7 @@ func (r *Registration) ClaimGroup(ctx context.Context, group string) (protocol.E
 			return nil, nil, err
 		}
 		was := coordination{leadership: leadership{Leader: NoLeader}}
-		var take []Op
+		var take []registry.Op
 		if n.ok {
 			if was, err = decode[coordination](path, n.Node); err != nil {
 				return nil, nil, err
@@ -96,7 +97,7 @@ func (r *Registration) ClaimGroup(ctx context.Context, group string) (protocol.E
 			}
 		}
 		next := coordination{leadership{Epoch: was.Epoch + 1, Leader: r.self.ID}, was.Deleted}
-		version := Version(0)
+		version := registry.Version(0)
 		if n.ok {
 			version = n.Version + 1
 		}
@@ -109,7 +110,7 @@ func (r *Registration) ClaimGroup(ctx context.Context, group string) (protocol.E
 }
 
 // free reports whether what a broker coordinated may be claimed, and what the claim must carry.
-func (r *Registration) free(ctx context.Context, broker int) ([]Op, bool, error) {
+func (r *Registration) free(ctx context.Context, broker int) ([]registry.Op, bool, error) {
 	if r.leases != nil {
 		return r.leases.take(ctx, r, broker)
 	}
@@ -161,7 +162,7 @@ func (r *Registration) DeleteGroup(ctx context.Context, group string) (protocol.
 		return 0, fmt.Errorf("delete group %s: %w", group, err)
 	}
 	var epoch protocol.Epoch
-	err := r.inTurn(ctx, "delete group "+group, func(ctx context.Context) ([]Op, func(), error) {
+	err := r.inTurn(ctx, "delete group "+group, func(ctx context.Context) ([]registry.Op, func(), error) {
 		path := r.paths.group(group)
 		n, err := r.reg.Get(ctx, path)
 		if err != nil {
@@ -175,7 +176,7 @@ func (r *Registration) DeleteGroup(ctx context.Context, group string) (protocol.
 			return nil, nil, fmt.Errorf("%w: broker %d claimed it with epoch %d", ErrFenced, was.Leader, was.Epoch)
 		}
 		next := coordination{leadership{Epoch: was.Epoch + 1, Leader: r.self.ID}, was.Epoch}
-		return []Op{Set(path, encode(next), n.Version)}, func() {
+		return []registry.Op{registry.Set(path, encode(next), n.Version)}, func() {
 			epoch = next.Epoch
 			r.groups[group] = n.Version + 1
 		}, nil

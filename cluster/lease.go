@@ -10,6 +10,7 @@ import (
 	"sync"
 	"time"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -64,14 +65,14 @@ func (l *leases) close() {
 }
 
 func (l *leases) loop(ctx context.Context, every time.Duration, do func()) {
-	for wait(ctx, every) {
+	for registry.Wait(ctx, every) {
 		do()
 	}
 }
 
 // renew writes the lease record and reads those of the others.
 func (l *leases) renew(ctx context.Context, r *Registration) {
-	err := ErrUnavailable
+	err := registry.ErrUnavailable
 	if r != nil {
 		ctx, cancel := context.WithTimeout(ctx, 2*l.every)
 		defer cancel()
@@ -107,7 +108,7 @@ func (l *leases) look(ctx context.Context, r *Registration) (map[int]string, err
 	if err != nil {
 		return nil, err
 	}
-	known, err := childrenOf(ctx, r.reg, parentOf(r.paths.lease(0)))
+	known, err := childrenOf(ctx, r.reg, registry.ParentOf(r.paths.lease(0)))
 	if err != nil {
 		return nil, err
 	}
@@ -175,9 +176,9 @@ func (l *leases) write(ctx context.Context, r *Registration, voters map[int]stri
 	version, exists := l.core.version, l.core.exists
 	l.mu.Unlock()
 	// The revision of the broker's own node stays: this write hints nobody.
-	op, next := Create(path, encode(record), Persistent), Version(0)
+	op, next := registry.Create(path, encode(record), registry.Persistent), registry.Version(0)
 	if exists {
-		op, next = Set(path, encode(record), version), version+1
+		op, next = registry.Set(path, encode(record), version), version+1
 	}
 	sent := time.Now()
 	err := r.reg.Multi(ctx, r.fence, op)
@@ -193,14 +194,14 @@ func (l *leases) write(ctx context.Context, r *Registration, voters map[int]stri
 
 // inherit ends the lease of another run with the same broker id, of another data directory:
 // it may live.
-func (l *leases) inherit(ctx context.Context, r *Registration, record leaseRecord, version Version) error {
+func (l *leases) inherit(ctx context.Context, r *Registration, record leaseRecord, version registry.Version) error {
 	l.mu.Lock()
 	l.core.observe(time.Now(), r.self.ID, record, version)
 	l.mu.Unlock()
 	if !l.mayEnd(ctx, r.self.ID, record, version) {
-		return fmt.Errorf("%w: another run of broker %d has the lease still", ErrUnavailable, r.self.ID)
+		return fmt.Errorf("%w: another run of broker %d has the lease still", registry.ErrUnavailable, r.self.ID)
 	}
-	return r.reg.Multi(ctx, r.fence, Set(r.paths.lease(r.self.ID), encode(leaseRecord{}), version))
+	return r.reg.Multi(ctx, r.fence, registry.Set(r.paths.lease(r.self.ID), encode(leaseRecord{}), version))
 }
 
 // release gives the lease back: groups are not coordinated here any more.
@@ -213,13 +214,13 @@ func (l *leases) release(ctx context.Context, r *Registration) error {
 	if !sure {
 		return nil // it runs out
 	}
-	return r.reg.Multi(ctx, r.fence, Set(r.paths.lease(r.self.ID), encode(leaseRecord{}), version))
+	return r.reg.Multi(ctx, r.fence, registry.Set(r.paths.lease(r.self.ID), encode(leaseRecord{}), version))
 }
 
 // take returns what a claim of something that a broker has must carry: the end of the
 // broker's lease, where it has one that may be ended. It returns false where the broker has
 // to be believed.
-func (l *leases) take(ctx context.Context, r *Registration, broker int) ([]Op, bool, error) {
+func (l *leases) take(ctx context.Context, r *Registration, broker int) ([]registry.Op, bool, error) {
 	record, n, err := l.read(ctx, r, broker)
 	if err != nil {
 		return nil, false, err
@@ -230,17 +231,17 @@ func (l *leases) take(ctx context.Context, r *Registration, broker int) ([]Op, b
 		alive, err := readOne(ctx, r.reg, r.paths.broker(broker))
 		return nil, err == nil && !alive.ok, err
 	case record.Holder == "":
-		return []Op{Check(path, n.Version)}, true, nil
+		return []registry.Op{registry.Check(path, n.Version)}, true, nil
 	case !l.mayEnd(ctx, broker, record, n.Version):
 		return nil, false, nil
 	default:
-		return []Op{Set(path, encode(leaseRecord{}), n.Version)}, true, nil
+		return []registry.Op{registry.Set(path, encode(leaseRecord{}), n.Version)}, true, nil
 	}
 }
 
 // mayEnd reports whether a lease may be ended: it has lapsed, and somebody agrees without
 // whom it cannot have been prolonged.
-func (l *leases) mayEnd(ctx context.Context, broker int, record leaseRecord, version Version) bool {
+func (l *leases) mayEnd(ctx context.Context, broker int, record leaseRecord, version registry.Version) bool {
 	l.mu.Lock()
 	now, ask := time.Now(), l.ask
 	lapsed := l.core.lapsed(now, broker, record, version)
@@ -319,9 +320,9 @@ func (l *leases) answer(ask protocol.LeaseAsk) protocol.LeaseAnswer {
 	a.Sees = l.core.sees(now)
 	switch d := time.Duration(ask.PromiseMs) * time.Millisecond; {
 	case ask.PromiseMs == 0:
-		a.Granted = l.core.consent(now, ask.Broker, Version(ask.Version))
+		a.Granted = l.core.consent(now, ask.Broker, registry.Version(ask.Version))
 	case ask.Run == l.core.run && d > 0:
-		a.Granted = l.core.promiseTo(now, ask.Broker, Version(ask.Version), d)
+		a.Granted = l.core.promiseTo(now, ask.Broker, registry.Version(ask.Version), d)
 	}
 	return a
 }

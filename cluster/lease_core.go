@@ -3,6 +3,8 @@ package cluster
 import (
 	"maps"
 	"time"
+
+	"metaq/cluster/registry"
 )
 
 // leaseCore decides when this broker may act as coordinator of what it claimed, and when it
@@ -25,7 +27,7 @@ type leaseCore struct {
 
 	term    uint64 // of the claims that count: it grows when the lease was another's in between
 	held    bool   // the record was ours in this term
-	version Version
+	version registry.Version
 	exists  bool // the record does
 	sure    bool // the record has that version and is ours
 	until   time.Time
@@ -34,15 +36,15 @@ type leaseCore struct {
 	// unvoted says that a record without voters may be: who takes over then asks nobody.
 	unvoted bool
 
-	promised  map[int]time.Time // until when nobody takes over from a broker with our consent
-	consented map[int]Version   // the highest version of a broker's record whose end we agreed to
+	promised  map[int]time.Time        // until when nobody takes over from a broker with our consent
+	consented map[int]registry.Version // the highest version of a broker's record whose end we agreed to
 	seen      map[int]seenLease
 }
 
 // seenLease is another broker's record, and since when it has stood still here.
 type seenLease struct {
 	record  leaseRecord
-	version Version
+	version registry.Version
 	since   time.Time
 }
 
@@ -90,7 +92,7 @@ func outlast(d time.Duration) time.Duration { return d + d/32 + leaseSlack }
 func newLeaseCore(self int, run string, length, alone time.Duration, now time.Time) *leaseCore {
 	return &leaseCore{
 		self: self, run: run, length: length, alone: max(alone, length), began: now, lonely: now, term: 1,
-		voters: map[int]string{}, promised: map[int]time.Time{}, consented: map[int]Version{}, seen: map[int]seenLease{},
+		voters: map[int]string{}, promised: map[int]time.Time{}, consented: map[int]registry.Version{}, seen: map[int]seenLease{},
 	}
 }
 
@@ -122,7 +124,7 @@ func (c *leaseCore) depose() {
 // found takes what the registry has as our record, or that it has none. It reports whether
 // the record may be written now; otherwise another run has it, of another data directory, and
 // the lease must be taken over like any broker's.
-func (c *leaseCore) found(record *leaseRecord, version Version, token string) bool {
+func (c *leaseCore) found(record *leaseRecord, version registry.Version, token string) bool {
 	mine := record != nil && record.Holder == c.run
 	if !mine || version < c.version { // a registry that was set back may have lost a take-over
 		c.depose()
@@ -166,7 +168,7 @@ func (c *leaseCore) needs(voters map[int]string) {
 }
 
 // confirmed takes that a record was written. It was sent at the given time.
-func (c *leaseCore) confirmed(sent time.Time, record leaseRecord, version Version) {
+func (c *leaseCore) confirmed(sent time.Time, record leaseRecord, version registry.Version) {
 	c.version, c.exists, c.sure, c.held, c.renewed = version, true, true, true, sent
 	c.until = sent.Add(time.Duration(record.Ms) * time.Millisecond)
 	c.voters, c.unvoted = maps.Clone(record.With), len(record.With) == 0
@@ -218,7 +220,7 @@ func (c *leaseCore) fresh(now time.Time) bool {
 // promiseTo promises a broker that nobody takes over, with our consent, from its record of
 // that version or an older one. It refuses while the registry can be seen: then the broker's
 // groups had better move.
-func (c *leaseCore) promiseTo(now time.Time, broker int, version Version, d time.Duration) bool {
+func (c *leaseCore) promiseTo(now time.Time, broker int, version registry.Version, d time.Duration) bool {
 	if v, ended := c.consented[broker]; ended && version <= v && c.bug != promiseAfterward {
 		return false
 	}
@@ -232,7 +234,7 @@ func (c *leaseCore) promiseTo(now time.Time, broker int, version Version, d time
 }
 
 // consent agrees to the end of a broker's lease, as its record of that version has it.
-func (c *leaseCore) consent(now time.Time, broker int, version Version) bool {
+func (c *leaseCore) consent(now time.Time, broker int, version registry.Version) bool {
 	switch {
 	case broker == c.self && !passed(now, c.until):
 		return false
@@ -245,7 +247,7 @@ func (c *leaseCore) consent(now time.Time, broker int, version Version) bool {
 }
 
 // observe takes another broker's record. The moment must not be before the reading's end.
-func (c *leaseCore) observe(now time.Time, broker int, record leaseRecord, version Version) {
+func (c *leaseCore) observe(now time.Time, broker int, record leaseRecord, version registry.Version) {
 	if s, known := c.seen[broker]; known && s.version == version && s.record.Holder == record.Holder {
 		return
 	}
@@ -257,7 +259,7 @@ func (c *leaseCore) observe(now time.Time, broker int, record leaseRecord, versi
 func (c *leaseCore) blind() { clear(c.seen) }
 
 // lapsed reports whether a record has stood still for longer than its lease lasts.
-func (c *leaseCore) lapsed(now time.Time, broker int, record leaseRecord, version Version) bool {
+func (c *leaseCore) lapsed(now time.Time, broker int, record leaseRecord, version registry.Version) bool {
 	if c.bug == forgetLapse {
 		return true
 	}
@@ -268,7 +270,7 @@ func (c *leaseCore) lapsed(now time.Time, broker int, record leaseRecord, versio
 
 // agreed reports whether the lease may be ended with what this broker knows alone; whoever it
 // returns otherwise has to be asked for consent: one of them is enough.
-func (c *leaseCore) agreed(now time.Time, broker int, record leaseRecord, version Version) (bool, map[int]string) {
+func (c *leaseCore) agreed(now time.Time, broker int, record leaseRecord, version registry.Version) (bool, map[int]string) {
 	if len(record.With) == 0 || c.bug == forgetConsent {
 		return true, nil
 	}

@@ -7,6 +7,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"metaq/cluster/registry"
 )
 
 // leaseSim runs the leases of a few brokers over a registry that some of them cannot reach at
@@ -28,12 +30,12 @@ type leaseSim struct {
 
 type simRecord struct {
 	leaseRecord
-	version Version
+	version registry.Version
 }
 
 type simGroup struct {
 	leader  int
-	version Version
+	version registry.Version
 }
 
 type simEvent struct {
@@ -163,7 +165,7 @@ func (s *leaseSim) renew(b *simBroker) {
 	}
 	if !b.core.sure {
 		var record *leaseRecord
-		var version Version
+		var version registry.Version
 		if r := s.records[b.id]; r != nil {
 			record, version = &r.leaseRecord, r.version
 		}
@@ -195,7 +197,7 @@ func (s *leaseSim) renew(b *simBroker) {
 			if s.bug == countFromAnswer {
 				sent = s.clock(b)
 			}
-			next := Version(0)
+			next := registry.Version(0)
 			if exists {
 				next = version + 1
 			}

@@ -11,6 +11,7 @@ import (
 	"sync"
 	"time"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -22,7 +23,7 @@ const (
 
 // MemberOptions says who joins what.
 type MemberOptions struct {
-	Open    Opener
+	Open    registry.Opener
 	Root    string   // zk.zkRoot; empty means DefaultRoot
 	Broker  Broker   // what to announce; Token must be durable
 	Witness *Witness // may be nil
@@ -190,21 +191,9 @@ func (m *Member) rejoin(ctx context.Context, old *Registration) (*Registration, 
 			return nil, err
 		}
 		m.o.Log.Warn("registry not reached, trying again", "error", err, "pause", m.o.Retry)
-		if !wait(ctx, m.o.Retry) {
+		if !registry.Wait(ctx, m.o.Retry) {
 			return nil, ctx.Err()
 		}
-	}
-}
-
-// wait reports whether the time passed before ctx ended.
-func wait(ctx context.Context, d time.Duration) bool {
-	t := time.NewTimer(d)
-	defer t.Stop()
-	select {
-	case <-t.C:
-		return true
-	case <-ctx.Done():
-		return false
 	}
 }
 
@@ -315,7 +304,7 @@ func (m *Member) Away() error {
 	if r == nil && time.Since(since) < awayGrace {
 		return nil // a session was lost just now, and the next one may be there soon
 	}
-	return fmt.Errorf("%w: it has not answered for %s", ErrUnavailable, time.Since(since).Round(time.Second))
+	return fmt.Errorf("%w: it has not answered for %s", registry.ErrUnavailable, time.Since(since).Round(time.Second))
 }
 
 // answered notes whether the registry could be read.
@@ -356,16 +345,16 @@ func (m *Member) With(ctx context.Context, do func(*Registration) error) error {
 		}
 		if r != nil {
 			err := do(r)
-			if !errors.Is(err, ErrSessionLost) || errors.Is(err, ErrUnknownOutcome) {
+			if !errors.Is(err, registry.ErrSessionLost) || errors.Is(err, registry.ErrUnknownOutcome) {
 				return err
 			}
 		}
 		select {
 		case <-changed:
 		case <-ctx.Done():
-			return fmt.Errorf("%w: between two sessions: %w", ErrUnavailable, context.Cause(ctx))
+			return fmt.Errorf("%w: between two sessions: %w", registry.ErrUnavailable, context.Cause(ctx))
 		case <-m.done:
-			return ErrClosed
+			return registry.ErrClosed
 		}
 	}
 }
@@ -451,12 +440,12 @@ func (m *Member) AdvertiseGroup(ctx context.Context, group string, ad GroupAd) e
 }
 
 // Status tells how the connection is; not connected between two sessions.
-func (m *Member) Status() Status {
+func (m *Member) Status() registry.Status {
 	m.mu.Lock()
 	r := m.now
 	m.mu.Unlock()
 	if r == nil {
-		return Status{}
+		return registry.Status{}
 	}
 	return r.reg.Status()
 }

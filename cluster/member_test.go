@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"metaq/cluster"
+	"metaq/cluster/registry"
+	"metaq/cluster/registrytest"
 	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
@@ -53,7 +55,7 @@ func (n *news) snapshot() cluster.Snapshot {
 
 func (n *news) wait(t testing.TB, what string, holds func(n *news) bool) {
 	t.Helper()
-	eventually(t, what, func() bool {
+	registrytest.Eventually(t, what, func() bool {
 		n.mu.Lock()
 		defer n.mu.Unlock()
 		return holds(n)
@@ -65,9 +67,9 @@ func join(t testing.TB, o cluster.MemberOptions) (*cluster.Member, *news) {
 	n := &news{}
 	o.Events = n.events()
 	o.Retry = 50 * time.Millisecond
-	m, err := cluster.Join(testContext(t), o)
-	check(t, err)
-	t.Cleanup(func() { check(t, m.Close()) })
+	m, err := cluster.Join(registrytest.Context(t), o)
+	registrytest.Check(t, err)
+	t.Cleanup(func() { registrytest.Check(t, m.Close()) })
 	return m, n
 }
 
@@ -94,17 +96,17 @@ func hasBrokers(want ...int) func(*news) bool {
 }
 
 func TestMembersSeeOneAnotherAndTheirTopics(t *testing.T) {
-	l := openLocal(t, faultfs.New(0))
+	l := registrytest.OpenLocal(t, faultfs.New(0))
 	a, aNews := join(t, cluster.MemberOptions{Open: l.Open, Broker: broker(0, "a"), Audit: time.Hour})
 	b, bNews := join(t, cluster.MemberOptions{Open: l.Open, Broker: broker(1, "b"), Audit: time.Hour})
 	aNews.wait(t, "both brokers at a", hasBrokers(0, 1))
 	bNews.wait(t, "both brokers at b", hasBrokers(0, 1))
-	ctx := testContext(t)
+	ctx := registrytest.Context(t)
 
-	check(t, a.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 2}))
+	registrytest.Check(t, a.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 2}))
 	for _, m := range []*cluster.Member{a, b} {
 		_, err := m.ClaimEpochs(ctx, "t", make([]protocol.Epoch, 2))
-		check(t, err)
+		registrytest.Check(t, err)
 	}
 	all := func(n *news) bool { return len(n.last.Topics) == 1 && len(n.last.Topics[0].Claimed) == 4 }
 	aNews.wait(t, "four partitions at a", all)
@@ -112,23 +114,23 @@ func TestMembersSeeOneAnotherAndTheirTopics(t *testing.T) {
 	equal(t, aNews.snapshot(), bNews.snapshot())
 
 	topics, err := b.Topics(ctx)
-	check(t, err)
+	registrytest.Check(t, err)
 	topics[0].Partitions = 3
-	check(t, b.SetTopic(ctx, topics[0]))
+	registrytest.Check(t, b.SetTopic(ctx, topics[0]))
 	aNews.wait(t, "the change of the topic at a", func(n *news) bool { return n.last.Topics[0].Partitions == 3 })
-	check(t, b.Leave(ctx))
+	registrytest.Check(t, b.Leave(ctx))
 	aNews.wait(t, "b's leaving", hasBrokers(0))
-	wantErr(t, b.CreateTopic(ctx, cluster.Topic{Name: "u", Partitions: 1}), cluster.ErrClosed)
+	registrytest.WantErr(t, b.CreateTopic(ctx, cluster.Topic{Name: "u", Partitions: 1}), registry.ErrClosed)
 }
 
 // losing hands out sessions that the test can end.
 type losing struct {
 	mu       sync.Mutex // guards what follows
-	sessions []cluster.Registry
+	sessions []registry.Registry
 }
 
-func (l *losing) opener(open cluster.Opener) cluster.Opener {
-	return func(ctx context.Context) (cluster.Registry, error) {
+func (l *losing) opener(open registry.Opener) registry.Opener {
+	return func(ctx context.Context) (registry.Registry, error) {
 		reg, err := open(ctx)
 		if err == nil {
 			l.mu.Lock()
@@ -144,35 +146,35 @@ func (l *losing) endLast(t testing.TB) {
 	l.mu.Lock()
 	last := l.sessions[len(l.sessions)-1]
 	l.mu.Unlock()
-	check(t, last.Close())
+	registrytest.Check(t, last.Close())
 }
 
 func TestMemberRegistersAnewWhenItsSessionIsLost(t *testing.T) {
-	l := openLocal(t, faultfs.New(0))
+	l := registrytest.OpenLocal(t, faultfs.New(0))
 	var sessions losing
 	m, n := join(t, cluster.MemberOptions{Open: sessions.opener(l.Open), Broker: broker(0, "a"), Audit: time.Hour})
-	ctx := testContext(t)
-	check(t, m.Advertise(ctx, []cluster.TopicAd{{Topic: "t", Partitions: 1, Publish: true}}))
+	ctx := registrytest.Context(t)
+	registrytest.Check(t, m.Advertise(ctx, []cluster.TopicAd{{Topic: "t", Partitions: 1, Publish: true}}))
 	_, err := m.ClaimGroup(ctx, "g")
-	check(t, err)
-	check(t, m.AdvertiseGroup(ctx, "g", cluster.GroupAd{Members: map[string][]string{"m": {"t"}}}))
+	registrytest.Check(t, err)
+	registrytest.Check(t, m.AdvertiseGroup(ctx, "g", cluster.GroupAd{Members: map[string][]string{"m": {"t"}}}))
 	sessions.endLast(t)
 	n.wait(t, "registered anew", func(n *news) bool { return n.rejoined == 1 && len(n.lost) == 1 })
-	reg := session(t, l.Open)
-	wantData(t, reg, "/meta/brokers/topics-pub/t/0-m", `{"numParts":1,"broker":"0-m"}`)
-	wantData(t, reg, "/meta/consumers/g/ids/g_m", "t")
+	reg := registrytest.Session(t, l.Open)
+	registrytest.WantData(t, reg, "/meta/brokers/topics-pub/t/0-m", `{"numParts":1,"broker":"0-m"}`)
+	registrytest.WantData(t, reg, "/meta/consumers/g/ids/g_m", "t")
 	// A group that nobody claimed meanwhile is still ours.
-	check(t, m.MirrorOffsets(ctx, []cluster.OffsetMark{{Group: "g", Topic: "t", Progress: cluster.Progress{MessageID: -1, Offset: 3}}}))
-	wantData(t, reg, "/meta/consumers/g/offsets/t/0-0", "-1-3")
+	registrytest.Check(t, m.MirrorOffsets(ctx, []cluster.OffsetMark{{Group: "g", Topic: "t", Progress: cluster.Progress{MessageID: -1, Offset: 3}}}))
+	registrytest.WantData(t, reg, "/meta/consumers/g/offsets/t/0-0", "-1-3")
 }
 
 func TestMemberFailsWhenItsBrokerIDIsTakenMeanwhile(t *testing.T) {
-	l := openLocal(t, faultfs.New(0))
+	l := registrytest.OpenLocal(t, faultfs.New(0))
 	var sessions losing
 	taken := make(chan struct{})
 	open := sessions.opener(l.Open)
 	first := true
-	m, n := join(t, cluster.MemberOptions{Broker: broker(0, "a"), Open: func(ctx context.Context) (cluster.Registry, error) {
+	m, n := join(t, cluster.MemberOptions{Broker: broker(0, "a"), Open: func(ctx context.Context) (registry.Registry, error) {
 		if !first {
 			<-taken
 		}
@@ -180,21 +182,21 @@ func TestMemberFailsWhenItsBrokerIDIsTakenMeanwhile(t *testing.T) {
 		return open(ctx)
 	}})
 	sessions.endLast(t)
-	register(t, session(t, l.Open), broker(0, "stranger"), nil)
+	register(t, registrytest.Session(t, l.Open), broker(0, "stranger"), nil)
 	close(taken)
 	n.wait(t, "failure", func(n *news) bool { return n.failed != nil })
-	wantErr(t, n.failed, cluster.ErrBrokerIDTaken)
-	wantErr(t, m.CreateTopic(testContext(t), cluster.Topic{Name: "t", Partitions: 1}), cluster.ErrBrokerIDTaken)
+	registrytest.WantErr(t, n.failed, cluster.ErrBrokerIDTaken)
+	registrytest.WantErr(t, m.CreateTopic(registrytest.Context(t), cluster.Topic{Name: "t", Partitions: 1}), cluster.ErrBrokerIDTaken)
 }
 
 // interrupted is a session that does something right after it has read a node, once.
 type interrupted struct {
-	cluster.Registry
+	registry.Registry
 	path string
 	then *atomic.Pointer[func()]
 }
 
-func (r interrupted) Get(ctx context.Context, path string) (cluster.Node, error) {
+func (r interrupted) Get(ctx context.Context, path string) (registry.Node, error) {
 	n, err := r.Registry.Get(ctx, path)
 	if path == r.path {
 		if do := r.then.Swap(nil); do != nil {
@@ -206,21 +208,21 @@ func (r interrupted) Get(ctx context.Context, path string) (cluster.Node, error)
 
 func TestAClaimDuringAReadingIsNoRegression(t *testing.T) {
 	fs := faultfs.New(0)
-	l := openLocal(t, fs)
-	w, err := cluster.OpenWitness(fs, dataDir, false)
-	check(t, err)
+	l := registrytest.OpenLocal(t, fs)
+	w, err := cluster.OpenWitness(fs, registrytest.DataDir, false)
+	registrytest.Check(t, err)
 	var then atomic.Pointer[func()]
 	m, n := join(t, cluster.MemberOptions{
 		Broker: broker(0, "a"), Witness: w, Audit: time.Hour,
-		Open: func(ctx context.Context) (cluster.Registry, error) {
+		Open: func(ctx context.Context) (registry.Registry, error) {
 			reg, err := l.Open(ctx)
 			return interrupted{reg, "/meta/nats/partitions/t/0", &then}, err
 		},
 	})
-	ctx := testContext(t)
+	ctx := registrytest.Context(t)
 	claim := func() {
 		_, err := m.ClaimEpochs(ctx, "t", make([]protocol.Epoch, 1))
-		check(t, err)
+		registrytest.Check(t, err)
 	}
 	claimed := func(epoch protocol.Epoch) func(*news) bool {
 		return func(n *news) bool {
@@ -232,64 +234,64 @@ func TestAClaimDuringAReadingIsNoRegression(t *testing.T) {
 			return false
 		}
 	}
-	check(t, m.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 1}))
+	registrytest.Check(t, m.CreateTopic(ctx, cluster.Topic{Name: "t", Partitions: 1}))
 	claim()
 	n.wait(t, "the first epoch", claimed(1))
 	do := func() { claim() }
 	then.Store(&do)
-	check(t, m.CreateTopic(ctx, cluster.Topic{Name: "u", Partitions: 1})) // lets it read again
+	registrytest.Check(t, m.CreateTopic(ctx, cluster.Topic{Name: "u", Partitions: 1})) // lets it read again
 	n.wait(t, "the second epoch", claimed(2))
 	n.wait(t, "no regression ever", func(n *news) bool { return n.behind == 0 })
 }
 
 func TestARecordThatCannotBeReadIsLeftOut(t *testing.T) {
-	l := openLocal(t, faultfs.New(0))
+	l := registrytest.OpenLocal(t, faultfs.New(0))
 	var log strings.Builder
 	m, n := join(t, cluster.MemberOptions{
 		Open: l.Open, Broker: broker(0, "a"), Audit: 20 * time.Millisecond, Log: slog.New(slog.NewTextHandler(&log, nil)),
 	})
-	ctx := testContext(t)
+	ctx := registrytest.Context(t)
 	for _, name := range []string{"t", "spoilt", "half"} {
-		check(t, m.CreateTopic(ctx, cluster.Topic{Name: name, Partitions: 1}))
+		registrytest.Check(t, m.CreateTopic(ctx, cluster.Topic{Name: name, Partitions: 1}))
 		_, err := m.ClaimEpochs(ctx, name, make([]protocol.Epoch, 1))
-		check(t, err)
+		registrytest.Check(t, err)
 	}
 	reg, err := l.Open(ctx)
-	check(t, err)
+	registrytest.Check(t, err)
 	defer reg.Close()
 	put := func(path, data string) {
 		t.Helper()
 		if node, err := reg.Get(ctx, path); err == nil {
-			check(t, reg.Multi(ctx, cluster.Set(path, []byte(data), node.Version)))
+			registrytest.Check(t, reg.Multi(ctx, registry.Set(path, []byte(data), node.Version)))
 			return
 		}
-		check(t, reg.Create(ctx, path, []byte(data), cluster.Persistent))
+		registrytest.Check(t, reg.Create(ctx, path, []byte(data), registry.Persistent))
 	}
 	put("/meta/nats/topics/spoilt", "garbage")
 	put("/meta/nats/topics/a b", `{"partitions":1}`)
 	put("/meta/nats/topics/huge", `{"partitions":1000000}`)
 	put("/meta/nats/brokers/7", "garbage")
 	catalog, err := cluster.NewCatalog(reg, "")
-	check(t, err)
+	registrytest.Check(t, err)
 	n.wait(t, "four records that are left out", func(n *news) bool { return len(n.last.Unreadable) == 4 })
 	s := n.snapshot()
 	equal(t, brokerIDs(s), []int{0})
 	equal(t, len(s.Topics), 2)
 	topics, bad, err := catalog.ReadTopics(ctx)
-	check(t, err)
+	registrytest.Check(t, err)
 	equal(t, len(topics), 2)
 	equal(t, len(bad), 3)
 	brokers, err := catalog.Brokers(ctx)
-	check(t, err)
+	registrytest.Check(t, err)
 	equal(t, len(brokers), 1)
 
 	// The cluster goes on: what is changed next is seen by all.
-	check(t, m.CreateTopic(ctx, cluster.Topic{Name: "u", Partitions: 1}))
+	registrytest.Check(t, m.CreateTopic(ctx, cluster.Topic{Name: "u", Partitions: 1}))
 	n.wait(t, "a new topic", func(n *news) bool { return len(n.last.Topics) == 3 })
 	put("/meta/nats/topics/spoilt", `{"partitions":1}`)
 	n.wait(t, "the record that was corrected", func(n *news) bool { return len(n.last.Topics) == 4 && len(n.last.Unreadable) == 3 })
-	check(t, m.Leave(ctx))
-	check(t, m.Close())
+	registrytest.Check(t, m.Leave(ctx))
+	registrytest.Check(t, m.Close())
 	if got := strings.Count(log.String(), "cannot be read, it is left out"); got != 4 {
 		t.Errorf("%d lines about 4 records:\n%s", got, log.String())
 	}

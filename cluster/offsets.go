@@ -8,6 +8,7 @@ import (
 	"strconv"
 	"strings"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -22,7 +23,7 @@ type OffsetMark struct {
 
 // marked is what was mirrored last: to write only what changed, without reading.
 type marked struct {
-	version  Version
+	version  registry.Version
 	progress Progress
 }
 
@@ -42,7 +43,7 @@ func (r *Registration) MirrorOffsets(ctx context.Context, marks []OffsetMark) er
 		return err
 	}
 	for len(changed) > 0 {
-		chunk := changed[:min(len(changed), MaxMultiOps-len(guard))]
+		chunk := changed[:min(len(changed), registry.MaxMultiOps-len(guard))]
 		changed = changed[len(chunk):]
 		if err := r.mirror(ctx, guard, chunk); err != nil {
 			return fmt.Errorf("mirror offsets: %w", err)
@@ -57,7 +58,7 @@ func (r *Registration) MirrorOffsets(ctx context.Context, marks []OffsetMark) er
 // mirrorBorn says beside the offsets of which topic they are. It comes after them: whoever
 // finds new offsets said to be an earlier topic's begins at 0, and who found an earlier
 // topic's said to be the new one's would skip messages.
-func (r *Registration) mirrorBorn(ctx context.Context, guard []Op, marks []OffsetMark) error {
+func (r *Registration) mirrorBorn(ctx context.Context, guard []registry.Op, marks []OffsetMark) error {
 	due := map[string]protocol.Epoch{}
 	fresh := map[string]bool{}
 	for _, m := range marks {
@@ -70,9 +71,9 @@ func (r *Registration) mirrorBorn(ctx context.Context, guard []Op, marks []Offse
 		return nil
 	}
 	where := slices.Sorted(maps.Keys(due))
-	err := converge(ctx, r.reg, guard, func(ctx context.Context) ([]Op, error) {
+	err := converge(ctx, r.reg, guard, func(ctx context.Context) ([]registry.Op, error) {
 		nodes, err := readAll(ctx, r.reg, where)
-		var ops []Op
+		var ops []registry.Op
 		if err != nil {
 			return nil, err
 		}
@@ -115,8 +116,8 @@ func bornOf(n found) protocol.Epoch {
 }
 
 // changedMarks picks what differs from the last mirror, and the checks that give the right.
-func (r *Registration) changedMarks(marks []OffsetMark) ([]OffsetMark, []Op, error) {
-	guard := []Op{r.fence}
+func (r *Registration) changedMarks(marks []OffsetMark) ([]OffsetMark, []registry.Op, error) {
+	guard := []registry.Op{r.fence}
 	var changed []OffsetMark
 	for _, m := range marks {
 		was, found := r.marks[r.markPath(m)]
@@ -128,15 +129,15 @@ func (r *Registration) changedMarks(marks []OffsetMark) ([]OffsetMark, []Op, err
 			return nil, nil, fmt.Errorf("mirror offsets: %w: %s", ErrNotCoordinator, m.Group)
 		}
 		if err := protocol.CheckName("topic", m.Topic); err != nil {
-			return nil, nil, fmt.Errorf("mirror offsets: %w: %w", ErrInvalid, err)
+			return nil, nil, fmt.Errorf("mirror offsets: %w: %w", registry.ErrInvalid, err)
 		}
-		if check := Check(r.paths.group(m.Group), version); !slices.ContainsFunc(guard, func(op Op) bool { return op.Path == check.Path }) {
+		if check := registry.Check(r.paths.group(m.Group), version); !slices.ContainsFunc(guard, func(op registry.Op) bool { return op.Path == check.Path }) {
 			guard = append(guard, check)
 		}
 		changed = append(changed, m)
 	}
-	if len(guard) > MaxMultiOps/2 {
-		return nil, nil, fmt.Errorf("mirror offsets: %w: %d groups in one call; at most %d", ErrTooLarge, len(guard)-1, MaxMultiOps/2-1)
+	if len(guard) > registry.MaxMultiOps/2 {
+		return nil, nil, fmt.Errorf("mirror offsets: %w: %d groups in one call; at most %d", registry.ErrTooLarge, len(guard)-1, registry.MaxMultiOps/2-1)
 	}
 	return changed, guard, nil
 }
@@ -147,13 +148,13 @@ func (r *Registration) markPath(m OffsetMark) string {
 
 // mirror writes one chunk. The versions are those of the last call where they are
 // known, so that the usual case reads nothing.
-func (r *Registration) mirror(ctx context.Context, guard []Op, marks []OffsetMark) error {
+func (r *Registration) mirror(ctx context.Context, guard []registry.Op, marks []OffsetMark) error {
 	known := true
 	var parents []string
 	for _, m := range marks {
 		if _, found := r.marks[r.markPath(m)]; !found {
 			known = false
-			parents = append(parents, parentOf(r.markPath(m)))
+			parents = append(parents, registry.ParentOf(r.markPath(m)))
 		}
 	}
 	if err := ensure(ctx, r.reg, slices.Compact(slices.Sorted(slices.Values(parents)))); err != nil {
@@ -161,10 +162,10 @@ func (r *Registration) mirror(ctx context.Context, guard []Op, marks []OffsetMar
 	}
 	plan := mapped(marks, func(m OffsetMark) found {
 		was, ok := r.marks[r.markPath(m)]
-		return found{Node: Node{Version: was.version}, ok: ok}
+		return found{Node: registry.Node{Version: was.version}, ok: ok}
 	})
 	same := make([]bool, len(marks)) // as what is there
-	err := converge(ctx, r.reg, guard, func(ctx context.Context) (ops []Op, err error) {
+	err := converge(ctx, r.reg, guard, func(ctx context.Context) (ops []registry.Op, err error) {
 		if !known {
 			if plan, err = readAll(ctx, r.reg, mapped(marks, r.markPath)); err != nil {
 				return nil, err
@@ -192,7 +193,7 @@ func (r *Registration) mirror(ctx context.Context, guard []Op, marks []OffsetMar
 		return err
 	}
 	for i, m := range marks {
-		version := Version(0)
+		version := registry.Version(0)
 		switch {
 		case same[i]:
 			version = plan[i].Version
@@ -267,7 +268,7 @@ func (r *Registration) dropOffsets(ctx context.Context, group string) error {
 		return fmt.Errorf("drop offsets: %w", ErrNotCoordinator)
 	}
 	top := r.paths.offsets(group)
-	err := converge(ctx, r.reg, []Op{r.fence, Check(r.paths.group(group), version)}, func(ctx context.Context) ([]Op, error) {
+	err := converge(ctx, r.reg, []registry.Op{r.fence, registry.Check(r.paths.group(group), version)}, func(ctx context.Context) ([]registry.Op, error) {
 		topics, err := childrenOf(ctx, r.reg, top)
 		if err != nil {
 			return nil, err
@@ -289,10 +290,10 @@ func (r *Registration) dropOffsets(ctx context.Context, group string) error {
 		}
 		paths = append(paths, mapped(begun, func(topic string) string { return r.paths.begin(group, topic) })...)
 		nodes, err := readAll(ctx, r.reg, paths)
-		var ops []Op
+		var ops []registry.Op
 		for i, n := range nodes {
 			if n.ok {
-				ops = append(ops, Delete(paths[i], n.Version))
+				ops = append(ops, registry.Delete(paths[i], n.Version))
 			}
 		}
 		return ops, err

@@ -7,6 +7,8 @@ import (
 	"time"
 
 	"metaq/cluster"
+	"metaq/cluster/registry"
+	"metaq/cluster/registrytest"
 	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
@@ -14,33 +16,33 @@ import (
 // A caller is told that nothing will happen only when that is so: an earlier attempt of the
 // same call may arrive while a later one is refused.
 func TestAWriteThatMayStillArriveIsNotToldAsUndone(t *testing.T) {
-	l := openLocal(t, faultfs.New(0))
-	reg := &flaky{Registry: session(t, l.Open)}
+	l := registrytest.OpenLocal(t, faultfs.New(0))
+	reg := &flaky{Registry: registrytest.Session(t, l.Open)}
 	r := register(t, reg, broker(0, "a"), nil)
-	ctx := testContext(t)
+	ctx := registrytest.Context(t)
 	topic := cluster.Topic{Name: "t", Partitions: 1}
 
 	reg.plan(refused)
 	err := r.CreateTopic(ctx, topic)
-	wantErr(t, err, cluster.ErrUnavailable)
-	if errors.Is(err, cluster.ErrUnknownOutcome) {
+	registrytest.WantErr(t, err, registry.ErrUnavailable)
+	if errors.Is(err, registry.ErrUnknownOutcome) {
 		t.Errorf("%v of a write that was never handed over", err)
 	}
 	reg.plan(lateWrite, refused)
-	wantErr(t, r.CreateTopic(ctx, topic), cluster.ErrUnknownOutcome)
+	registrytest.WantErr(t, r.CreateTopic(ctx, topic), registry.ErrUnknownOutcome)
 	_, err = r.Topic(ctx, "t")
-	check(t, err) // it did arrive
+	registrytest.Check(t, err) // it did arrive
 	reg.plan()
-	wantErr(t, r.CreateTopic(ctx, topic), cluster.ErrExists)
+	registrytest.WantErr(t, r.CreateTopic(ctx, topic), registry.ErrExists)
 }
 
 func TestAMemberKnowsThatTheRegistryIsAway(t *testing.T) {
-	l := openLocal(t, faultfs.New(0))
+	l := registrytest.OpenLocal(t, faultfs.New(0))
 	var sessions losing
 	m, _ := join(t, cluster.MemberOptions{Open: sessions.opener(l.Open), Broker: broker(0, "a"), Audit: time.Hour, Retry: time.Millisecond})
-	check(t, m.Away())
-	check(t, l.Close()) // the session is lost, and there is no other one
-	eventually(t, "that the registry is away", func() bool { return errors.Is(m.Away(), cluster.ErrUnavailable) })
+	registrytest.Check(t, m.Away())
+	registrytest.Check(t, l.Close()) // the session is lost, and there is no other one
+	registrytest.Eventually(t, "that the registry is away", func() bool { return errors.Is(m.Away(), registry.ErrUnavailable) })
 }
 
 // A broker stands still between its look at a topic and its write; another one deletes the
@@ -53,21 +55,21 @@ func TestAWriteThatComesLateLeavesTheNextTopicAlone(t *testing.T) {
 		},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := openLocal(t, faultfs.New(0))
+			l := registrytest.OpenLocal(t, faultfs.New(0))
 			var then atomic.Pointer[func()]
-			frozen := register(t, interrupted{session(t, l.Open), "/meta/nats/topics/t", &then}, broker(0, "a"), nil)
-			other := register(t, session(t, l.Open), broker(1, "b"), nil)
-			ctx := testContext(t)
+			frozen := register(t, interrupted{registrytest.Session(t, l.Open), "/meta/nats/topics/t", &then}, broker(0, "a"), nil)
+			other := register(t, registrytest.Session(t, l.Open), broker(1, "b"), nil)
+			ctx := registrytest.Context(t)
 			topic := cluster.Topic{Name: "t", Partitions: 1}
-			check(t, other.CreateTopic(ctx, topic)) // nobody ever claims a partition
+			registrytest.Check(t, other.CreateTopic(ctx, topic)) // nobody ever claims a partition
 			again := func() {
-				check(t, other.DeleteTopic(ctx, "t"))
-				check(t, other.CreateTopic(ctx, topic))
+				registrytest.Check(t, other.DeleteTopic(ctx, "t"))
+				registrytest.Check(t, other.CreateTopic(ctx, topic))
 			}
 			then.Store(&again)
-			wantErr(t, write(frozen), cluster.ErrReplaced)
+			registrytest.WantErr(t, write(frozen), cluster.ErrReplaced)
 			got, err := other.Topic(ctx, "t")
-			check(t, err)
+			registrytest.Check(t, err)
 			equal(t, got.Partitions, 1)
 			equal(t, got.Born, protocol.Epoch(1))
 		})

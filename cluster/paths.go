@@ -5,6 +5,7 @@ import (
 	"strconv"
 	"strings"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -22,8 +23,8 @@ func newPaths(root string) (paths, error) {
 		root = DefaultRoot
 	}
 	root = "/" + strings.Trim(root, "/")
-	if err := checkPath(root); err != nil || root == "/" {
-		return paths{}, fmt.Errorf("%w: root %q; use one such as %s", ErrInvalid, root, DefaultRoot)
+	if err := registry.CheckPath(root); err != nil || root == "/" {
+		return paths{}, fmt.Errorf("%w: root %q; use one such as %s", registry.ErrInvalid, root, DefaultRoot)
 	}
 	return paths{root: root}, nil
 }
@@ -86,6 +87,6 @@ func (p paths) fixed(id int) []string {
 	return []string{
 		p.brokerID(id), p.root + "/brokers/topics", p.root + "/brokers/topics-pub", p.root + "/brokers/topics-sub",
 		p.consumers(), p.brokers(), p.topics(), p.root + "/nats/partitions", p.root + "/nats/groups",
-		parentOf(p.fence(id)), parentOf(p.lease(id)),
+		registry.ParentOf(p.fence(id)), registry.ParentOf(p.lease(id)),
 	}
 }

@@ -4,6 +4,8 @@ import (
 	"context"
 	"fmt"
 	"time"
+
+	"metaq/cluster/registry"
 )
 
 // producers is the record under nats/producers: which ids of native producers are
@@ -24,7 +26,7 @@ const maxProducer = int64(1) << 52
 // ids do not come again when the registry was set back to an older state.
 func (r *Registration) TakeProducerIDs(ctx context.Context, now time.Time, n int) (int64, error) {
 	var first int64
-	err := r.inTurn(ctx, "take producer ids", func(ctx context.Context) ([]Op, func(), error) {
+	err := r.inTurn(ctx, "take producer ids", func(ctx context.Context) ([]registry.Op, func(), error) {
 		path := r.paths.producers()
 		node, err := readOne(ctx, r.reg, path)
 		if err != nil {
@@ -40,7 +42,7 @@ func (r *Registration) TakeProducerIDs(ctx context.Context, now time.Time, n int
 		if from < 0 || from > maxProducer-int64(n) {
 			return nil, nil, fmt.Errorf("%s: %w: next id %d at %s; set the clock, or delete the node", path, ErrRecord, was.Next, now.UTC().Format(time.RFC3339))
 		}
-		return []Op{putOp(path, node, encode(producers{Next: from + int64(n)}))}, func() { first = from }, nil
+		return []registry.Op{putOp(path, node, encode(producers{Next: from + int64(n)}))}, func() { first = from }, nil
 	})
 	return first, err
 }

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -28,17 +29,17 @@ type Topic struct {
 	// the topic's partitions are above it, and those of the topics before it are not. 0
 	// for the first one, and for those that a release without it made. CreateTopic sets it,
 	// to what it says or the EpochFloor, whichever is higher; it never changes.
-	Born    protocol.Epoch `json:"born,omitempty"`
-	Version Version        `json:"-"` // of the record; filled by reading
+	Born    protocol.Epoch   `json:"born,omitempty"`
+	Version registry.Version `json:"-"` // of the record; filled by reading
 }
 
 // Check says what is wrong with a topic before it is written.
 func (t Topic) Check() error {
 	if err := protocol.CheckName("topic", t.Name); err != nil {
-		return fmt.Errorf("%w: %w", ErrInvalid, err)
+		return fmt.Errorf("%w: %w", registry.ErrInvalid, err)
 	}
 	if t.Partitions < 1 || t.Partitions > protocol.MaxPartitions {
-		return fmt.Errorf("%w: topic %s: %d partitions; use 1 to %d", ErrInvalid, t.Name, t.Partitions, protocol.MaxPartitions)
+		return fmt.Errorf("%w: topic %s: %d partitions; use 1 to %d", registry.ErrInvalid, t.Name, t.Partitions, protocol.MaxPartitions)
 	}
 	return nil
 }
@@ -93,7 +94,7 @@ func encode(record any) []byte {
 }
 
 // decode reads a record. Unknown fields are a newer broker's and are let through.
-func decode[T any](path string, n Node) (T, error) {
+func decode[T any](path string, n registry.Node) (T, error) {
 	var record T
 	if err := json.Unmarshal(n.Data, &record); err != nil {
 		return record, fmt.Errorf("%s: %w: %w", path, ErrRecord, err)

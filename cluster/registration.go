@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strconv"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -25,11 +26,11 @@ type Registration struct {
 	*Catalog
 	witness *Witness
 
-	fence Op // the check that goes first in every write
+	fence registry.Op // the check that goes first in every write
 
-	turn chan struct{} // holds one token; whoever has it owns what follows
-	self Broker        // as last written
-	at   Version       // of the own node, when unsure is false
+	turn chan struct{}    // holds one token; whoever has it owns what follows
+	self Broker           // as last written
+	at   registry.Version // of the own node, when unsure is false
 	// unsure says that the own node may have changed in ways that were not seen.
 	unsure bool
 	// sent are the writes that may still arrive, by revision. Invariant: all of them carry
@@ -39,10 +40,10 @@ type Registration struct {
 	calls uint64 // of write
 	// published are the ephemeral nodes beside its own, by scope (see publish) and path.
 	published map[string]map[string][]byte
-	leases    *leases                   // nil: others go by the registration alone
-	groups    map[string]Version        // claimed groups: the version of their record
-	marks     map[string]marked         // mirrored offsets, by path
-	born      map[string]protocol.Epoch // of the topics of mirrored offsets, by path; 0 may be not known
+	leases    *leases                     // nil: others go by the registration alone
+	groups    map[string]registry.Version // claimed groups: the version of their record
+	marks     map[string]marked           // mirrored offsets, by path
+	born      map[string]protocol.Epoch   // of the topics of mirrored offsets, by path; 0 may be not known
 }
 
 // sentWrite is a write of unknown outcome: which call of write it belongs to, and what
@@ -59,7 +60,7 @@ type sentWrite struct {
 // It makes MetaQ's brokers/ids/<id>/master as well. Topics come with Advertise.
 func (c *Catalog) Register(ctx context.Context, b Broker, w *Witness) (*Registration, error) {
 	if b.Token == "" {
-		return nil, fmt.Errorf("register broker %d: %w: no token", b.ID, ErrInvalid)
+		return nil, fmt.Errorf("register broker %d: %w: no token", b.ID, registry.ErrInvalid)
 	}
 	if err := ensure(ctx, c.reg, c.paths.fixed(b.ID)); err != nil {
 		return nil, fmt.Errorf("register broker %d: make %s: %w", b.ID, c.paths.root, err)
@@ -73,9 +74,9 @@ func (c *Catalog) Register(ctx context.Context, b Broker, w *Witness) (*Registra
 		err = c.reg.Multi(ctx, ops...)
 		if err == nil {
 			r := &Registration{
-				Catalog: c, witness: w, self: b, fence: Check(c.paths.fence(b.ID), fence),
+				Catalog: c, witness: w, self: b, fence: registry.Check(c.paths.fence(b.ID), fence),
 				turn: make(chan struct{}, 1), sent: map[uint64]sentWrite{},
-				groups: map[string]Version{}, marks: map[string]marked{}, born: map[string]protocol.Epoch{},
+				groups: map[string]registry.Version{}, marks: map[string]marked{}, born: map[string]protocol.Epoch{},
 				published: map[string]map[string][]byte{},
 			}
 			r.turn <- struct{}{}
@@ -83,16 +84,16 @@ func (c *Catalog) Register(ctx context.Context, b Broker, w *Witness) (*Registra
 		}
 		// After an unknown outcome the next plan finds our own nodes, if they were made,
 		// and takes them over like those of any earlier incarnation.
-		if !conflict(err) && (!errors.Is(err, ErrUnknownOutcome) || ctx.Err() != nil) {
+		if !conflict(err) && (!errors.Is(err, registry.ErrUnknownOutcome) || ctx.Err() != nil) {
 			return nil, fmt.Errorf("register broker %d: %w", b.ID, err)
 		}
 	}
-	return nil, fmt.Errorf("register broker %d: %w: its nodes keep changing", b.ID, ErrUnavailable)
+	return nil, fmt.Errorf("register broker %d: %w: its nodes keep changing", b.ID, registry.ErrUnavailable)
 }
 
 // planRegister reads what is there and says how to take it over, in one Multi, and
 // which version the fence will have then.
-func (c *Catalog) planRegister(ctx context.Context, b Broker) (Version, []Op, error) {
+func (c *Catalog) planRegister(ctx context.Context, b Broker) (registry.Version, []registry.Op, error) {
 	p := c.paths
 	got, err := readAll(ctx, c.reg, []string{p.fence(b.ID), p.broker(b.ID), p.master(b.ID), p.brokerID(b.ID), p.checksum(b.ID)})
 	if err != nil {
@@ -111,20 +112,20 @@ func (c *Catalog) planRegister(ctx context.Context, b Broker) (Version, []Op, er
 	case master.ok:
 		return 0, nil, &TakenError{ID: b.ID, Holder: Broker{ID: b.ID, Host: string(master.Data)}}
 	}
-	next := Version(0)
-	var ops []Op
+	next := registry.Version(0)
+	var ops []registry.Op
 	if fence.ok {
 		next = fence.Version + 1
-		ops = append(ops, Set(p.fence(b.ID), []byte(b.Token), fence.Version))
+		ops = append(ops, registry.Set(p.fence(b.ID), []byte(b.Token), fence.Version))
 	} else {
-		ops = append(ops, Create(p.fence(b.ID), []byte(b.Token), Persistent))
+		ops = append(ops, registry.Create(p.fence(b.ID), []byte(b.Token), registry.Persistent))
 	}
 	// MetaQ writes the master's URL into the parent as well, for old clients; its own
 	// brokers delete the parent when they leave.
 	if parent.ok {
-		ops = append(ops, Set(p.brokerID(b.ID), []byte(b.metaURL()), parent.Version))
+		ops = append(ops, registry.Set(p.brokerID(b.ID), []byte(b.metaURL()), parent.Version))
 	} else {
-		ops = append(ops, Create(p.brokerID(b.ID), []byte(b.metaURL()), Persistent))
+		ops = append(ops, registry.Create(p.brokerID(b.ID), []byte(b.metaURL()), registry.Persistent))
 	}
 	ops = append(ops, renew(p.broker(b.ID), self, encode(b))...)
 	ops = append(ops, renew(p.master(b.ID), master, []byte(b.metaURL()))...)
@@ -132,18 +133,18 @@ func (c *Catalog) planRegister(ctx context.Context, b Broker) (Version, []Op, er
 	case b.Checksum != 0:
 		ops = append(ops, renew(p.checksum(b.ID), checksum, []byte(strconv.FormatUint(uint64(b.Checksum), 10)))...)
 	case checksum.ok:
-		ops = append(ops, Delete(p.checksum(b.ID), checksum.Version))
+		ops = append(ops, registry.Delete(p.checksum(b.ID), checksum.Version))
 	}
 	return next, ops, nil
 }
 
 // renew makes an ephemeral node of this session, in the place of an old one.
-func renew(path string, old found, data []byte) []Op {
-	var ops []Op
+func renew(path string, old found, data []byte) []registry.Op {
+	var ops []registry.Op
 	if old.ok {
-		ops = append(ops, Delete(path, old.Version))
+		ops = append(ops, registry.Delete(path, old.Version))
 	}
-	return append(ops, Create(path, data, Ephemeral))
+	return append(ops, registry.Create(path, data, registry.Ephemeral))
 }
 
 // Self is what was announced.
@@ -164,19 +165,19 @@ func (r *Registration) Leave(ctx context.Context) error {
 	}
 	p, id := r.paths, r.self.ID
 	own := []string{p.broker(id), p.master(id), p.checksum(id)}
-	err := converge(ctx, r.reg, []Op{r.fence}, func(ctx context.Context) ([]Op, error) {
+	err := converge(ctx, r.reg, []registry.Op{r.fence}, func(ctx context.Context) ([]registry.Op, error) {
 		got, err := readAll(ctx, r.reg, append(slices.Clone(own), p.brokerID(id)))
 		if err != nil {
 			return nil, err
 		}
-		var ops []Op
+		var ops []registry.Op
 		for i, path := range own {
 			if got[i].ok && got[i].Owner == r.reg.Session() {
-				ops = append(ops, Delete(path, got[i].Version))
+				ops = append(ops, registry.Delete(path, got[i].Version))
 			}
 		}
 		if len(ops) > 0 && got[3].ok {
-			ops = append(ops, Set(p.brokerID(id), nil, got[3].Version))
+			ops = append(ops, registry.Set(p.brokerID(id), nil, got[3].Version))
 		}
 		return ops, nil
 	})
@@ -192,7 +193,7 @@ func (r *Registration) take(ctx context.Context) error {
 	case <-r.turn:
 		return nil
 	case <-ctx.Done():
-		return fmt.Errorf("%w: %w", ErrUnavailable, context.Cause(ctx))
+		return fmt.Errorf("%w: %w", registry.ErrUnavailable, context.Cause(ctx))
 	case <-r.reg.Done():
 		return r.reg.Err()
 	}
@@ -205,13 +206,13 @@ func (r *Registration) give() { r.turn <- struct{}{} }
 // A conflict, or an outcome that is unknown, is settled by reading and planning again.
 // The caller has the turn. An error that does not wrap ErrUnknownOutcome means that the
 // write was not done and never will be.
-func (r *Registration) write(ctx context.Context, plan func(ctx context.Context) (ops []Op, done func(), err error)) error {
+func (r *Registration) write(ctx context.Context, plan func(ctx context.Context) (ops []registry.Op, done func(), err error)) error {
 	r.calls++
 	err := r.attempt(ctx, plan)
-	if err != nil && !errors.Is(err, ErrUnknownOutcome) && r.mayArrive() {
+	if err != nil && !errors.Is(err, registry.ErrUnknownOutcome) && r.mayArrive() {
 		// An earlier attempt of this call was handed over, and nothing has shown yet that
 		// it came too late: whatever ended the later ones, it may still be carried out.
-		return fmt.Errorf("%w: %w", ErrUnknownOutcome, err)
+		return fmt.Errorf("%w: %w", registry.ErrUnknownOutcome, err)
 	}
 	return err
 }
@@ -226,7 +227,7 @@ func (r *Registration) mayArrive() bool {
 	return false
 }
 
-func (r *Registration) attempt(ctx context.Context, plan func(ctx context.Context) (ops []Op, done func(), err error)) error {
+func (r *Registration) attempt(ctx context.Context, plan func(ctx context.Context) (ops []registry.Op, done func(), err error)) error {
 	var unknown error // the last unknown outcome of this call
 	for range maxAttempts {
 		if r.unsure {
@@ -245,7 +246,7 @@ func (r *Registration) attempt(ctx context.Context, plan func(ctx context.Contex
 		r.last++
 		next := r.self
 		next.Revision = r.last
-		all := slices.Concat([]Op{r.fence}, ops, []Op{Set(r.paths.broker(next.ID), encode(next), r.at)})
+		all := slices.Concat([]registry.Op{r.fence}, ops, []registry.Op{registry.Set(r.paths.broker(next.ID), encode(next), r.at)})
 		err = r.reg.Multi(ctx, all...)
 		switch fenced := brokenGuard(err, all[:1]); {
 		case err == nil:
@@ -255,7 +256,7 @@ func (r *Registration) attempt(ctx context.Context, plan func(ctx context.Contex
 			return nil
 		case fenced != nil:
 			return fenced
-		case errors.Is(err, ErrUnknownOutcome):
+		case errors.Is(err, registry.ErrUnknownOutcome):
 			unknown, r.unsure = err, true
 			r.sent[next.Revision] = sentWrite{call: r.calls, done: done}
 			if ctx.Err() != nil {
@@ -269,7 +270,7 @@ func (r *Registration) attempt(ctx context.Context, plan func(ctx context.Contex
 			return err
 		}
 	}
-	return fmt.Errorf("%w: others changed the same nodes %d times", ErrUnavailable, maxAttempts)
+	return fmt.Errorf("%w: others changed the same nodes %d times", registry.ErrUnavailable, maxAttempts)
 }
 
 // resync reads the own node back. It reports that a write of unknown outcome, sent by
@@ -277,7 +278,7 @@ func (r *Registration) attempt(ctx context.Context, plan func(ctx context.Contex
 func (r *Registration) resync(ctx context.Context) (applied bool, err error) {
 	path := r.paths.broker(r.self.ID)
 	n, err := r.reg.Get(ctx, path)
-	if errors.Is(err, ErrNotFound) || err == nil && n.Owner != r.reg.Session() {
+	if errors.Is(err, registry.ErrNotFound) || err == nil && n.Owner != r.reg.Session() {
 		return false, fmt.Errorf("%w: %s is not ours any more", ErrFenced, path)
 	}
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -59,7 +60,7 @@ func (c *Catalog) Snapshot(ctx context.Context) (Snapshot, error) {
 // sets whenever it writes. Who writes otherwise is found by the audit.
 func (c *Catalog) watch(ctx context.Context, hint chan<- struct{}) error {
 	for _, path := range []string{c.paths.brokers(), c.paths.topics()} {
-		if err := c.reg.Watch(ctx, WatchChildren, path, hint); err != nil && !errors.Is(err, ErrNotFound) {
+		if err := c.reg.Watch(ctx, registry.WatchChildren, path, hint); err != nil && !errors.Is(err, registry.ErrNotFound) {
 			return fmt.Errorf("watch cluster: %w", err)
 		}
 	}
@@ -69,7 +70,7 @@ func (c *Catalog) watch(ctx context.Context, hint chan<- struct{}) error {
 		return fmt.Errorf("watch cluster: %w", err)
 	}
 	return inParallel(ctx, len(names), func(ctx context.Context, i int) error {
-		return c.reg.Watch(ctx, WatchData, c.paths.brokers()+"/"+names[i], hint)
+		return c.reg.Watch(ctx, registry.WatchData, c.paths.brokers()+"/"+names[i], hint)
 	})
 }
 

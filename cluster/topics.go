@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -19,13 +20,13 @@ func (r *Registration) MakeTopic(ctx context.Context, t Topic) (made Topic, err 
 	if err := t.Check(); err != nil {
 		return t, err
 	}
-	err = r.inTurn(ctx, "create topic "+t.Name, func(ctx context.Context) ([]Op, func(), error) {
+	err = r.inTurn(ctx, "create topic "+t.Name, func(ctx context.Context) ([]registry.Op, func(), error) {
 		got, err := readAll(ctx, r.reg, []string{r.paths.topic(t.Name), r.paths.partitions(t.Name)})
 		if err != nil {
 			return nil, nil, err
 		}
 		if got[0].ok {
-			return nil, nil, ErrExists
+			return nil, nil, registry.ErrExists
 		}
 		ops, err := r.planSubjects(ctx, t)
 		if err != nil {
@@ -37,12 +38,12 @@ func (r *Registration) MakeTopic(ctx context.Context, t Topic) (made Topic, err 
 		}
 		next := t
 		next.Born = max(t.Born, floor)
-		ops = append(ops, Create(r.paths.topic(t.Name), encode(next), Persistent))
+		ops = append(ops, registry.Create(r.paths.topic(t.Name), encode(next), registry.Persistent))
 		if got[1].ok {
 			// Who makes and deletes the topic between this look and the write raises the floor.
-			ops = append(ops, Check(r.paths.partitions(t.Name), got[1].Version))
+			ops = append(ops, registry.Check(r.paths.partitions(t.Name), got[1].Version))
 		} else {
-			ops = append(ops, Create(r.paths.partitions(t.Name), nil, Persistent))
+			ops = append(ops, registry.Create(r.paths.partitions(t.Name), nil, registry.Persistent))
 		}
 		return ops, func() { made = next }, nil
 	})
@@ -52,7 +53,7 @@ func (r *Registration) MakeTopic(ctx context.Context, t Topic) (made Topic, err 
 // planSubjects refuses a topic that listens to a subject which another one listens to,
 // too: a message can go to one topic only. Whoever changes what topics listen to sets the
 // node above them, so that of two who do so at once one reads again, and sees the other.
-func (r *Registration) planSubjects(ctx context.Context, t Topic) ([]Op, error) {
+func (r *Registration) planSubjects(ctx context.Context, t Topic) ([]registry.Op, error) {
 	if t.Config.Subjects == nil || len(*t.Config.Subjects) == 0 {
 		return nil, nil
 	}
@@ -77,7 +78,7 @@ func (r *Registration) planSubjects(ctx context.Context, t Topic) ([]Op, error) 
 			}
 		}
 	}
-	return []Op{Set(r.paths.topics(), nil, above.Version)}, nil
+	return []registry.Op{registry.Set(r.paths.topics(), nil, above.Version)}, nil
 }
 
 // SetTopic replaces the record of the topic that has t's name and Born. ErrNotFound; ErrReplaced;
@@ -88,7 +89,7 @@ func (r *Registration) SetTopic(ctx context.Context, t Topic) error {
 	if err := t.Check(); err != nil {
 		return err
 	}
-	return r.inTurn(ctx, "set topic "+t.Name, func(ctx context.Context) ([]Op, func(), error) {
+	return r.inTurn(ctx, "set topic "+t.Name, func(ctx context.Context) ([]registry.Op, func(), error) {
 		same, err := r.sameTopic(ctx, t.Name) // before the look at the topic itself
 		if err != nil {
 			return nil, nil, err
@@ -101,7 +102,7 @@ func (r *Registration) SetTopic(ctx context.Context, t Topic) error {
 			return nil, nil, replaced(t.Name, t.Born, was.Born)
 		}
 		if t.Version > 0 && t.Version != was.Version {
-			return nil, nil, fmt.Errorf("%w: %d, not %d", ErrVersion, was.Version, t.Version)
+			return nil, nil, fmt.Errorf("%w: %d, not %d", registry.ErrVersion, was.Version, t.Version)
 		}
 		if t.Partitions < was.Partitions {
 			return nil, nil, fmt.Errorf("%w: %d now, %d asked for", ErrFewerPartitions, was.Partitions, t.Partitions)
@@ -111,7 +112,7 @@ func (r *Registration) SetTopic(ctx context.Context, t Topic) error {
 			return nil, nil, err
 		}
 		ops = append(ops, same...)
-		return append(ops, Set(r.paths.topic(t.Name), encode(t), was.Version)), func() {}, nil
+		return append(ops, registry.Set(r.paths.topic(t.Name), encode(t), was.Version)), func() {}, nil
 	})
 }
 
@@ -121,13 +122,13 @@ func replaced(name string, meant, found protocol.Epoch) error {
 
 // sameTopic fails a write when a topic is deleted after this look at it. The version of the
 // topic's own record does not tell: that of a topic made again begins at 0 as well.
-func (r *Registration) sameTopic(ctx context.Context, name string) ([]Op, error) {
+func (r *Registration) sameTopic(ctx context.Context, name string) ([]registry.Op, error) {
 	parts := r.paths.partitions(name)
 	n, err := readOne(ctx, r.reg, parts)
 	if err != nil || !n.ok {
 		return nil, err
 	}
-	return []Op{Check(parts, n.Version)}, nil
+	return []registry.Op{registry.Check(parts, n.Version)}, nil
 }
 
 // DeleteTopic removes a topic and the record of its partitions' leaders. ErrNotFound.
@@ -149,7 +150,7 @@ func (r *Registration) DeleteTopicBorn(ctx context.Context, name string, born pr
 }
 
 func (r *Registration) deleteTopic(ctx context.Context, name string, meant func(Topic) error) error {
-	return r.inTurn(ctx, "delete topic "+name, func(ctx context.Context) ([]Op, func(), error) {
+	return r.inTurn(ctx, "delete topic "+name, func(ctx context.Context) ([]registry.Op, func(), error) {
 		same, err := r.sameTopic(ctx, name) // before the look at the topic itself
 		if err != nil {
 			return nil, nil, err
@@ -174,13 +175,13 @@ func (r *Registration) deleteTopic(ctx context.Context, name string, meant func(
 			return nil, nil, err
 		}
 		// The topic goes first: claims of its partitions check it.
-		ops := append(same, Delete(r.paths.topic(name), t.Version))
+		ops := append(same, registry.Delete(r.paths.topic(name), t.Version))
 		var highest protocol.Epoch
 		for i, path := range homePaths {
 			if !got[i].ok {
 				continue
 			}
-			ops = append(ops, Delete(path, got[i].Version))
+			ops = append(ops, registry.Delete(path, got[i].Version))
 			leads, err := decode[[]leadership](path, got[i].Node)
 			if err != nil {
 				return nil, nil, err
@@ -220,7 +221,7 @@ func epochFloor(path string, n found) (protocol.Epoch, error) {
 }
 
 // inTurn is write, with the turn taken, and with words for the error.
-func (r *Registration) inTurn(ctx context.Context, what string, plan func(ctx context.Context) ([]Op, func(), error)) error {
+func (r *Registration) inTurn(ctx context.Context, what string, plan func(ctx context.Context) ([]registry.Op, func(), error)) error {
 	if err := r.take(ctx); err != nil {
 		return fmt.Errorf("%s: %w", what, err)
 	}

@@ -52,6 +52,11 @@ const (
 	witnessHeader = 8
 )
 
+var (
+	witnessTable  = crc32.MakeTable(crc32.Castagnoli)
+	errBadWitness = errors.New("not a whole witness file")
+)
+
 // OpenWitness reads the witness of a data directory; the directory must be there and be
 // locked by this process. A *vfs.DamagedError when no generation is readable: call again
 // with startEmpty, and raise what the partitions' logs know.
@@ -178,20 +183,20 @@ func encodeWitness(seen Epochs) []byte {
 	body := encode(seen)
 	b := make([]byte, witnessHeader, witnessHeader+len(body))
 	copy(b, witnessMagic)
-	binary.BigEndian.PutUint32(b[4:], crc32.Checksum(body, castagnoli))
+	binary.BigEndian.PutUint32(b[4:], crc32.Checksum(body, witnessTable))
 	return append(b, body...)
 }
 
 func decodeWitness(b []byte) (Epochs, error) {
 	if len(b) < witnessHeader || string(b[:4]) != witnessMagic {
-		return nil, fmt.Errorf("%w: no header", errBadFile)
+		return nil, fmt.Errorf("%w: no header", errBadWitness)
 	}
-	if crc32.Checksum(b[witnessHeader:], castagnoli) != binary.BigEndian.Uint32(b[4:]) {
-		return nil, fmt.Errorf("%w: checksum", errBadFile)
+	if crc32.Checksum(b[witnessHeader:], witnessTable) != binary.BigEndian.Uint32(b[4:]) {
+		return nil, fmt.Errorf("%w: checksum", errBadWitness)
 	}
 	seen := Epochs{}
 	if err := json.Unmarshal(b[witnessHeader:], &seen); err != nil {
-		return nil, fmt.Errorf("%w: %w", errBadFile, err)
+		return nil, fmt.Errorf("%w: %w", errBadWitness, err)
 	}
 	return seen, nil
 }

@@ -11,6 +11,8 @@ import (
 
 	"metaq/client"
 	"metaq/cluster"
+	"metaq/cluster/registry"
+	"metaq/cluster/zookeeper"
 )
 
 // Options say where the ensemble is.
@@ -39,7 +41,7 @@ const session = 6 * time.Second
 // that was tried and what was wrong with it; they wrap client.ErrNoBroker where trying
 // again may help.
 func Resolver(o Options) (client.Resolver, error) {
-	zk, err := cluster.NewZooKeeper(cluster.ZooKeeperOptions{
+	zk, err := zookeeper.New(zookeeper.Options{
 		Connect: o.Connect, SessionTimeout: session, Auth: o.Auth, TLS: o.TLS,
 	})
 	if err != nil {
@@ -52,10 +54,10 @@ func Resolver(o Options) (client.Resolver, error) {
 }
 
 // look asks the first server that answers.
-func (o *Options) look(ctx context.Context, zk *cluster.ZooKeeper) (urls []string, err error) {
+func (o *Options) look(ctx context.Context, zk *zookeeper.ZooKeeper) (urls []string, err error) {
 	reg, err := zk.Open(ctx)
 	if err != nil {
-		if errors.Is(err, cluster.ErrUnavailable) {
+		if errors.Is(err, registry.ErrUnavailable) {
 			err = fmt.Errorf("%w: %w", client.ErrNoBroker, err)
 		}
 		return nil, fmt.Errorf("find brokers through ZooKeeper: %w", err)

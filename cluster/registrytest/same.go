@@ -11,19 +11,19 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
-	"metaq/cluster"
+	"metaq/cluster/registry"
 )
 
 // Same does the same random operations in two registries and compares every answer:
 // errors by their sentinel, and the whole tree after each change.
-func Same(t *testing.T, a, b cluster.Registry) {
+func Same(t *testing.T, a, b registry.Registry) {
 	t.Helper()
 	rapid.Check(t, func(rt *rapid.T) {
 		root := "/same-" + strings.ToLower(rand.Text()) // rapid repeats itself, the stores remember
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		for _, reg := range []cluster.Registry{a, b} {
-			if err := reg.Create(ctx, root, nil, cluster.Persistent); err != nil {
+		for _, reg := range []registry.Registry{a, b} {
+			if err := reg.Create(ctx, root, nil, registry.Persistent); err != nil {
 				rt.Fatal(err)
 			}
 		}
@@ -41,22 +41,22 @@ func Same(t *testing.T, a, b cluster.Registry) {
 }
 
 // anyOp draws an operation on one of few paths, so that most have something to say.
-func anyOp(root string) *rapid.Generator[cluster.Op] {
-	return rapid.Custom(func(t *rapid.T) cluster.Op {
+func anyOp(root string) *rapid.Generator[registry.Op] {
+	return rapid.Custom(func(t *rapid.T) registry.Op {
 		path := root + rapid.SampledFrom([]string{"/a", "/b", "/a/c", "/a/d", "/a/c/e"}).Draw(t, "path")
-		version := cluster.Version(rapid.IntRange(0, 2).Draw(t, "version"))
+		version := registry.Version(rapid.IntRange(0, 2).Draw(t, "version"))
 		data := []byte(rapid.StringMatching(`[a-z]{0,3}`).Draw(t, "data"))
 		switch rapid.IntRange(0, 5).Draw(t, "kind") {
 		case 0, 1:
-			return cluster.Create(path, data, cluster.Persistent)
+			return registry.Create(path, data, registry.Persistent)
 		case 2:
-			return cluster.Create(path, data, cluster.Ephemeral)
+			return registry.Create(path, data, registry.Ephemeral)
 		case 3:
-			return cluster.Set(path, data, version)
+			return registry.Set(path, data, version)
 		case 4:
-			return cluster.Delete(path, version)
+			return registry.Delete(path, version)
 		default:
-			return cluster.Check(path, version)
+			return registry.Check(path, version)
 		}
 	})
 }
@@ -67,12 +67,12 @@ func outcome(err error) string {
 		return "done"
 	}
 	index := -1
-	var op *cluster.OpError
+	var op *registry.OpError
 	if errors.As(err, &op) {
 		index = op.Index
 	}
 	for _, sentinel := range []error{
-		cluster.ErrNotFound, cluster.ErrExists, cluster.ErrVersion, cluster.ErrNotEmpty, cluster.ErrEphemeralParent,
+		registry.ErrNotFound, registry.ErrExists, registry.ErrVersion, registry.ErrNotEmpty, registry.ErrEphemeralParent,
 	} {
 		if errors.Is(err, sentinel) {
 			return fmt.Sprintf("%d: %v", index, sentinel)
@@ -81,7 +81,7 @@ func outcome(err error) string {
 	return err.Error()
 }
 
-func treeOf(ctx context.Context, t *rapid.T, reg cluster.Registry, path string) map[string]string {
+func treeOf(ctx context.Context, t *rapid.T, reg registry.Registry, path string) map[string]string {
 	all := map[string]string{}
 	var walk func(path string)
 	walk = func(path string) {

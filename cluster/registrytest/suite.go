@@ -13,7 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
-	"metaq/cluster"
+	"metaq/cluster/registry"
 )
 
 // patience is how long a test waits for what must happen.
@@ -21,7 +21,7 @@ const patience = 20 * time.Second
 
 // Suite runs all tests. open gives an opener of sessions with one store; it is
 // called once a test, may return the same store each time, and cleans up by itself.
-func Suite(t *testing.T, open func(t testing.TB) cluster.Opener) {
+func Suite(t *testing.T, open func(t testing.TB) registry.Opener) {
 	tests := []struct {
 		name string
 		run  func(t *testing.T, s *store)
@@ -65,20 +65,20 @@ func Suite(t *testing.T, open func(t testing.TB) cluster.Opener) {
 // store is one test's own corner of a store.
 type store struct {
 	t    testing.TB
-	open cluster.Opener
+	open registry.Opener
 	root string
-	reg  cluster.Registry // a session that lasts for the test
+	reg  registry.Registry // a session that lasts for the test
 }
 
-func newStore(t testing.TB, open cluster.Opener) *store {
+func newStore(t testing.TB, open registry.Opener) *store {
 	t.Helper()
 	s := &store{t: t, open: open, root: "/suite-" + strings.ToLower(rand.Text())}
 	s.reg = s.session()
-	s.must(s.reg.Create(s.ctx(), s.root, nil, cluster.Persistent))
+	s.must(s.reg.Create(s.ctx(), s.root, nil, registry.Persistent))
 	return s
 }
 
-func (s *store) session() cluster.Registry {
+func (s *store) session() registry.Registry {
 	s.t.Helper()
 	reg, err := s.open(s.ctx())
 	if err != nil {
@@ -116,16 +116,16 @@ func (s *store) is(err, want error) {
 
 func (s *store) create(name, data string) {
 	s.t.Helper()
-	s.must(s.reg.Create(s.ctx(), s.path(name), []byte(data), cluster.Persistent))
+	s.must(s.reg.Create(s.ctx(), s.path(name), []byte(data), registry.Persistent))
 }
 
 // caughtUp lets a session see what others have written: a write does, also an empty one.
-func (s *store) caughtUp(reg cluster.Registry) {
+func (s *store) caughtUp(reg registry.Registry) {
 	s.t.Helper()
-	s.must(reg.Multi(s.ctx(), cluster.Check(s.root, 0)))
+	s.must(reg.Multi(s.ctx(), registry.Check(s.root, 0)))
 }
 
-func (s *store) wantNode(name, data string, version cluster.Version) {
+func (s *store) wantNode(name, data string, version registry.Version) {
 	s.t.Helper()
 	s.caughtUp(s.reg)
 	n, err := s.reg.Get(s.ctx(), s.path(name))
@@ -135,13 +135,13 @@ func (s *store) wantNode(name, data string, version cluster.Version) {
 	}
 }
 
-func (s *store) wantGone(reg cluster.Registry, path string) {
+func (s *store) wantGone(reg registry.Registry, path string) {
 	s.t.Helper()
 	hint := make(chan struct{}, 1)
 	for {
-		s.must(reg.Watch(s.ctx(), cluster.WatchData, path, hint))
+		s.must(reg.Watch(s.ctx(), registry.WatchData, path, hint))
 		_, err := reg.Get(s.ctx(), path)
-		if errors.Is(err, cluster.ErrNotFound) {
+		if errors.Is(err, registry.ErrNotFound) {
 			return
 		}
 		s.must(err)
@@ -164,8 +164,8 @@ func (s *store) wantNoHint(hint <-chan struct{}) {
 	s.t.Helper()
 	fence := make(chan struct{}, 1)
 	name := "fence-" + strings.ToLower(rand.Text())
-	s.must(s.reg.Watch(s.ctx(), cluster.WatchData, s.root+"/"+name, fence))
-	s.must(s.reg.Create(s.ctx(), s.root+"/"+name, nil, cluster.Ephemeral))
+	s.must(s.reg.Watch(s.ctx(), registry.WatchData, s.root+"/"+name, fence))
+	s.must(s.reg.Create(s.ctx(), s.root+"/"+name, nil, registry.Ephemeral))
 	s.wantHint(fence)
 	select {
 	case <-hint:
@@ -181,50 +181,50 @@ func createThenGet(_ *testing.T, s *store) {
 
 func createExisting(_ *testing.T, s *store) {
 	s.create("a", "one")
-	s.is(s.reg.Create(s.ctx(), s.path("a"), nil, cluster.Persistent), cluster.ErrExists)
-	s.is(s.reg.Create(s.ctx(), s.path("a"), nil, cluster.Ephemeral), cluster.ErrExists)
+	s.is(s.reg.Create(s.ctx(), s.path("a"), nil, registry.Persistent), registry.ErrExists)
+	s.is(s.reg.Create(s.ctx(), s.path("a"), nil, registry.Ephemeral), registry.ErrExists)
 	s.wantNode("a", "one", 0)
 }
 
 func createWithoutParent(_ *testing.T, s *store) {
-	s.is(s.reg.Create(s.ctx(), s.path("a/b"), nil, cluster.Persistent), cluster.ErrNotFound)
+	s.is(s.reg.Create(s.ctx(), s.path("a/b"), nil, registry.Persistent), registry.ErrNotFound)
 }
 
 func getMissing(_ *testing.T, s *store) {
 	_, err := s.reg.Get(s.ctx(), s.path("a"))
-	s.is(err, cluster.ErrNotFound)
+	s.is(err, registry.ErrNotFound)
 	_, err = s.reg.Children(s.ctx(), s.path("a"))
-	s.is(err, cluster.ErrNotFound)
+	s.is(err, registry.ErrNotFound)
 	_, err = s.reg.Set(s.ctx(), s.path("a"), nil, 0)
-	s.is(err, cluster.ErrNotFound)
-	s.is(s.reg.Delete(s.ctx(), s.path("a"), 0), cluster.ErrNotFound)
+	s.is(err, registry.ErrNotFound)
+	s.is(s.reg.Delete(s.ctx(), s.path("a"), 0), registry.ErrNotFound)
 }
 
 func setVersions(_ *testing.T, s *store) {
 	s.create("a", "one")
 	for i := range 3 {
-		v, err := s.reg.Set(s.ctx(), s.path("a"), []byte(strconv.Itoa(i)), cluster.Version(i))
+		v, err := s.reg.Set(s.ctx(), s.path("a"), []byte(strconv.Itoa(i)), registry.Version(i))
 		s.must(err)
-		if v != cluster.Version(i+1) {
+		if v != registry.Version(i+1) {
 			s.t.Fatalf("version %d after %d changes", v, i+1)
 		}
 	}
 	_, err := s.reg.Set(s.ctx(), s.path("a"), []byte("late"), 1)
-	s.is(err, cluster.ErrVersion)
+	s.is(err, registry.ErrVersion)
 	_, err = s.reg.Set(s.ctx(), s.path("a"), []byte("early"), 4)
-	s.is(err, cluster.ErrVersion)
+	s.is(err, registry.ErrVersion)
 	s.wantNode("a", "2", 3)
 }
 
 func deleteRefusals(_ *testing.T, s *store) {
 	s.create("a", "")
 	s.create("a/b", "")
-	s.is(s.reg.Delete(s.ctx(), s.path("a"), 0), cluster.ErrNotEmpty)
-	s.is(s.reg.Delete(s.ctx(), s.path("a/b"), 1), cluster.ErrVersion)
+	s.is(s.reg.Delete(s.ctx(), s.path("a"), 0), registry.ErrNotEmpty)
+	s.is(s.reg.Delete(s.ctx(), s.path("a/b"), 1), registry.ErrVersion)
 	s.must(s.reg.Delete(s.ctx(), s.path("a/b"), 0))
 	s.must(s.reg.Delete(s.ctx(), s.path("a"), 0))
 	_, err := s.reg.Get(s.ctx(), s.path("a"))
-	s.is(err, cluster.ErrNotFound)
+	s.is(err, registry.ErrNotFound)
 }
 
 func madeAgain(_ *testing.T, s *store) {
@@ -254,7 +254,7 @@ func childrenSorted(t *testing.T, s *store) {
 
 func ownBytes(_ *testing.T, s *store) {
 	data := []byte("one")
-	s.must(s.reg.Create(s.ctx(), s.path("a"), data, cluster.Persistent))
+	s.must(s.reg.Create(s.ctx(), s.path("a"), data, registry.Persistent))
 	copy(data, "XXX")
 	s.wantNode("a", "one", 0)
 	n, err := s.reg.Get(s.ctx(), s.path("a"))
@@ -264,8 +264,8 @@ func ownBytes(_ *testing.T, s *store) {
 }
 
 func emptyData(_ *testing.T, s *store) {
-	s.must(s.reg.Create(s.ctx(), s.path("nil"), nil, cluster.Persistent))
-	s.must(s.reg.Create(s.ctx(), s.path("empty"), []byte{}, cluster.Persistent))
+	s.must(s.reg.Create(s.ctx(), s.path("nil"), nil, registry.Persistent))
+	s.must(s.reg.Create(s.ctx(), s.path("empty"), []byte{}, registry.Persistent))
 	s.wantNode("nil", "", 0)
 	s.wantNode("empty", "", 0)
 	_, err := s.reg.Set(s.ctx(), s.path("nil"), nil, 0)
@@ -275,31 +275,31 @@ func emptyData(_ *testing.T, s *store) {
 
 func invalidRequests(_ *testing.T, s *store) {
 	for _, path := range []string{"", "a", "/a/", "//a", "/a//b", "/a/./b", "/../b", "/a\x00b", "/caf\u00e9", "/a\nb"} {
-		s.is(s.reg.Create(s.ctx(), path, nil, cluster.Persistent), cluster.ErrInvalid)
+		s.is(s.reg.Create(s.ctx(), path, nil, registry.Persistent), registry.ErrInvalid)
 		_, err := s.reg.Get(s.ctx(), path)
-		s.is(err, cluster.ErrInvalid)
-		s.is(s.reg.Watch(s.ctx(), cluster.WatchData, path, make(chan struct{}, 1)), cluster.ErrInvalid)
+		s.is(err, registry.ErrInvalid)
+		s.is(s.reg.Watch(s.ctx(), registry.WatchData, path, make(chan struct{}, 1)), registry.ErrInvalid)
 	}
 	s.create("a", "one")
 	_, err := s.reg.Set(s.ctx(), s.path("a"), nil, -1)
-	s.is(err, cluster.ErrInvalid)
-	s.is(s.reg.Delete(s.ctx(), s.path("a"), -1), cluster.ErrInvalid)
-	s.is(s.reg.Multi(s.ctx(), cluster.Check(s.path("a"), -1)), cluster.ErrInvalid)
-	s.is(s.reg.Delete(s.ctx(), "/", 0), cluster.ErrInvalid)
-	s.is(s.reg.Multi(s.ctx(), cluster.Op{Path: s.path("a")}), cluster.ErrInvalid)
+	s.is(err, registry.ErrInvalid)
+	s.is(s.reg.Delete(s.ctx(), s.path("a"), -1), registry.ErrInvalid)
+	s.is(s.reg.Multi(s.ctx(), registry.Check(s.path("a"), -1)), registry.ErrInvalid)
+	s.is(s.reg.Delete(s.ctx(), "/", 0), registry.ErrInvalid)
+	s.is(s.reg.Multi(s.ctx(), registry.Op{Path: s.path("a")}), registry.ErrInvalid)
 	s.wantNode("a", "one", 0)
 }
 
 func multiAtomic(t *testing.T, s *store) {
 	s.create("a", "one")
 	err := s.reg.Multi(s.ctx(),
-		cluster.Create(s.path("b"), nil, cluster.Persistent),
-		cluster.Set(s.path("a"), []byte("two"), 0),
-		cluster.Delete(s.path("missing"), 0),
-		cluster.Create(s.path("c"), nil, cluster.Persistent),
+		registry.Create(s.path("b"), nil, registry.Persistent),
+		registry.Set(s.path("a"), []byte("two"), 0),
+		registry.Delete(s.path("missing"), 0),
+		registry.Create(s.path("c"), nil, registry.Persistent),
 	)
-	s.is(err, cluster.ErrNotFound)
-	var opErr *cluster.OpError
+	s.is(err, registry.ErrNotFound)
+	var opErr *registry.OpError
 	if !errors.As(err, &opErr) || opErr.Index != 2 || opErr.Op.Path != s.path("missing") {
 		t.Fatalf("%v does not name the third operation", err)
 	}
@@ -314,44 +314,44 @@ func multiAtomic(t *testing.T, s *store) {
 
 func multiInOrder(_ *testing.T, s *store) {
 	s.must(s.reg.Multi(s.ctx(),
-		cluster.Create(s.path("a"), nil, cluster.Persistent),
-		cluster.Create(s.path("a/b"), []byte("one"), cluster.Persistent),
-		cluster.Set(s.path("a/b"), []byte("two"), 0),
-		cluster.Create(s.path("a/c"), nil, cluster.Persistent),
-		cluster.Delete(s.path("a/c"), 0),
-		cluster.Check(s.path("a/b"), 1),
+		registry.Create(s.path("a"), nil, registry.Persistent),
+		registry.Create(s.path("a/b"), []byte("one"), registry.Persistent),
+		registry.Set(s.path("a/b"), []byte("two"), 0),
+		registry.Create(s.path("a/c"), nil, registry.Persistent),
+		registry.Delete(s.path("a/c"), 0),
+		registry.Check(s.path("a/b"), 1),
 	))
 	s.wantNode("a/b", "two", 1)
 	_, err := s.reg.Get(s.ctx(), s.path("a/c"))
-	s.is(err, cluster.ErrNotFound)
+	s.is(err, registry.ErrNotFound)
 }
 
 func multiCheck(_ *testing.T, s *store) {
 	s.create("right", "mine")
 	s.create("a", "one")
-	write := func(v cluster.Version) error {
+	write := func(v registry.Version) error {
 		n, err := s.reg.Get(s.ctx(), s.path("a"))
 		s.must(err)
-		return s.reg.Multi(s.ctx(), cluster.Check(s.path("right"), v), cluster.Set(s.path("a"), []byte("two"), n.Version))
+		return s.reg.Multi(s.ctx(), registry.Check(s.path("right"), v), registry.Set(s.path("a"), []byte("two"), n.Version))
 	}
 	s.must(write(0))
 	s.wantNode("right", "mine", 0)
 	_, err := s.reg.Set(s.ctx(), s.path("right"), []byte("theirs"), 0)
 	s.must(err)
-	s.is(write(0), cluster.ErrVersion)
+	s.is(write(0), registry.ErrVersion)
 	s.wantNode("a", "two", 1)
-	s.is(s.reg.Multi(s.ctx(), cluster.Check(s.path("missing"), 0)), cluster.ErrNotFound)
+	s.is(s.reg.Multi(s.ctx(), registry.Check(s.path("missing"), 0)), registry.ErrNotFound)
 }
 
 func multiTooLarge(_ *testing.T, s *store) {
-	ops := make([]cluster.Op, cluster.MaxMultiOps+1)
+	ops := make([]registry.Op, registry.MaxMultiOps+1)
 	for i := range ops {
-		ops[i] = cluster.Create(s.path(strconv.Itoa(i)), nil, cluster.Persistent)
+		ops[i] = registry.Create(s.path(strconv.Itoa(i)), nil, registry.Persistent)
 	}
-	s.is(s.reg.Multi(s.ctx(), ops...), cluster.ErrTooLarge)
-	big := make([]byte, cluster.MaxMultiBytes)
-	s.is(s.reg.Multi(s.ctx(), cluster.Create(s.path("a"), big, cluster.Persistent)), cluster.ErrTooLarge)
-	s.is(s.reg.Create(s.ctx(), s.path("a"), big, cluster.Persistent), cluster.ErrTooLarge)
+	s.is(s.reg.Multi(s.ctx(), ops...), registry.ErrTooLarge)
+	big := make([]byte, registry.MaxMultiBytes)
+	s.is(s.reg.Multi(s.ctx(), registry.Create(s.path("a"), big, registry.Persistent)), registry.ErrTooLarge)
+	s.is(s.reg.Create(s.ctx(), s.path("a"), big, registry.Persistent), registry.ErrTooLarge)
 	got, err := s.reg.Children(s.ctx(), s.root)
 	s.must(err)
 	if len(got) != 0 {
@@ -361,9 +361,9 @@ func multiTooLarge(_ *testing.T, s *store) {
 
 func multiLargest(_ *testing.T, s *store) {
 	data := make([]byte, 400)
-	ops := make([]cluster.Op, cluster.MaxMultiOps)
+	ops := make([]registry.Op, registry.MaxMultiOps)
 	for i := range ops {
-		ops[i] = cluster.Create(s.path(fmt.Sprintf("%040d", i)), data, cluster.Persistent)
+		ops[i] = registry.Create(s.path(fmt.Sprintf("%040d", i)), data, registry.Persistent)
 	}
 	s.must(s.reg.Multi(s.ctx(), ops...))
 	got, err := s.reg.Children(s.ctx(), s.root)
@@ -375,12 +375,12 @@ func multiLargest(_ *testing.T, s *store) {
 
 func ephemeralGoes(t *testing.T, s *store) {
 	other := s.session()
-	s.must(other.Create(s.ctx(), s.path("e"), []byte("here"), cluster.Ephemeral))
+	s.must(other.Create(s.ctx(), s.path("e"), []byte("here"), registry.Ephemeral))
 	s.wantNode("e", "here", 0)
 	s.create("p", "")
-	s.must(other.Create(s.ctx(), s.path("p/e"), nil, cluster.Ephemeral))
+	s.must(other.Create(s.ctx(), s.path("p/e"), nil, registry.Ephemeral))
 	hint := make(chan struct{}, 1)
-	s.must(s.reg.Watch(s.ctx(), cluster.WatchChildren, s.path("p"), hint))
+	s.must(s.reg.Watch(s.ctx(), registry.WatchChildren, s.path("p"), hint))
 	s.must(other.Close())
 	s.wantHint(hint)
 	s.wantGone(s.reg, s.path("e"))
@@ -393,7 +393,7 @@ func ephemeralGoes(t *testing.T, s *store) {
 }
 
 func ephemeralOwner(t *testing.T, s *store) {
-	s.must(s.reg.Create(s.ctx(), s.path("e"), nil, cluster.Ephemeral))
+	s.must(s.reg.Create(s.ctx(), s.path("e"), nil, registry.Ephemeral))
 	s.create("p", "")
 	e, err := s.reg.Get(s.ctx(), s.path("e"))
 	s.must(err)
@@ -405,25 +405,25 @@ func ephemeralOwner(t *testing.T, s *store) {
 	if other := s.session(); other.Session() == s.reg.Session() {
 		t.Fatalf("two sessions are %d", other.Session())
 	}
-	s.is(s.reg.Create(s.ctx(), s.path("e/child"), nil, cluster.Persistent), cluster.ErrEphemeralParent)
-	s.is(s.reg.Create(s.ctx(), s.path("e/child"), nil, cluster.Ephemeral), cluster.ErrEphemeralParent)
+	s.is(s.reg.Create(s.ctx(), s.path("e/child"), nil, registry.Persistent), registry.ErrEphemeralParent)
+	s.is(s.reg.Create(s.ctx(), s.path("e/child"), nil, registry.Ephemeral), registry.ErrEphemeralParent)
 }
 
 func ephemeralDeleted(_ *testing.T, s *store) {
 	other := s.session()
-	s.must(other.Create(s.ctx(), s.path("e"), []byte("old"), cluster.Ephemeral))
+	s.must(other.Create(s.ctx(), s.path("e"), []byte("old"), registry.Ephemeral))
 	// Another session takes the node over in one step: this is how a restarted broker does it.
 	s.caughtUp(s.reg)
 	s.must(s.reg.Multi(s.ctx(),
-		cluster.Delete(s.path("e"), 0), cluster.Create(s.path("e"), []byte("new"), cluster.Ephemeral)))
+		registry.Delete(s.path("e"), 0), registry.Create(s.path("e"), []byte("new"), registry.Ephemeral)))
 	s.must(other.Close())
 	s.wantNode("e", "new", 0)
 }
 
 func persistentStays(_ *testing.T, s *store) {
 	other := s.session()
-	s.must(other.Create(s.ctx(), s.path("p"), []byte("stays"), cluster.Persistent))
-	s.must(other.Create(s.ctx(), s.path("e"), nil, cluster.Ephemeral))
+	s.must(other.Create(s.ctx(), s.path("p"), []byte("stays"), registry.Persistent))
+	s.must(other.Create(s.ctx(), s.path("e"), nil, registry.Ephemeral))
 	s.must(other.Close())
 	s.wantGone(s.reg, s.path("e"))
 	s.wantNode("p", "stays", 0)
@@ -432,9 +432,9 @@ func persistentStays(_ *testing.T, s *store) {
 func watchData(_ *testing.T, s *store) {
 	hint := make(chan struct{}, 1)
 	other := s.session()
-	watch := func() { s.must(s.reg.Watch(s.ctx(), cluster.WatchData, s.path("a"), hint)) }
+	watch := func() { s.must(s.reg.Watch(s.ctx(), registry.WatchData, s.path("a"), hint)) }
 	watch()
-	s.must(other.Create(s.ctx(), s.path("a"), nil, cluster.Persistent))
+	s.must(other.Create(s.ctx(), s.path("a"), nil, registry.Persistent))
 	s.wantHint(hint)
 	watch()
 	_, err := other.Set(s.ctx(), s.path("a"), []byte("x"), 0)
@@ -448,18 +448,18 @@ func watchData(_ *testing.T, s *store) {
 func watchChildren(_ *testing.T, s *store) {
 	hint := make(chan struct{}, 1)
 	other := s.session()
-	watch := func() { s.must(s.reg.Watch(s.ctx(), cluster.WatchChildren, s.path("p"), hint)) }
-	s.is(s.reg.Watch(s.ctx(), cluster.WatchChildren, s.path("p"), hint), cluster.ErrNotFound)
+	watch := func() { s.must(s.reg.Watch(s.ctx(), registry.WatchChildren, s.path("p"), hint)) }
+	s.is(s.reg.Watch(s.ctx(), registry.WatchChildren, s.path("p"), hint), registry.ErrNotFound)
 	s.create("p", "")
 	watch()
-	s.must(other.Create(s.ctx(), s.path("p/a"), nil, cluster.Persistent))
+	s.must(other.Create(s.ctx(), s.path("p/a"), nil, registry.Persistent))
 	s.wantHint(hint)
 	watch()
 	_, err := s.reg.Set(s.ctx(), s.path("p/a"), []byte("x"), 0)
 	s.must(err)
 	_, err = s.reg.Set(s.ctx(), s.path("p"), []byte("x"), 0)
 	s.must(err)
-	s.must(s.reg.Create(s.ctx(), s.path("p/a/deeper"), nil, cluster.Persistent))
+	s.must(s.reg.Create(s.ctx(), s.path("p/a/deeper"), nil, registry.Persistent))
 	s.wantNoHint(hint)
 	s.must(s.reg.Delete(s.ctx(), s.path("p/a/deeper"), 0))
 	s.must(other.Delete(s.ctx(), s.path("p/a"), 1))
@@ -473,10 +473,10 @@ func watchOnce(_ *testing.T, s *store) {
 	hint := make(chan struct{}, 10)
 	s.create("a", "")
 	for range 3 {
-		s.must(s.reg.Watch(s.ctx(), cluster.WatchData, s.path("a"), hint))
+		s.must(s.reg.Watch(s.ctx(), registry.WatchData, s.path("a"), hint))
 	}
 	for v := range 3 {
-		_, err := s.reg.Set(s.ctx(), s.path("a"), nil, cluster.Version(v))
+		_, err := s.reg.Set(s.ctx(), s.path("a"), nil, registry.Version(v))
 		s.must(err)
 	}
 	s.wantHint(hint)
@@ -486,7 +486,7 @@ func watchOnce(_ *testing.T, s *store) {
 func watchFull(_ *testing.T, s *store) {
 	hint := make(chan struct{}) // nobody receives
 	s.create("a", "")
-	s.must(s.reg.Watch(s.ctx(), cluster.WatchData, s.path("a"), hint))
+	s.must(s.reg.Watch(s.ctx(), registry.WatchData, s.path("a"), hint))
 	_, err := s.reg.Set(s.ctx(), s.path("a"), []byte("x"), 0)
 	s.must(err)
 	s.wantNode("a", "x", 1)
@@ -495,7 +495,7 @@ func watchFull(_ *testing.T, s *store) {
 func watchEnd(_ *testing.T, s *store) {
 	other := s.session()
 	hint := make(chan struct{}, 1)
-	s.must(other.Watch(s.ctx(), cluster.WatchData, s.path("a"), hint))
+	s.must(other.Watch(s.ctx(), registry.WatchData, s.path("a"), hint))
 	s.must(other.Close())
 	s.wantHint(hint)
 }
@@ -508,11 +508,11 @@ func closed(t *testing.T, s *store) {
 	s.must(other.Close())
 	s.must(other.Close())
 	_, err := other.Get(s.ctx(), s.root)
-	s.is(err, cluster.ErrClosed)
-	s.is(other.Create(s.ctx(), s.path("a"), nil, cluster.Persistent), cluster.ErrClosed)
-	s.is(other.Multi(s.ctx(), cluster.Check(s.root, 0)), cluster.ErrClosed)
-	s.is(other.Watch(s.ctx(), cluster.WatchData, s.root, make(chan struct{}, 1)), cluster.ErrClosed)
-	s.is(other.Err(), cluster.ErrClosed)
+	s.is(err, registry.ErrClosed)
+	s.is(other.Create(s.ctx(), s.path("a"), nil, registry.Persistent), registry.ErrClosed)
+	s.is(other.Multi(s.ctx(), registry.Check(s.root, 0)), registry.ErrClosed)
+	s.is(other.Watch(s.ctx(), registry.WatchData, s.root, make(chan struct{}, 1)), registry.ErrClosed)
+	s.is(other.Err(), registry.ErrClosed)
 	if other.Status().Connected {
 		t.Fatal("a closed session says that it is connected")
 	}
@@ -522,13 +522,13 @@ func endedContext(_ *testing.T, s *store) {
 	ctx, cancel := context.WithCancel(s.ctx())
 	cancel()
 	_, err := s.reg.Get(ctx, s.root)
-	s.is(err, cluster.ErrUnavailable)
+	s.is(err, registry.ErrUnavailable)
 	s.is(err, context.Canceled)
-	err = s.reg.Create(ctx, s.path("a"), nil, cluster.Persistent)
-	s.is(err, cluster.ErrUnavailable)
+	err = s.reg.Create(ctx, s.path("a"), nil, registry.Persistent)
+	s.is(err, registry.ErrUnavailable)
 	s.is(err, context.Canceled)
 	_, err = s.reg.Get(s.ctx(), s.path("a"))
-	s.is(err, cluster.ErrNotFound)
+	s.is(err, registry.ErrNotFound)
 }
 
 func compareAndSet(t *testing.T, s *store) {
@@ -550,7 +550,7 @@ func compareAndSet(t *testing.T, s *store) {
 	s.wantNode("n", strconv.Itoa(workers*each), workers*each)
 }
 
-func increment(ctx context.Context, reg cluster.Registry, path string) error {
+func increment(ctx context.Context, reg registry.Registry, path string) error {
 	for {
 		n, err := reg.Get(ctx, path)
 		if err != nil {
@@ -561,7 +561,7 @@ func increment(ctx context.Context, reg cluster.Registry, path string) error {
 			return err
 		}
 		_, err = reg.Set(ctx, path, []byte(strconv.Itoa(i+1)), n.Version)
-		if !errors.Is(err, cluster.ErrVersion) {
+		if !errors.Is(err, registry.ErrVersion) {
 			return err
 		}
 	}
@@ -569,16 +569,16 @@ func increment(ctx context.Context, reg cluster.Registry, path string) error {
 
 func election(t *testing.T, s *store) {
 	const candidates = 5
-	won := make(chan cluster.SessionID, candidates)
+	won := make(chan registry.SessionID, candidates)
 	var wg sync.WaitGroup
 	for range candidates {
 		reg := s.session()
 		wg.Go(func() {
-			err := reg.Create(s.ctx(), s.path("leader"), nil, cluster.Ephemeral)
+			err := reg.Create(s.ctx(), s.path("leader"), nil, registry.Ephemeral)
 			switch {
 			case err == nil:
 				won <- reg.Session()
-			case !errors.Is(err, cluster.ErrExists):
+			case !errors.Is(err, registry.ErrExists):
 				t.Error(err)
 			}
 		})

@@ -18,19 +18,22 @@ var allowed = map[string][]string{
 	"internal/vfs":         {"internal/aligned"},
 	"internal/vfs/faultfs": {"internal/vfs"},
 	"persistence":          {"internal/aligned", "internal/vfs", "protocol"},
-	"cluster":              {"internal/vfs", "protocol"},
-	"cluster/registrytest": {"cluster"},
+	"cluster":              {"cluster/registry", "internal/vfs", "protocol"},
+	"cluster/registry":     {},
+	"cluster/zookeeper":    {"cluster/registry"},
+	"cluster/local":        {"cluster/registry", "internal/vfs"},
+	"cluster/registrytest": {"cluster", "cluster/local", "cluster/registry", "cluster/zookeeper", "internal/vfs", "test/zk"},
 	"configs":              {"protocol"},
 	"transport":            {"actors", "protocol", "transport/front", "transport/resolver"}, // actors for the messages
 	"transport/front":      {},
 	"transport/resolver":   {"actors", "protocol"},
 	"actors":               {"internal/aligned", "protocol"}, // it declares the interfaces that it needs
 	"client":               {"protocol"},
-	"client/clienttest":    {"configs", "internal/broker"},         // a broker for tests of programs; package client stays free of it
-	"client/discovery":     {"client", "cluster"},                  // read-only; apart from client, so that client needs no ZooKeeper
-	"client/messagedir":    {"client", "internal/vfs", "protocol"}, // apart from client, so that one that keeps nothing needs no file system
+	"client/clienttest":    {"configs", "internal/broker"},                                 // a broker for tests of programs; package client stays free of it
+	"client/discovery":     {"client", "cluster", "cluster/registry", "cluster/zookeeper"}, // read-only; apart from client, so that client needs no ZooKeeper
+	"client/messagedir":    {"client", "internal/vfs", "protocol"},                         // apart from client, so that one that keeps nothing needs no file system
 	"internal/broker": {
-		"actors", "cluster", "configs", "internal/vfs", "persistence", "protocol", "transport", "transport/front", "transport/resolver",
+		"actors", "cluster", "cluster/local", "cluster/registry", "cluster/zookeeper", "configs", "internal/vfs", "persistence", "protocol", "transport", "transport/front", "transport/resolver",
 	},
 	"internal/bench": {"client", "internal/cli", "protocol"},
 	"internal/cli":   {"protocol"},
@@ -48,7 +51,7 @@ var allowed = map[string][]string{
 var owners = map[string][]string{
 	"github.com/asynkron/protoactor-go": {"actors", "client", "internal/broker", "transport"},
 	"github.com/gofrs/flock":            {"internal/vfs"},
-	"github.com/go-zookeeper/zk":        {"cluster"},
+	"github.com/go-zookeeper/zk":        {"cluster/zookeeper"},
 	"github.com/nats-io/nats-server/v2": {"internal/broker", "transport"},
 	"github.com/nats-io/nats.go":        {"client", "cmd/metaq", "internal/broker", "transport"},
 	"github.com/spf13/cobra":            {"cmd/metaq", "internal/cli"},

@@ -18,6 +18,8 @@ import (
 
 	"metaq/actors"
 	"metaq/cluster"
+	"metaq/cluster/registry"
+	"metaq/cluster/zookeeper"
 	"metaq/configs"
 	"metaq/protocol"
 	"metaq/transport"
@@ -151,13 +153,13 @@ func (b *Broker) close(ctx context.Context) error {
 }
 
 // registry opens the registry that the configuration names.
-func (b *Broker) registry(dirs *dataDirs) (*registry, func() error, error) {
+func (b *Broker) registry(dirs *dataDirs) (*topicRegistry, func() error, error) {
 	log := b.log
 	witness, err := openWitness(dirs, log)
 	if err != nil {
 		return nil, nil, err
 	}
-	var open cluster.Opener
+	var open registry.Opener
 	closeRegistry, rebuild := func() error { return nil }, false
 	events := cluster.MemberEvents{Failed: b.fail}
 	if b.cfg.UseZooKeeper() {
@@ -175,7 +177,7 @@ func (b *Broker) registry(dirs *dataDirs) (*registry, func() error, error) {
 		}
 		open, closeRegistry, rebuild = local.Open, local.Close, again
 	}
-	return &registry{
+	return &topicRegistry{
 		local: !b.cfg.UseZooKeeper(),
 		join: func(ctx context.Context, info protocol.BrokerInfo) (*cluster.Member, error) {
 			return b.join(ctx, cluster.MemberOptions{
@@ -205,7 +207,7 @@ func (b *Broker) lease() cluster.LeaseOptions {
 }
 
 // zooKeeper prepares the way to the ensemble; it does not connect.
-func (b *Broker) zooKeeper() (*cluster.ZooKeeper, error) {
+func (b *Broker) zooKeeper() (*zookeeper.ZooKeeper, error) {
 	z := &b.cfg.ZooKeeper
 	auth, err := z.Credentials()
 	if err != nil {
@@ -215,7 +217,7 @@ func (b *Broker) zooKeeper() (*cluster.ZooKeeper, error) {
 	if err != nil {
 		return nil, err
 	}
-	return cluster.NewZooKeeper(cluster.ZooKeeperOptions{
+	return zookeeper.New(zookeeper.Options{
 		Connect: strings.Join(z.Connect, ","), SessionTimeout: z.SessionTimeout,
 		Auth: auth, WorldRead: z.WorldRead, Root: z.Root, TLS: secure, Log: b.log,
 	})
@@ -223,7 +225,7 @@ func (b *Broker) zooKeeper() (*cluster.ZooKeeper, error) {
 
 // enterCluster registers the broker, however long that takes, and learns who else is
 // there, before anything serves: a put must find the whole partition list.
-func (b *Broker) enterCluster(ctx context.Context, reg *registry) error {
+func (b *Broker) enterCluster(ctx context.Context, reg *topicRegistry) error {
 	err := reg.Register(ctx, protocol.BrokerInfo{
 		BrokerID: b.cfg.System.BrokerID, Version: b.opts.Version, NATS: b.url, Started: b.opts.Now(),
 	})
@@ -242,7 +244,7 @@ func (b *Broker) enterCluster(ctx context.Context, reg *registry) error {
 // clusterName keeps clusters apart that reach each other's ports: it is made of where
 // in ZooKeeper the cluster is.
 func (b *Broker) clusterName() string {
-	_, chroot, err := cluster.ParseZooKeeperConnect(strings.Join(b.cfg.ZooKeeper.Connect, ","))
+	_, chroot, err := zookeeper.ParseConnect(strings.Join(b.cfg.ZooKeeper.Connect, ","))
 	if err != nil {
 		chroot = "" // NewZooKeeper has refused it
 	}
@@ -377,7 +379,7 @@ func (b *Broker) host() string {
 }
 
 // startActors starts the actor system, with the gateway at its edge.
-func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *registry, closeRegistry func() error,
+func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *topicRegistry, closeRegistry func() error,
 	connect transport.Dial, metrics *prometheus.Registry,
 ) error {
 	system := actors.NewActorSystem(b.log)

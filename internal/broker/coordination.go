@@ -12,7 +12,7 @@ import (
 )
 
 // coordination is the actors' Coordination over a member of package cluster.
-type coordination struct{ reg *registry }
+type coordination struct{ reg *topicRegistry }
 
 // ClaimGroup implements actors.Coordination.
 func (c coordination) ClaimGroup(ctx context.Context, group string) (protocol.Epoch, error) {

@@ -6,6 +6,7 @@ import (
 
 	"metaq/actors"
 	"metaq/cluster"
+	"metaq/cluster/local"
 	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
@@ -13,7 +14,7 @@ import (
 // More groups than one write to the registry takes have changed since the last mirror: all of
 // them are mirrored, and not none.
 func TestOffsetsOfAThousandGroupsAreMirrored(t *testing.T) {
-	local, err := cluster.OpenLocal(cluster.LocalOptions{FS: faultfs.New(0), Dir: "registry"})
+	local, err := local.Open(local.Options{FS: faultfs.New(0), Dir: "registry"})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -31,7 +32,7 @@ func TestOffsetsOfAThousandGroupsAreMirrored(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	c := coordination{&registry{member: m}}
+	c := coordination{&topicRegistry{member: m}}
 	changed := map[string]actors.GroupMirror{}
 	for i := range 1000 {
 		group := fmt.Sprintf("g%d", i)

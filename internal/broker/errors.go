@@ -6,6 +6,8 @@ import (
 
 	"metaq/actors"
 	"metaq/cluster"
+	"metaq/cluster/local"
+	"metaq/cluster/registry"
 	"metaq/internal/vfs"
 	"metaq/protocol"
 )
@@ -14,23 +16,23 @@ import (
 // text stays. A write that may still be carried out is told first, whatever else is known:
 // a later attempt may have found what an earlier one left.
 func onWire(err error) error {
-	if errors.Is(err, cluster.ErrUnknownOutcome) {
+	if errors.Is(err, registry.ErrUnknownOutcome) {
 		return fmt.Errorf("%w (%w, %w)", protocol.ErrUnavailable.With("%v", err), actors.ErrOutcomeUnknown, err)
 	}
 	for _, m := range []struct {
 		ours error
 		wire *protocol.Error
 	}{
-		{cluster.ErrExists, protocol.ErrExists},
-		{cluster.ErrNotFound, protocol.ErrNoTopic},
+		{registry.ErrExists, protocol.ErrExists},
+		{registry.ErrNotFound, protocol.ErrNoTopic},
 		{cluster.ErrFewerPartitions, protocol.ErrConflict},
 		{cluster.ErrSubjects, protocol.ErrConflict},
 		{cluster.ErrReplaced, protocol.ErrConflict},
-		{cluster.ErrVersion, protocol.ErrUnavailable},
-		{cluster.ErrInvalid, protocol.ErrBadRequest},
-		{cluster.ErrUnavailable, protocol.ErrUnavailable},
-		{cluster.ErrSessionLost, protocol.ErrUnavailable},
-		{cluster.ErrClosed, protocol.ErrUnavailable},
+		{registry.ErrVersion, protocol.ErrUnavailable},
+		{registry.ErrInvalid, protocol.ErrBadRequest},
+		{registry.ErrUnavailable, protocol.ErrUnavailable},
+		{registry.ErrSessionLost, protocol.ErrUnavailable},
+		{registry.ErrClosed, protocol.ErrUnavailable},
 		{cluster.ErrFenced, protocol.ErrFenced},
 	} {
 		if errors.Is(err, m.ours) {
@@ -45,7 +47,7 @@ func dirError(dir string, err error) error {
 	switch {
 	case err == nil:
 		return nil
-	case errors.Is(err, cluster.ErrLocked):
+	case errors.Is(err, local.ErrLocked):
 		return err // it says all that there is to say
 	case vfs.IsDiskFull(err):
 		return fmt.Errorf("no room on the disk of data directory %s: %w: make room there, or choose another directory with --data or dataPath=", dir, err)

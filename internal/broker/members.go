@@ -17,6 +17,7 @@ import (
 
 	"metaq/actors"
 	"metaq/cluster"
+	"metaq/cluster/registry"
 	"metaq/protocol"
 	"metaq/transport"
 )
@@ -304,7 +305,7 @@ func (m *members) Fate(ctx context.Context, topic string) (fate actors.Fate, err
 // before.
 func fateOf(ctx context.Context, c *cluster.Catalog, w *cluster.Witness, home int, topic string) (actors.Fate, error) {
 	_, err := c.Topic(ctx, topic)
-	if err != nil && !errors.Is(err, cluster.ErrNotFound) {
+	if err != nil && !errors.Is(err, registry.ErrNotFound) {
 		return 0, err
 	}
 	there := err == nil
@@ -351,7 +352,7 @@ func (m *members) advertise(ctx context.Context) {
 		call, cancel := context.WithTimeout(ctx, 30*time.Second)
 		err := m.member.Advertise(call, adsOf(m.routes.get(), m.home))
 		cancel()
-		if err == nil || ctx.Err() != nil || errors.Is(err, cluster.ErrClosed) {
+		if err == nil || ctx.Err() != nil || errors.Is(err, registry.ErrClosed) {
 			continue
 		}
 		m.log.Warn("topics not shown to MetaQ's tools, trying again", "err", err, "wait", advertiseRetry)
@@ -399,7 +400,7 @@ func (b *Broker) join(ctx context.Context, o cluster.MemberOptions) (*cluster.Me
 	var held time.Time
 	for pause := time.Second; ; pause = min(2*pause, joinPause) {
 		m, err := cluster.Join(ctx, o)
-		if last == nil || !errors.Is(err, cluster.ErrUnavailable) {
+		if last == nil || !errors.Is(err, registry.ErrUnavailable) {
 			last = err
 		}
 		switch {
@@ -412,7 +413,7 @@ func (b *Broker) join(ctx context.Context, o cluster.MemberOptions) (*cluster.Me
 					"longest", b.cfg.ZooKeeper.SessionTimeout)
 			}
 			pause = min(pause, time.Second)
-		case errors.Is(err, cluster.ErrBrokerIDTaken), errors.Is(err, cluster.ErrInvalid):
+		case errors.Is(err, cluster.ErrBrokerIDTaken), errors.Is(err, registry.ErrInvalid):
 			return nil, err
 		case ctx.Err() != nil:
 			return nil, fmt.Errorf("no registry at %s (%w): %w: start ZooKeeper, or correct zk.zkConnect and zk.zkRoot",

@@ -11,6 +11,8 @@ import (
 
 	"metaq/actors"
 	"metaq/cluster"
+	"metaq/cluster/local"
+	"metaq/cluster/registry"
 	"metaq/internal/vfs"
 )
 
@@ -31,7 +33,7 @@ const witnessName = "witness"
 
 // localRegistry opens the local registry. rebuild says that it has to be made
 // again with restore.
-func localRegistry(d *dataDirs, log *slog.Logger) (l *cluster.Local, rebuild bool, err error) {
+func localRegistry(d *dataDirs, log *slog.Logger) (l *local.Store, rebuild bool, err error) {
 	if rebuild, err = exists(d.fs, d.fs.PathJoin(d.main, rebuildName)); err != nil {
 		return nil, false, dirError(d.main, err)
 	}
@@ -48,7 +50,7 @@ func localRegistry(d *dataDirs, log *slog.Logger) (l *cluster.Local, rebuild boo
 				return err
 			}
 		}
-		l, err = cluster.OpenLocal(cluster.LocalOptions{FS: d.fs, Dir: d.main, StartEmpty: rebuild, Log: log})
+		l, err = local.Open(local.Options{FS: d.fs, Dir: d.main, StartEmpty: rebuild, Log: log})
 		return err
 	}
 	err = open()
@@ -77,7 +79,7 @@ func restore(ctx context.Context, d *dataDirs, m *cluster.Member, log *slog.Logg
 	topics := d.topics()
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
 		err := m.CreateTopic(ctx, cluster.Topic{Name: name, Partitions: topics[name]})
-		if errors.Is(err, cluster.ErrExists) {
+		if errors.Is(err, registry.ErrExists) {
 			continue // the generation of the registry before the lost one has it
 		}
 		if err != nil {
@@ -104,7 +106,7 @@ func reenter(ctx context.Context, d *dataDirs, m *cluster.Member, w *cluster.Wit
 			fate, err = fateOf(ctx, r.Catalog, w, d.home, name)
 			return err
 		})
-		if errors.Is(err, cluster.ErrRecord) || errors.Is(err, cluster.ErrInvalid) {
+		if errors.Is(err, cluster.ErrRecord) || errors.Is(err, registry.ErrInvalid) {
 			log.Error("topic's record in the registry cannot be read, the topic does not serve and its data stays: correct the record", "topic", name, "error", err)
 			continue
 		}
@@ -119,7 +121,7 @@ func reenter(ctx context.Context, d *dataDirs, m *cluster.Member, w *cluster.Wit
 			continue
 		}
 		err = m.CreateTopic(ctx, cluster.Topic{Name: name, Partitions: topics[name]})
-		if err != nil && !errors.Is(err, cluster.ErrExists) {
+		if err != nil && !errors.Is(err, registry.ErrExists) {
 			return nil, fmt.Errorf("enter topic %s in the registry again: %w", name, err)
 		}
 		log.Warn("registry has forgotten a topic, it was entered again; what was set for it at run time is lost",

@@ -9,12 +9,13 @@ import (
 
 	"metaq/actors"
 	"metaq/cluster"
+	"metaq/cluster/registry"
 	"metaq/internal/vfs"
 	"metaq/protocol"
 )
 
-// registry is the actors' Registry over a member of package cluster.
-type registry struct {
+// topicRegistry is the actors' Registry over a member of package cluster.
+type topicRegistry struct {
 	local bool
 	// join registers the broker; prepared runs once after the first time, before
 	// anybody reads topics.
@@ -28,7 +29,7 @@ type registry struct {
 
 var errNotRegistered = protocol.ErrUnavailable.With("the broker is not registered: try again")
 
-func (r *registry) now() (*cluster.Member, error) {
+func (r *topicRegistry) now() (*cluster.Member, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.member == nil {
@@ -39,7 +40,7 @@ func (r *registry) now() (*cluster.Member, error) {
 
 // reached is now for a change that somebody waits for: it fails at once while the registry
 // is known to be away, when nothing was sent there and nothing will be.
-func (r *registry) reached() (*cluster.Member, error) {
+func (r *topicRegistry) reached() (*cluster.Member, error) {
 	m, err := r.now()
 	if err == nil {
 		err = onWire(m.Away())
@@ -49,7 +50,7 @@ func (r *registry) reached() (*cluster.Member, error) {
 
 // Register implements actors.Registry. The member registers itself anew after
 // each loss of its session, so the first call does it all.
-func (r *registry) Register(ctx context.Context, b protocol.BrokerInfo) error {
+func (r *topicRegistry) Register(ctx context.Context, b protocol.BrokerInfo) error {
 	if _, err := r.now(); err == nil {
 		return nil
 	}
@@ -67,7 +68,7 @@ func (r *registry) Register(ctx context.Context, b protocol.BrokerInfo) error {
 }
 
 // Leave implements actors.Registry.
-func (r *registry) Leave(ctx context.Context) error {
+func (r *topicRegistry) Leave(ctx context.Context) error {
 	r.mu.Lock()
 	retire := r.retire
 	r.mu.Unlock()
@@ -80,13 +81,13 @@ func (r *registry) Leave(ctx context.Context) error {
 }
 
 // before makes Leave call retire first.
-func (r *registry) before(retire func(context.Context) error) {
+func (r *topicRegistry) before(retire func(context.Context) error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.retire = retire
 }
 
-func (r *registry) leave(ctx context.Context) error {
+func (r *topicRegistry) leave(ctx context.Context) error {
 	r.mu.Lock()
 	m := r.member
 	r.member = nil
@@ -112,12 +113,12 @@ const leaveTimeout = 5 * time.Second
 
 // gone says that the registration goes with its session, if it has not gone already.
 func gone(err error) bool {
-	return errors.Is(err, cluster.ErrSessionLost) || errors.Is(err, cluster.ErrUnavailable) ||
-		errors.Is(err, cluster.ErrUnknownOutcome) || errors.Is(err, cluster.ErrFenced)
+	return errors.Is(err, registry.ErrSessionLost) || errors.Is(err, registry.ErrUnavailable) ||
+		errors.Is(err, registry.ErrUnknownOutcome) || errors.Is(err, cluster.ErrFenced)
 }
 
 // Where implements actors.Registry.
-func (r *registry) Where() string {
+func (r *topicRegistry) Where() string {
 	if r.local {
 		return "local"
 	}
@@ -128,7 +129,7 @@ func (r *registry) Where() string {
 }
 
 // Topics implements actors.Registry.
-func (r *registry) Topics(ctx context.Context) ([]actors.Topic, error) {
+func (r *topicRegistry) Topics(ctx context.Context) ([]actors.Topic, error) {
 	m, err := r.now()
 	if err != nil {
 		return nil, err
@@ -145,7 +146,7 @@ func (r *registry) Topics(ctx context.Context) ([]actors.Topic, error) {
 }
 
 // CreateTopic implements actors.Registry.
-func (r *registry) CreateTopic(ctx context.Context, t actors.Topic) (actors.Topic, error) {
+func (r *topicRegistry) CreateTopic(ctx context.Context, t actors.Topic) (actors.Topic, error) {
 	m, err := r.reached()
 	if err != nil {
 		return t, err
@@ -156,7 +157,7 @@ func (r *registry) CreateTopic(ctx context.Context, t actors.Topic) (actors.Topi
 }
 
 // SetTopic implements actors.Registry.
-func (r *registry) SetTopic(ctx context.Context, t actors.Topic) error {
+func (r *topicRegistry) SetTopic(ctx context.Context, t actors.Topic) error {
 	m, err := r.reached()
 	if err != nil {
 		return err
@@ -169,7 +170,7 @@ func record(t actors.Topic) cluster.Topic {
 }
 
 // DeleteTopic implements actors.Registry.
-func (r *registry) DeleteTopic(ctx context.Context, name string, born protocol.Epoch) error {
+func (r *topicRegistry) DeleteTopic(ctx context.Context, name string, born protocol.Epoch) error {
 	m, err := r.reached()
 	if err != nil {
 		return err
@@ -178,7 +179,7 @@ func (r *registry) DeleteTopic(ctx context.Context, name string, born protocol.E
 }
 
 // TakeProducerIDs implements actors.Registry.
-func (r *registry) TakeProducerIDs(ctx context.Context, now time.Time, n int) (int64, error) {
+func (r *topicRegistry) TakeProducerIDs(ctx context.Context, now time.Time, n int) (int64, error) {
 	m, err := r.reached()
 	if err != nil {
 		return 0, err
@@ -188,7 +189,7 @@ func (r *registry) TakeProducerIDs(ctx context.Context, now time.Time, n int) (i
 }
 
 // ClaimEpochs implements actors.Registry.
-func (r *registry) ClaimEpochs(ctx context.Context, topic string, floor []protocol.Epoch) ([]protocol.Epoch, error) {
+func (r *topicRegistry) ClaimEpochs(ctx context.Context, topic string, floor []protocol.Epoch) ([]protocol.Epoch, error) {
 	m, err := r.now()
 	if err != nil {
 		return nil, err

@@ -1,0 +1,9 @@
+package zookeeper_test
+
+import (
+	"testing"
+
+	"metaq/cluster/registrytest"
+)
+
+func TestMain(m *testing.M) { registrytest.Main(m) }
