@@ -181,7 +181,7 @@ func (l *fakeLog) Append(b, around []byte) error {
 		return errors.Join(errors.New("append to a log that is gone"), l.poison)
 	}
 	if err := take(&l.appendErr); err != nil {
-		if !errors.Is(err, protocol.ErrDiskFull) {
+		if !keptNothing(err) {
 			l.poison = err
 		}
 		return err

@@ -159,15 +159,19 @@ func (g *groups) flush(ctx actor.Context, force bool) {
 	}
 }
 
-// writeFailed stops the groups whose steps are lost. A full disk spoils nothing
-// else; after any other error the log is opened again.
+// writeFailed stops the groups whose steps are lost. A full disk, and a file that cannot
+// be opened now, spoil nothing else; after any other error the log is opened again.
 func (g *groups) writeFailed(ctx actor.Context, writes []groupWrite, err error) {
-	if errors.Is(err, protocol.ErrDiskFull) {
+	if keptNothing(err) {
 		lost := map[string]bool{}
 		for i := range writes {
 			lost[writes[i].from.Id] = true
 		}
-		g.abandon(ctx, protocol.ErrDiskFull, func(pid *actor.PID) bool { return lost[pid.Id] })
+		refusal := protocol.ErrDiskFull
+		if errors.Is(err, protocol.ErrUnavailable) {
+			refusal = protocol.ErrUnavailable.With("%v", err)
+		}
+		g.abandon(ctx, refusal, func(pid *actor.PID) bool { return lost[pid.Id] })
 		return
 	}
 	g.log.Error("groups' log failed and is opened again", "error", err)
@@ -243,7 +247,7 @@ func (g *groups) snapshot(ctx actor.Context) {
 	}
 	j.logged = 0
 	if err := j.write(all, g.now().UnixMilli()); err != nil {
-		if errors.Is(err, protocol.ErrDiskFull) {
+		if keptNothing(err) {
 			j.logged = j.store.Size() // part of it may be there: all counts as needed
 			return
 		}

@@ -206,12 +206,14 @@ func TestAFailedSyncAnswersAndRecovers(t *testing.T) {
 	}
 }
 
-func TestAFullDiskLosesNoGroup(t *testing.T) {
-	w := newGroupsWorld(t, nil)
-	x := w.join("g", "x", nil)
-	w.disk.update(func(l *fakeLog) { l.appendErr = protocol.ErrDiskFull })
-	w.refused(w.once("g", commitOf(x, 0, 50)), protocol.ErrDiskFull)
-	want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, 50)))
+func TestALogThatKeptNothingLosesNoGroup(t *testing.T) {
+	for _, err := range []*protocol.Error{protocol.ErrDiskFull, protocol.ErrUnavailable} {
+		w := newGroupsWorld(t, nil)
+		x := w.join("g", "x", nil)
+		w.disk.update(func(l *fakeLog) { l.appendErr = err })
+		w.refused(w.once("g", commitOf(x, 0, 50)), err)
+		want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, 50)))
+	}
 }
 
 func TestCommitsThatComeDuringASyncShareTheNext(t *testing.T) {

@@ -13,9 +13,9 @@ import (
 // not wait for it.
 type Log interface {
 	// Append writes whole, stamped batches that continue the log. They are
-	// written when it returns, not yet durable. An error that wraps ErrDiskFull
-	// means that nothing was kept and the log is as before; every other error is
-	// final: close the log and open it again. They are a part of around up to its end,
+	// written when it returns, not yet durable. An error that wraps ErrDiskFull, or
+	// ErrUnavailable where too many files are open, means that nothing was kept and
+	// the log is as before; every other error is final: close the log and open it again. They are a part of around up to its end,
 	// or around is nil; of what lies beside them the log may make what it likes until
 	// it returns.
 	Append(batches, around []byte) error
@@ -63,6 +63,20 @@ type Log interface {
 	// Close syncs and marks a clean end. A Read that runs meanwhile returns its
 	// batches or an error, and so does every later one.
 	Close() error
+}
+
+// keptNothing reports whether err, of Append or SetEpoch, left the log as it was.
+func keptNothing(err error) bool {
+	return errors.Is(err, protocol.ErrDiskFull) || errors.Is(err, protocol.ErrUnavailable)
+}
+
+// readRefusal answers who wanted something that could not be read. That no file can be
+// opened now is no fault of the partition's.
+func readRefusal(what string, err error) *protocol.Error {
+	if errors.Is(err, protocol.ErrUnavailable) {
+		return protocol.ErrUnavailable.With("%s%v", what, err)
+	}
+	return protocol.ErrPartition.With("%s%v", what, err)
 }
 
 // newestEpochs are those of a log's epochs that an answer has room for.

@@ -244,7 +244,7 @@ func (p *partition) putBatch(ctx actor.Context, m *PutBatch) {
 	if p.core.mustLearn(&m.Header) {
 		if err := p.core.learn(logTail(p.store, p.core.written, p.env.opts.ProducerTail)); err != nil {
 			p.inHand = false
-			p.refuse(ctx, &p.current, protocol.ErrPartition.With("read the end of the log: %v", err))
+			p.refuse(ctx, &p.current, readRefusal("read the end of the log: ", err))
 			p.readFailed(ctx, readFailed{log: p.store, err: err})
 			return
 		}

@@ -402,12 +402,12 @@ func (c *partitionCore) worked(err error, lead int) outcome {
 	c.busy, c.lead = false, lead
 	c.inFlight.release()
 	switch {
-	case errors.Is(err, protocol.ErrDiskFull):
-		// Nothing was kept: the log is as before, and the next flush may find room.
+	case keptNothing(err):
+		// The log is as before, and the next flush may find room.
 		// What was collected meanwhile has offsets behind it.
 		c.release()
 		c.takeBack(c.written)
-		out := outcome{answer: c.handOut(&c.writing), err: c.diskFull()}
+		out := outcome{answer: c.handOut(&c.writing), err: c.noRoom(err)}
 		out.answer = c.join(out.answer, &c.staged)
 		out.sync = (c.syncs || c.owed) && c.synced < c.written
 		return out
@@ -451,7 +451,11 @@ func (c *partitionCore) commit(end protocol.Offset) {
 	}
 }
 
-func (c *partitionCore) diskFull() *protocol.Error {
+// noRoom answers those whose messages the log did not keep because of err.
+func (c *partitionCore) noRoom(err error) *protocol.Error {
+	if errors.Is(err, protocol.ErrUnavailable) {
+		return protocol.ErrUnavailable.With("%v", err)
+	}
 	return protocol.ErrDiskFull.With("disk full: make room on the data disk of broker %d", c.id.Home)
 }
 

@@ -57,7 +57,7 @@ func (p *partition) idsRead(ctx actor.Context, m *idsRead) {
 		return // another incarnation asked, and has answered who waited
 	}
 	if m.err != nil {
-		p.refuseHeld(ctx, protocol.ErrPartition.With("read the message ids in the log: %v: try again", m.err))
+		p.refuseHeld(ctx, readRefusal("read the message ids in the log: ", m.err))
 		p.readFailed(ctx, readFailed{log: m.log, err: m.err})
 		return
 	}

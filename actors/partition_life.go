@@ -1,7 +1,6 @@
 package actors
 
 import (
-	"errors"
 	"fmt"
 	"time"
 
@@ -117,15 +116,15 @@ func (p *partition) granted(ctx actor.Context, epoch protocol.Epoch) {
 }
 
 // renew makes a new epoch durable while the partition serves. It is tried again
-// at each put while the disk is full.
+// at each put while the log refuses it, as where the disk is full.
 func (p *partition) renew(ctx actor.Context) {
 	p.quiet(ctx)
 	if p.core.state != serving {
 		return
 	}
 	switch err := p.store.SetEpoch(p.epoch); {
-	case errors.Is(err, protocol.ErrDiskFull):
-		p.core.noPuts = p.core.diskFull()
+	case keptNothing(err):
+		p.core.noPuts = p.core.noRoom(err)
 	case err != nil:
 		p.perform(ctx, p.core.poison(fmt.Errorf("write epoch %d: %w", p.epoch, err)))
 	default:
@@ -137,14 +136,14 @@ func (p *partition) renew(ctx actor.Context) {
 // serve begins to take requests.
 func (p *partition) serve(ctx actor.Context) {
 	err := p.store.SetEpoch(p.epoch)
-	full := errors.Is(err, protocol.ErrDiskFull)
+	full := keptNothing(err)
 	if err != nil && !full {
 		p.openFailed(ctx, fmt.Errorf("write epoch %d: %w", p.epoch, err))
 		return
 	}
 	p.core.open(p.store, p.epoch)
 	if full {
-		p.core.noPuts = p.core.diskFull() // what is there can be read
+		p.core.noPuts = p.core.noRoom(err) // what is there can be read
 	}
 	p.touched, p.parked, p.shown = true, false, p.core.committed
 	if p.status.serve(p.store, p.epoch, p.core.committed) && p.reader != nil {

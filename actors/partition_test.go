@@ -110,16 +110,20 @@ func TestBatchesKeepTheirPlaceAmongMessages(t *testing.T) {
 	}
 }
 
-func TestDiskFullRefusesAndServiceReturns(t *testing.T) {
-	r, l := startOne(t)
-	offsetOf(t, r.put("a"))
-	l.update(func(l *fakeLog) { l.appendErr = fmt.Errorf("write: %w", protocol.ErrDiskFull) })
-	requireError(t, r.put("b"), protocol.ErrDiskFull)
-	if diff := cmp.Diff([]string{"a"}, r.all()); diff != "" {
-		t.Fatal(diff)
-	}
-	if got := offsetOf(t, r.put("c")); got != 1 {
-		t.Fatalf("offset %d, want 1", got)
+func TestALogThatKeptNothingRefusesAndServiceReturns(t *testing.T) {
+	for name, err := range map[string]*protocol.Error{"the disk is full": protocol.ErrDiskFull, "too many files are open": protocol.ErrUnavailable} {
+		t.Run(name, func(t *testing.T) {
+			r, l := startOne(t)
+			offsetOf(t, r.put("a"))
+			l.update(func(l *fakeLog) { l.appendErr = fmt.Errorf("write: %w", err) })
+			requireError(t, r.put("b"), err)
+			if diff := cmp.Diff([]string{"a"}, r.all()); diff != "" {
+				t.Fatal(diff)
+			}
+			if got := offsetOf(t, r.put("c")); got != 1 {
+				t.Fatalf("offset %d, want 1", got)
+			}
+		})
 	}
 }
 
@@ -337,10 +341,19 @@ func TestDamageStopsOnePartitionOnly(t *testing.T) {
 		})
 		offsetOf(t, r.put("a"))
 	})
+	t.Run("a file that cannot be opened now is asked for again", func(t *testing.T) {
+		r, l := startOne(t)
+		offsetOf(t, r.put("a"))
+		l.update(func(l *fakeLog) { l.readErr = fmt.Errorf("open: %w", protocol.ErrUnavailable) })
+		requireError(t, r.get("t", 0, protocol.GetRequest{}), protocol.ErrUnavailable)
+		if diff := cmp.Diff([]string{"a"}, r.all()); diff != "" {
+			t.Fatal(diff)
+		}
+	})
 	t.Run("another read error passes", func(t *testing.T) {
 		r, l := startOne(t)
 		offsetOf(t, r.put("a"))
-		l.update(func(l *fakeLog) { l.readErr = errors.New("too many open files") })
+		l.update(func(l *fakeLog) { l.readErr = errors.New("an error of the disk") })
 		requireError(t, r.get("t", 0, protocol.GetRequest{}), protocol.ErrPartition)
 		if diff := cmp.Diff([]string{"a"}, r.all()); diff != "" {
 			t.Fatal(diff)

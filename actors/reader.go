@@ -208,7 +208,7 @@ func (r *reader) readFailed(ctx actor.Context, f *fetch, v view, err error) {
 	if r.status.look(false).log == v.log { // else it was closed under the read
 		ctx.Send(ctx.Parent(), readFailed{log: v.log, err: err})
 	}
-	r.refuse(ctx, f, protocol.ErrPartition.With("%v", err))
+	r.refuse(ctx, f, readRefusal("", err))
 }
 
 // count counts what is handed out and returns the offset after it, and the epoch of the

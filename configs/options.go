@@ -86,6 +86,11 @@ type System struct {
 	// most a quarter of that. Small values cut slow readers off sooner; large ones need that much
 	// memory.
 	MaxOutboundBytes int64 `ini:"maxOutboundBytes" default:"256MiB" min:"16MiB" max:"1TiB" unit:"bytes"`
+	// Files of partitions' logs that are open at a time; beyond it those that were not used for longest
+	// are closed, and opened again at their next use. `0`: what clients and a reserve of 32 leave of
+	// the process's descriptors, which it never exceeds. Small values cost busy partitions time when
+	// there are many.
+	MaxOpenLogFiles int `ini:"maxOpenLogFiles" default:"0" min:"0" max:"10000000"`
 	// Requests that the whole broker holds before it answers 429. Small values refuse bursts
 	// early; large ones lengthen the queue that a new request waits in.
 	MaxInflightMessages int `ini:"maxInflightMessages" default:"100000" min:"1" max:"100000000"`

@@ -167,7 +167,7 @@ func (l *Log) replaceHeader(s *segment) error {
 	l.segments.Store(&segments)
 	l.w.dirty = 0
 	if err != nil {
-		return l.failUnlessFull(diskError("write", fresh.path, fmt.Errorf("replace the header: %w", err)))
+		return l.failUnlessRefused(diskError("write", fresh.path, fmt.Errorf("replace the header: %w", err)))
 	}
 	return l.openWriter()
 }

@@ -12,8 +12,8 @@ import (
 // Sync. The bytes belong to the caller again. The first may be dated before what the log
 // holds: then a new segment begins with it. The others may not.
 //
-// An error that wraps protocol.ErrDiskFull means that nothing was kept and the
-// log goes on. One that wraps ErrRefused means that the batches do not continue
+// An error that wraps protocol.ErrDiskFull, or protocol.ErrUnavailable for lack of a
+// descriptor, means that nothing was kept and the log is as it was. One that wraps ErrRefused means that the batches do not continue
 // the log, and nothing was written. Every other error is final.
 func (l *Log) Append(batches []byte) error { return l.AppendIn(batches, nil) }
 
@@ -21,6 +21,8 @@ func (l *Log) Append(batches []byte) error { return l.AppendIn(batches, nil) }
 // end. Of what lies beside them the log may make what it likes, until it returns: large
 // batches that begin Lead bytes behind the border of a block are written without a copy.
 func (l *Log) AppendIn(batches, around []byte) error {
+	l.enter()
+	defer l.leave()
 	if err := l.usable(); err != nil {
 		return err
 	}
@@ -107,9 +109,9 @@ func (l *Log) openWriter() error {
 	if err := l.holdNames(); err != nil {
 		return err
 	}
-	f, err := l.fs.OpenReadWrite(s.path)
+	f, err := l.calm.OpenReadWrite(s.path)
 	if err != nil {
-		return l.failUnlessFull(diskError("open", s.path, err))
+		return l.failUnlessRefused(diskError("open", s.path, err))
 	}
 	info, err := f.Stat()
 	if err == nil && info.Size() < s.end.Load() {
@@ -123,7 +125,8 @@ func (l *Log) openWriter() error {
 	// All of it is durable, as when it was sealed: the index may be written.
 	entries, err := l.loadIndex(region{segment: s, handle: w.file, next: w.chain.next, sealed: true})
 	if err != nil {
-		return l.fail(err)
+		l.closeWriter()
+		return l.failUnlessRefused(err)
 	}
 	w.entries, w.saved, w.noIndex = entries, len(entries), false
 	w.builder = newIndexBuilder(l.opts.IndexInterval, entries)
@@ -210,6 +213,12 @@ func (l *Log) blank() error {
 // Sync makes everything that was appended durable. Its errors are final: after
 // a failed sync nobody knows what is on disk.
 func (l *Log) Sync() error {
+	l.enter()
+	defer l.leave()
+	return l.sync()
+}
+
+func (l *Log) sync() error {
 	if err := l.usable(); err != nil {
 		return err
 	}
@@ -276,6 +285,9 @@ func (l *Log) saveIndex() {
 	if err == nil {
 		err = w.writeEntries(l)
 	}
+	if vfs.IsTooManyOpen(err) {
+		return // the next sync tries again
+	}
 	if err != nil {
 		w.noIndex = true
 		w.closeIndex()
@@ -304,6 +316,9 @@ func (w *writer) writeEntries(l *Log) error {
 		return err
 	}
 	w.saved = len(w.entries)
+	if l.files.scarce() {
+		w.closeIndex() // others need the place more often
+	}
 	return nil
 }
 

@@ -62,22 +62,27 @@ func (c *readCache) recall(s *segment, offset protocol.Offset, cuts uint64) (pla
 // acquire opens s for reading. Of the sealed segments only the last few that
 // were opened stay open.
 func (l *Log) acquire(s *segment, sealed bool) (*handle, error) {
-	h, err := s.acquire(l.fs)
+	l.use()
+	h, err := s.acquire(l.calm)
 	if err != nil || !sealed {
 		return h, err
 	}
-	c := l.readCache()
-	var drop *segment
-	c.mu.Lock()
-	if !slices.Contains(c.open, s) {
-		if len(c.open) == openSegments {
-			drop, c.open = c.open[0], append(c.open[:0], c.open[1:]...)
-		}
-		c.open = append(c.open, s)
-	}
-	c.mu.Unlock()
-	if drop != nil {
+	if drop := l.readCache().keep(s); drop != nil {
 		drop.drop()
 	}
 	return h, nil
+}
+
+// keep notes that s stays open. It returns the segment that no longer does, or nil.
+func (c *readCache) keep(s *segment) (drop *segment) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if slices.Contains(c.open, s) {
+		return nil
+	}
+	if len(c.open) == openSegments {
+		drop, c.open = c.open[0], append(c.open[:0], c.open[1:]...)
+	}
+	c.open = append(c.open, s)
+	return drop
 }

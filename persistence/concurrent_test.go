@@ -5,6 +5,7 @@ import (
 	"math/rand/v2"
 	"runtime"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,7 +18,11 @@ import (
 // syncs, rolls, expires, truncates and parks.
 func TestReadsGoOnDuringEverything(t *testing.T) {
 	c := newClock()
-	l, _ := openLog(t, Options{Dir: vfs.Default.PathJoin(t.TempDir(), "t-0-0"), SegmentSize: 4000, IndexInterval: 300, Now: c.now})
+	var elapsed atomic.Int64 // dispose reads it beside us
+	elapsed.Store(epochTime)
+	l, _ := openLog(t, Options{
+		Dir: vfs.Default.PathJoin(t.TempDir(), "t-0-0"), SegmentSize: 4000, IndexInterval: 300, Now: c.now, Elapsed: elapsed.Load, Files: NewFiles(3),
+	})
 	stop := make(chan struct{})
 	var readers sync.WaitGroup
 	var reads [4]int
@@ -39,6 +44,7 @@ func TestReadsGoOnDuringEverything(t *testing.T) {
 	var workers sync.WaitGroup
 	for i := range 600 {
 		c.advance(time.Second)
+		elapsed.Store(c.ms)
 		put(t, l, c.ms, valueAt(l.Next()), valueAt(l.Next()+1))
 		switch {
 		case i%40 == 39:

@@ -36,7 +36,7 @@ func TestCrash(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Logf("%d seeds in %v: %+v", *seeds, time.Since(began).Round(time.Millisecond), st)
-	if n := *seeds; n >= 300 && (st.crashes < 2*n || st.torn < n/4 || st.rolls < n || st.faults < n/4 || st.full < n/4 || st.truncations < n/4 || st.expired < n) {
+	if n := *seeds; n >= 300 && (st.crashes < 2*n || st.torn < n/4 || st.rolls < n || st.faults < n/4 || st.full < n/4 || st.truncations < n/4 || st.expired < n || st.evicted < n || st.starved < n/4) {
 		t.Fatalf("the scripts do not do what they are for: %+v", st)
 	}
 }

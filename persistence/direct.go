@@ -72,9 +72,9 @@ func (l *Log) goesDirect(n int) bool {
 	if d.file != nil {
 		return true
 	}
-	file, err := vfs.OpenDirect(l.fs, l.active().path)
+	file, err := vfs.OpenDirect(l.fsFor(ifSpare), l.active().path)
 	if err != nil {
-		d.none = true // the usual way goes on
+		d.none = !isRefusal(refusedOpen(err)) // the usual way goes on
 		return false
 	}
 	d.file = file

@@ -13,6 +13,10 @@
 // and Close belong to one goroutine at a time, the owner's. Everything else may be called
 // from any goroutine and waits for none of them.
 //
+// Logs may share a budget of open files (Files): whoever needs a place closes files of
+// idle logs, in the owner's stead, which turn.go makes safe. A read or an append waits a
+// little for a place when there is none.
+//
 // Start at Log.Append (append.go), then Open (recovery.go), then Log.Read
 // (reader.go).
 package persistence

@@ -36,10 +36,24 @@ func (e *DamageError) Error() string {
 func (e *DamageError) Damaged() bool { return true }
 
 // diskError wraps err with what was done, and with protocol.ErrDiskFull when
-// that is the reason.
+// that is the reason, or as refusedOpen does.
 func diskError(verb, path string, err error) error {
 	if vfs.IsDiskFull(err) {
 		return fmt.Errorf("%s %s: %w: %w", verb, path, protocol.ErrDiskFull, err)
 	}
-	return fmt.Errorf("%s %s: %w", verb, path, err)
+	return fmt.Errorf("%s %s: %w", verb, path, refusedOpen(err))
+}
+
+// refusedOpen makes err wrap protocol.ErrUnavailable when the process had no descriptor
+// for a file. Only opening a file fails so: nothing was read or written.
+func refusedOpen(err error) error {
+	if vfs.IsTooManyOpen(err) {
+		return fmt.Errorf("%w: %w", protocol.ErrUnavailable.With("raise the descriptor limit of the broker (ulimit -n), or lower maxOpenLogFiles"), err)
+	}
+	return err
+}
+
+// isRefusal reports whether err means that the log is as it was.
+func isRefusal(err error) bool {
+	return vfs.IsDiskFull(err) || errors.Is(err, protocol.ErrUnavailable)
 }

@@ -64,7 +64,7 @@ func (r *recovery) readHeader(s *segment, last bool) (size int64, bad string, er
 	if !last {
 		return readHeader(r.fs, s)
 	}
-	if r.file, err = r.fs.OpenReadWrite(s.path); err != nil {
+	if r.file, err = r.calm.OpenReadWrite(s.path); err != nil {
 		return 0, "", diskError("open", s.path, err)
 	}
 	return headerOf(r.file, s)

@@ -143,16 +143,20 @@ func byTime(entries []indexEntry, time int64) (indexEntry, bool) {
 const missingIndex = "it is missing"
 
 // readIndex reads the index file of s. why is not "" when the file is missing
-// or bad; entries are what is good of it.
-func readIndex(fsys vfs.FS, dir string, s *segment) (entries []indexEntry, why string) {
+// or bad; entries are what is good of it. For lack of a descriptor nobody knows: the
+// error says so.
+func readIndex(fsys vfs.FS, dir string, s *segment) (entries []indexEntry, why string, err error) {
 	b, err := vfs.ReadFile(fsys, fsys.PathJoin(dir, baseName(s.base)+indexSuffix), maxIndexSize)
-	if vfs.IsNotExist(err) {
-		return nil, missingIndex
+	switch {
+	case vfs.IsNotExist(err):
+		return nil, missingIndex, nil
+	case vfs.IsTooManyOpen(err):
+		return nil, "", refusedOpen(err)
+	case err != nil:
+		return nil, err.Error(), nil
 	}
-	if err != nil {
-		return nil, err.Error()
-	}
-	return decodeIndex(b, s.base, s.end.Load())
+	entries, why = decodeIndex(b, s.base, s.end.Load())
+	return entries, why, nil
 }
 
 // writeIndex publishes a whole index file.

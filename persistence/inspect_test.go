@@ -174,7 +174,7 @@ func TestAWrongIndexIsMadeAgain(t *testing.T) {
 		if err := l.Close(); err != nil {
 			t.Fatal(err)
 		}
-		if entries, why := readIndex(fsys, "/t-0-0", (*l.segments.Load())[0]); why != "" || len(entries) < 5 {
+		if entries, why, err := readIndex(fsys, "/t-0-0", (*l.segments.Load())[0]); err != nil || why != "" || len(entries) < 5 {
 			t.Fatalf("%s: the index has %d entries, %s", name, len(entries), why)
 		}
 	}

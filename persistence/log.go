@@ -13,9 +13,12 @@ import (
 // Log is the log of one partition. The package comment says which methods
 // belong to the owner's goroutine.
 type Log struct {
-	opts Options
-	fs   vfs.FS
-	dir  string
+	opts  Options
+	fs    vfs.FS // its opens must not fail for lack of a place
+	calm  vfs.FS // its opens wait for a place, and may be refused
+	dir   string
+	files *Files // nil: no budget
+	share share
 
 	// Invariant: ordered by base, never empty, the last is active. A slice is
 	// replaced, never changed, so that a reader keeps the one that it loaded.
@@ -73,7 +76,8 @@ type writer struct {
 
 func newLog(o Options) *Log {
 	o = o.withDefaults()
-	l := &Log{opts: o, fs: o.FS, dir: o.Dir, gone: make(chan struct{}, 1)}
+	l := &Log{opts: o, dir: o.Dir, files: o.Files, share: share{turn: newTurn()}, gone: make(chan struct{}, 1)}
+	l.fs, l.calm = l.fsFor(mustOpen), l.fsFor(mayWait)
 	l.segments.Store(&[]*segment{})
 	l.epochs.Store(&[]protocol.EpochStart{})
 	l.unread.Store(o.DirectUnread) // nobody has read
@@ -110,7 +114,11 @@ func (l *Log) Dir() string { return l.dir }
 
 // Synced is the offset below which every record is durable. It belongs to the
 // owner.
-func (l *Log) Synced() protocol.Offset { return l.w.synced }
+func (l *Log) Synced() protocol.Offset {
+	l.enter()
+	defer l.leave()
+	return l.w.synced
+}
 
 func (l *Log) active() *segment {
 	s := *l.segments.Load()
@@ -119,7 +127,7 @@ func (l *Log) active() *segment {
 
 // newSegment returns the segment that h describes; it has no file yet.
 func (l *Log) newSegment(h segmentHeader) *segment {
-	return &segment{segmentHeader: h, path: l.fs.PathJoin(l.dir, baseName(h.base)+segmentSuffix)}
+	return &segment{segmentHeader: h, path: l.fs.PathJoin(l.dir, baseName(h.base)+segmentSuffix), files: l.files}
 }
 
 // usable returns why the owner cannot go on, or nil.
@@ -175,7 +183,9 @@ func (l *Log) measure() {
 // every crash after SetEpoch has returned nil. An epoch below the known one is
 // refused with an error that wraps protocol.ErrFenced.
 func (l *Log) SetEpoch(epoch protocol.Epoch) error {
-	if err := l.AdoptEpoch(epoch); err != nil {
+	l.enter()
+	defer l.leave()
+	if err := l.adopt(epoch); err != nil {
 		return err
 	}
 	if planted == epochInMemory {
@@ -185,7 +195,7 @@ func (l *Log) SetEpoch(epoch protocol.Epoch) error {
 		return l.holdNames()
 	}
 	if err := l.noteEpoch(); err != nil {
-		return l.failUnlessFull(diskError("write epoch to", l.dir, err))
+		return l.failUnlessRefused(diskError("write epoch to", l.dir, err))
 	}
 	return nil
 }
@@ -194,6 +204,12 @@ func (l *Log) SetEpoch(epoch protocol.Epoch) error {
 // and will not go below: it costs no sync. The log knows it at once, and a crash
 // forgets it only while it has no record and the log was not parked or closed.
 func (l *Log) AdoptEpoch(epoch protocol.Epoch) error {
+	l.enter()
+	defer l.leave()
+	return l.adopt(epoch)
+}
+
+func (l *Log) adopt(epoch protocol.Epoch) error {
 	if err := l.usable(); err != nil {
 		return err
 	}
@@ -204,7 +220,7 @@ func (l *Log) AdoptEpoch(epoch protocol.Epoch) error {
 		return nil
 	}
 	// The entry says later that everything before it had been durable.
-	if err := l.Sync(); err != nil {
+	if err := l.sync(); err != nil {
 		return err
 	}
 	s := l.state
@@ -243,7 +259,7 @@ func (l *Log) holdNames() error {
 		return nil
 	}
 	if err := vfs.SyncDir(l.fs, l.dir); err != nil {
-		return l.fail(err)
+		return l.failUnlessUnopened(err)
 	}
 	l.named = true
 	return nil
@@ -252,6 +268,8 @@ func (l *Log) holdNames() error {
 // EpochEnd returns the offset at which epoch ended: the first record of a later
 // epoch, or Next. It belongs to the owner.
 func (l *Log) EpochEnd(epoch protocol.Epoch) protocol.Offset {
+	l.enter()
+	defer l.leave()
 	for _, e := range l.state.epochs {
 		if e.epoch > epoch {
 			return e.first
@@ -264,10 +282,12 @@ func (l *Log) EpochEnd(epoch protocol.Epoch) protocol.Offset {
 // caches until the next use. Reads may go on meanwhile; one that comes later
 // opens what it needs.
 func (l *Log) Park() error {
+	l.enter()
+	defer l.leave()
 	if err := l.usable(); err != nil {
 		return err
 	}
-	if err := l.Sync(); err != nil {
+	if err := l.sync(); err != nil {
 		return err
 	}
 	l.saveMark()
@@ -282,9 +302,11 @@ func (l *Log) Close() error {
 	if l.closed.Load() {
 		return nil
 	}
+	l.enter()
+	defer l.leave()
 	var err error
 	if l.failed == nil {
-		if err = l.Sync(); err == nil {
+		if err = l.sync(); err == nil {
 			l.saveMark()
 		}
 	}

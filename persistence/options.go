@@ -38,6 +38,9 @@ type Options struct {
 	// past the cache; 0 means 32 MiB. Few mean that a reader who comes now and then
 	// waits for the disk.
 	DirectUnread int64
+	// Files is the budget of open files that this log shares with others; nil means that
+	// there is none.
+	Files *Files
 	// Now is the clock that dates records; nil means the system's.
 	Now func() time.Time
 	// Elapsed is the append clock, by which ages are told: in milliseconds, above 0, it

@@ -26,6 +26,7 @@ const (
 	directBelievesTail
 	directLeavesRubbish
 	agesByDates
+	evictUnsynced
 	defects // their number
 )
 
@@ -57,5 +58,7 @@ func (d defect) String() string {
 		directLeavesRubbish:  "a write past the cache leaves what lay behind it in memory",
 
 		agesByDates: "a segment does not end when the clock is set",
+
+		evictUnsynced: "a log that closes files for the sake of others counts as synced",
 	}[d]
 }

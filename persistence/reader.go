@@ -326,7 +326,10 @@ func (l *Log) loadIndex(g region) ([]indexEntry, error) {
 	if p := g.handle.index.Load(); p != nil {
 		return *p, nil
 	}
-	entries, why := readIndex(l.fs, l.dir, g.segment)
+	entries, why, err := readIndex(l.fs, l.dir, g.segment)
+	if err != nil {
+		return nil, err
+	}
 	if why != "" && g.end.Load() > segmentHeaderSize+l.opts.IndexInterval {
 		return l.rebuildIndex(g, why)
 	}

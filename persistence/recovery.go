@@ -38,10 +38,12 @@ type Recovery struct {
 // and nothing on disk is changed. After Open every record in the log is durable.
 func Open(o Options) (*Log, Recovery, error) {
 	r := &recovery{Log: newLog(o)}
+	r.enter() // nobody may close what it reads
 	if err := r.run(); err != nil {
 		return nil, r.report, err
 	}
 	l := r.Log
+	defer l.leave()
 	l.measure()
 	r.report.Segments, r.report.Start, r.report.Next = len(*l.segments.Load()), l.Start(), l.Next()
 	r.tell()

@@ -48,6 +48,8 @@ func expired(segments []facts, r Retention, now int64) int {
 // A crash before the rest is done brings the segments back; the next Expire
 // takes them again.
 func (l *Log) Expire(r Retention) (dispose func() error, err error) {
+	l.enter()
+	defer l.leave()
 	if err := l.usable(); err != nil {
 		return nil, err
 	}
@@ -55,7 +57,7 @@ func (l *Log) Expire(r Retention) (dispose func() error, err error) {
 	// A new segment needs room, and a full disk has it only once the old ones have
 	// gone: they expire first, and the next Expire starts the new one.
 	full := l.retireActive(now, r)
-	if full != nil && (l.failed != nil || !vfs.IsDiskFull(full)) {
+	if full != nil && (l.failed != nil || !isRefusal(full)) {
 		return nil, full
 	}
 	all := *l.segments.Load()

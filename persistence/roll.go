@@ -74,7 +74,7 @@ func (l *Log) seal() error {
 	if planted == rollWithoutSync {
 		w.synced = w.chain.next
 	}
-	if err := l.Sync(); err != nil {
+	if err := l.sync(); err != nil {
 		return err
 	}
 	if w.index == nil || w.noIndex {
@@ -91,7 +91,7 @@ func (l *Log) seal() error {
 func (l *Log) createSegment(s *segment) (vfs.File, error) {
 	f, err := l.fs.OpenReadWrite(s.path)
 	if err != nil {
-		return nil, l.failUnlessFull(diskError("create", s.path, err))
+		return nil, l.failUnlessRefused(diskError("create", s.path, err))
 	}
 	if err := l.writeHeader(f, s); err != nil {
 		_ = f.Close() // the first error counts
@@ -105,7 +105,7 @@ func (l *Log) createSegment(s *segment) (vfs.File, error) {
 func (l *Log) writeHeader(f vfs.File, s *segment) error {
 	// An index that a truncation or a crash left would speak of other batches.
 	if err := l.fs.Remove(l.indexPath(s.base)); err != nil && !vfs.IsNotExist(err) {
-		return l.failUnlessFull(diskError("remove", l.indexPath(s.base), err))
+		return l.failUnlessRefused(diskError("remove", l.indexPath(s.base), err))
 	}
 	info, err := f.Stat()
 	if err == nil {
@@ -115,14 +115,14 @@ func (l *Log) writeHeader(f vfs.File, s *segment) error {
 		err = vfs.Cut(f, segmentHeaderSize, info.Size())
 	}
 	if err != nil {
-		return l.failUnlessFull(diskError("write", s.path, err))
+		return l.failUnlessRefused(diskError("write", s.path, err))
 	}
 	if err := f.Sync(); err != nil {
 		return l.fail(diskError("sync", s.path, err))
 	}
 	if planted != skipDirSync {
 		if err := vfs.SyncDir(l.fs, l.dir); err != nil {
-			return l.fail(err)
+			return l.failUnlessUnopened(err)
 		}
 	}
 	s.end.Store(segmentHeaderSize)
@@ -132,9 +132,19 @@ func (l *Log) writeHeader(f vfs.File, s *segment) error {
 	return nil
 }
 
-// failUnlessFull makes every error but a full disk final.
-func (l *Log) failUnlessFull(err error) error {
-	if vfs.IsDiskFull(err) {
+// failUnlessUnopened makes every error final but that of a directory that was not synced
+// because it could not be opened.
+func (l *Log) failUnlessUnopened(err error) error {
+	if vfs.IsTooManyOpen(err) {
+		return refusedOpen(err)
+	}
+	return l.fail(err)
+}
+
+// failUnlessRefused makes every error final but those after which all is as it was: a
+// full disk, and a file that could not be opened for lack of a descriptor.
+func (l *Log) failUnlessRefused(err error) error {
+	if isRefusal(err) {
 		return err
 	}
 	return l.fail(err)

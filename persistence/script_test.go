@@ -15,6 +15,9 @@ func (w *world) step() error {
 	if w.rng.IntN(30) == 0 {
 		w.setClock()
 	}
+	if w.crowd(); w.log.failed != nil {
+		return w.log.failed // a sync for the sake of others
+	}
 	switch n := w.rng.IntN(100); {
 	case n < 50:
 		return w.append()
@@ -45,6 +48,22 @@ func (w *world) step() error {
 		w.compare()
 		return nil
 	}
+}
+
+// crowd lets others take the log's files, or the process's descriptors.
+func (w *world) crowd() {
+	if w.files == nil || w.crowding.IntN(4) > 0 {
+		return
+	}
+	if w.starving = 0; w.crowding.IntN(4) == 0 {
+		w.starving = 1 + w.crowding.IntN(6)
+		w.stats.starved++
+	}
+	evicted := w.files.evict(w.crowding.IntN(2) == 0)
+	if evicted {
+		w.stats.evicted++
+	}
+	w.tracef("files closed for others: %t, opens that will fail: %d", evicted, w.starving)
 }
 
 // pass lets time pass.
@@ -98,8 +117,10 @@ func (w *world) append() error {
 	}
 	err := w.log.AppendIn(w.inBlocks(group))
 	w.tracef("append %d records, %d bytes at %d: %v", len(added), len(group), len(w.sent), err)
-	if errors.Is(err, protocol.ErrDiskFull) {
-		w.stats.full++
+	if errors.Is(err, protocol.ErrDiskFull) || errors.Is(err, protocol.ErrUnavailable) {
+		if errors.Is(err, protocol.ErrDiskFull) {
+			w.stats.full++
+		}
 		if w.log.Next() != protocol.Offset(len(w.sent)) {
 			w.failf("a refused append moved the end to %d", w.log.Next())
 		}

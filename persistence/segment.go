@@ -130,7 +130,8 @@ var errRetired = errors.New("segment is no longer part of the log")
 // segment is one file of the log. The header never changes.
 type segment struct {
 	segmentHeader
-	path string
+	path  string
+	files *Files // nil: no budget
 
 	// end is the byte place after the last whole batch that was written; of a
 	// sealed segment that was found on disk it is the size of the file, and blank
@@ -181,7 +182,7 @@ func (s *segment) acquire(fsys vfs.FS) (*handle, error) {
 			if s.isRetired() {
 				return nil, errRetired
 			}
-			return nil, fmt.Errorf("open segment %s: %w", s.path, err)
+			return nil, diskError("open segment", s.path, err)
 		}
 		if h := s.install(f, false); h != nil {
 			return h, nil
@@ -222,6 +223,7 @@ func (s *segment) release(h *handle) {
 	last := h.refs == 0
 	s.mu.Unlock()
 	if !last {
+		s.files.nudge() // nobody may be using it any more
 		return
 	}
 	// A writer syncs before it gives its file up, so a close cannot lose
@@ -231,6 +233,22 @@ func (s *segment) release(h *handle) {
 	s.users--
 	s.signalLocked()
 	s.mu.Unlock()
+}
+
+// dropIdle closes the file when nobody uses it, and reports whether it is closed.
+func (s *segment) dropIdle() bool {
+	s.mu.Lock()
+	h := s.handle
+	if h != nil && h.refs > 1 {
+		s.mu.Unlock()
+		return false
+	}
+	s.handle = nil
+	s.mu.Unlock()
+	if h != nil {
+		s.release(h)
+	}
+	return true
 }
 
 // drop closes the file as soon as its users have gone.

@@ -76,7 +76,10 @@ func (r *recovery) startOf(sc *scanner, s *segment, m mark, t *tail) error {
 	var entries []indexEntry
 	why := missingIndex
 	if slices.Contains(r.names, baseName(s.base)+indexSuffix) {
-		entries, why = readIndex(r.fs, r.dir, s)
+		var err error
+		if entries, why, err = readIndex(r.fs, r.dir, s); err != nil {
+			return err
+		}
 	}
 	if m.at > 0 {
 		sc.at, sc.chain = m.at, m.chain

@@ -17,6 +17,8 @@ import (
 // Its intent is written down first: a crash in the middle would else leave
 // bytes that look like damage, and the next Open finishes it.
 func (l *Log) TruncateTo(offset protocol.Offset) error {
+	l.enter()
+	defer l.leave()
 	if err := l.usable(); err != nil {
 		return err
 	}
@@ -26,7 +28,7 @@ func (l *Log) TruncateTo(offset protocol.Offset) error {
 	if offset == l.Next() {
 		return nil
 	}
-	if err := l.Sync(); err != nil {
+	if err := l.sync(); err != nil {
 		return err
 	}
 	all := *l.segments.Load()

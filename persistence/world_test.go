@@ -24,6 +24,10 @@ type world struct {
 	log     *Log
 	dispose []func() error
 
+	files    *Files     // shared with others, or nil
+	crowding *rand.Rand // when they take them
+	starving int        // opens that fail for lack of a descriptor
+
 	// The model. sent are all records in order of their offsets from 0 on, also
 	// those that retention dropped; acked of them were acknowledged.
 	sent       []sent
@@ -56,7 +60,7 @@ type sent struct {
 }
 
 // stats tell that a run did what it is for.
-type stats struct{ crashes, torn, rolls, faults, full, truncations, expired, set int }
+type stats struct{ crashes, torn, rolls, faults, full, truncations, expired, set, evicted, starved int }
 
 func (s *stats) add(o stats) {
 	s.crashes += o.crashes
@@ -67,6 +71,8 @@ func (s *stats) add(o stats) {
 	s.truncations += o.truncations
 	s.expired += o.expired
 	s.set += o.set
+	s.evicted += o.evicted
+	s.starved += o.starved
 }
 
 // verdict is what a failed oracle panics with.
@@ -83,7 +89,18 @@ func (w *world) tracef(format string, args ...any) {
 const worldDir = "/data/t-0-0"
 
 func newWorld(seed uint64) *world {
-	return &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: faultfs.New(seed), clock: newClock(), elapsed: epochTime, cutTo: -1}
+	w := &world{seed: seed, rng: rand.New(rand.NewPCG(seed, 1)), fs: faultfs.New(seed), clock: newClock(), elapsed: epochTime, cutTo: -1}
+	w.crowding = rand.New(rand.NewPCG(seed, 2))
+	w.newFiles()
+	return w
+}
+
+// newFiles gives every second world a budget of files that is too small for its log.
+func (w *world) newFiles() {
+	if w.seed%4 < 2 {
+		w.files = NewFiles(2 + int(w.seed%3))
+		w.files.wait = 0
+	}
 }
 
 // simulate runs the world of seed and returns what went wrong.
@@ -114,7 +131,7 @@ func (w *world) rescue(err *error) {
 
 func (w *world) options() Options {
 	return Options{
-		FS: w.fs, Dir: worldDir, Now: w.clock.now, Elapsed: func() int64 { return w.elapsed },
+		FS: w.fs, Dir: worldDir, Files: w.files, Now: w.clock.now, Elapsed: func() int64 { return w.elapsed },
 		SegmentSize: int64(1500 + 500*(w.seed%7)), IndexInterval: int64(200 + 100*(w.seed%5)),
 		Preallocate: []int64{-1, 4096, 0}[w.seed%3], SegmentAge: []time.Duration{0, time.Minute}[w.seed%2],
 		DirectLeast: []int{-1, 1, 300}[w.seed/3%3], DirectUnread: []int64{1, 2000}[w.seed/2%2],
@@ -124,6 +141,15 @@ func (w *world) options() Options {
 
 // hook stops the machine or fails an operation when its time has come.
 func (w *world) hook(op faultfs.Op) *faultfs.Fault {
+	switch op.Kind {
+	case faultfs.OpOpen, faultfs.OpOpenDir, faultfs.OpCreate:
+		if w.starving > 0 {
+			w.starving--
+			w.tracef("  no descriptor for %s %s", op.Kind, op.Path)
+			return &faultfs.Fault{Err: syscall.EMFILE}
+		}
+	default:
+	}
 	if !op.Kind.Changes() {
 		return nil
 	}
@@ -166,6 +192,10 @@ func (w *world) mend() bool {
 		return true
 	}
 	w.tracef("failed: %v", w.log.failed)
+	if errors.Is(w.log.failed, syscall.EMFILE) && w.cutTo < 0 {
+		w.failf("the log failed for lack of a descriptor: %v", w.log.failed)
+	}
+	w.starving = 0
 	for range 2 {
 		if err := w.log.Sync(); err == nil {
 			w.failf("a log that has failed acknowledges")
@@ -184,7 +214,8 @@ func (w *world) crashWith(percent int) {
 	w.fs.SetHook(nil)
 	w.fs.Stop()
 	w.log, w.dispose = nil, nil
-	w.fs, w.limited = w.fs.Crash(percent), false
+	w.fs, w.limited, w.starving = w.fs.Crash(percent), false, 0
+	w.newFiles()
 	if w.rng.IntN(3) == 0 {
 		w.setClock() // a machine without a battery starts in 1970
 	}
@@ -209,7 +240,7 @@ func (w *world) reopen() bool {
 			// The fault hit recovery: it must leave everything for the next try.
 			w.tracef("open: %v", err)
 			w.fs.SetLimit(0)
-			w.limited = false
+			w.limited, w.starving = false, 0
 			continue
 		}
 		w.log = l
@@ -236,6 +267,9 @@ func (w *world) mustClose() {
 func (w *world) noHandles() {
 	if n := w.fs.Handles(); n > 0 {
 		w.failf("%d files are still open", n)
+	}
+	if n := w.files.Stats().Open; n > 0 {
+		w.failf("%d files are still counted as open", n)
 	}
 }
 
@@ -306,7 +340,7 @@ func (w *world) judgeDurable() {
 		return
 	}
 	o := w.options()
-	o.FS = w.fs.Crash(0)
+	o.FS, o.Files = w.fs.Crash(0), nil
 	before, err := Inspect(o.FS, worldDir)
 	// A cut whose sync failed becomes durable with the next sync: until then a
 	// crash brings the torn tail back, which is only cut again.
@@ -419,7 +453,7 @@ func (w *world) tolerate(err error) bool {
 	if err == nil {
 		return false
 	}
-	if w.crashed(err) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ENOSPC) {
+	if w.crashed(err) || errors.Is(err, syscall.EIO) || errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EMFILE) || errors.Is(err, protocol.ErrUnavailable) {
 		return true
 	}
 	w.failf("unexpected error: %v", err)

@@ -15,20 +15,6 @@ import (
 	"metaq/protocol"
 )
 
-// Clients leave descriptors for files.
-func TestClientsLeaveDescriptors(t *testing.T) {
-	for _, tc := range []struct{ configured, descriptors, want int }{
-		{65_536, 1000, 700}, {100, 1000, 100}, {100, 0, 100}, {100, 1, 1},
-	} {
-		if got := mostClients(tc.configured, tc.descriptors); got != tc.want {
-			t.Errorf("%d of %d descriptors: %d, want %d", tc.configured, tc.descriptors, got, tc.want)
-		}
-	}
-	if Descriptors() < 16 {
-		t.Errorf("%d descriptors", Descriptors())
-	}
-}
-
 // The HTTP server has few connections, and one that is closed makes room.
 func TestHTTPConnectionsAreBounded(t *testing.T) {
 	h, err := StartHTTP(HTTPOptions{Listen: "127.0.0.1:0", Metrics: prometheus.NewRegistry(), Logger: slog.New(slog.DiscardHandler)})

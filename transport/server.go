@@ -90,18 +90,6 @@ type Server struct {
 	once   sync.Once
 }
 
-// clientShare is the part of the process's descriptors, in percent, that clients may take.
-// The rest is for logs, the registry and the operator.
-const clientShare = 70
-
-// mostClients returns how many clients are accepted where so many descriptors are there.
-func mostClients(configured, descriptors int) int {
-	if descriptors == 0 {
-		return configured
-	}
-	return max(1, min(configured, descriptors*clientShare/100))
-}
-
 // StartServer starts the server and returns once it accepts clients.
 func StartServer(o ServerOptions) (*Server, error) {
 	if o.MaxPayload == 0 {
@@ -109,11 +97,6 @@ func StartServer(o ServerOptions) (*Server, error) {
 	}
 	if o.MaxConnections == 0 {
 		o.MaxConnections = server.DEFAULT_MAX_CONNECTIONS
-	}
-	if most := mostClients(o.MaxConnections, Descriptors()); most < o.MaxConnections {
-		o.Logger.Info("fewer clients than configured are accepted: files need the other descriptors",
-			"clients", most, "configured", o.MaxConnections, "descriptors", Descriptors())
-		o.MaxConnections = most
 	}
 	if o.MaxSubscriptions == 0 {
 		o.MaxSubscriptions = 10_000

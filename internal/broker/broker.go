@@ -40,6 +40,7 @@ type Broker struct {
 
 	elapsed *elapsed          // by which ages are told
 	room    *room             // whether the disks are full
+	shares  shares            // of the descriptors
 	server  *transport.Server // nil with an external NATS
 	members *members          // nil when the broker runs alone
 	meter   prometheus.Registerer
@@ -112,6 +113,7 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 	}
 	metrics := prometheus.NewRegistry()
 	b.meter = metrics
+	b.shares = share(cfg, b.log)
 	b.room = newRoom(dirs, o.Now, b.log, metrics)
 	b.onClose(b.room.Close)
 	reg, closeRegistry, err := b.registry(dirs)
@@ -341,7 +343,7 @@ func (b *Broker) startNATS() (transport.Dial, error) {
 	o := transport.ServerOptions{
 		Name: "metaq-" + strconv.Itoa(b.cfg.System.BrokerID), Host: n.Host, Port: n.Port,
 		Subjects:   protocol.Subjects{Prefix: n.Prefix},
-		MaxPayload: n.MaxPayload, MaxConnections: n.MaxConnections, MaxPerAddress: n.MaxConnectionsPerAddress,
+		MaxPayload: n.MaxPayload, MaxConnections: b.shares.clients, MaxPerAddress: n.MaxConnectionsPerAddress,
 		MaxSubscriptions: n.MaxSubscriptions, MaxOutbound: outbound(&b.cfg.System),
 		Metrics: b.meter, Logger: b.log,
 	}
@@ -430,7 +432,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *topicRegi
 			}
 		},
 		Registry: reg, CloseRegistry: closeRegistry,
-		Logs:    &logs{dirs: dirs, room: b.room, log: b.log, now: b.opts.Now, elapsed: b.elapsed.now},
+		Logs:    &logs{dirs: dirs, room: b.room, files: newLogFiles(b.shares.logFiles, metrics), log: b.log, now: b.opts.Now, elapsed: b.elapsed.now},
 		Gateway: &groupsGateway{Gateway: gateway, groups: groups},
 		Topics:  configuredTopics(b.cfg), Source: b.opts.Source,
 		Resolve: func(topic string, t protocol.TopicConfig) (actors.Settings, error) {

@@ -16,8 +16,11 @@ import (
 type logs struct {
 	dirs *dataDirs
 	room *room
-	log  *slog.Logger
-	now  func() time.Time
+	// files bounds how many files all logs have open. The groups' log does not take part:
+	// commits must not wait for partitions.
+	files *persistence.Files
+	log   *slog.Logger
+	now   func() time.Time
 	// elapsed is the append clock.
 	elapsed func() int64
 }
@@ -29,7 +32,7 @@ func (s *logs) Open(topic string, id protocol.PartitionID, set actors.Settings) 
 	}
 	l, rec, err := persistence.Open(persistence.Options{
 		FS: s.dirs.fs, Dir: s.dirs.path(topic, id),
-		SegmentSize: set.MaxSegmentSize, SegmentAge: set.MaxSegmentAge,
+		Files: s.files, SegmentSize: set.MaxSegmentSize, SegmentAge: set.MaxSegmentAge,
 		Now: s.now, Elapsed: s.elapsed, Logger: s.log,
 	})
 	if err != nil {

@@ -16,7 +16,7 @@ const (
 )
 
 // FS is a file system. It may be used from any goroutine. Paths are made with its PathJoin.
-// Its errors are found with IsNotExist, IsDiskFull and IsHeld.
+// Its errors are found with IsNotExist, IsDiskFull, IsTooManyOpen and IsHeld.
 type FS interface {
 	// Create creates the file for reading and writing, and removes a file of that name.
 	Create(path string) (File, error)

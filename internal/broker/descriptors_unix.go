@@ -1,12 +1,12 @@
 //go:build unix
 
-package transport
+package broker
 
 import "golang.org/x/sys/unix"
 
-// Descriptors returns how many files and sockets the process may have open; 0 when that is
+// descriptors returns how many files and sockets the process may have open; 0 when that is
 // not known.
-func Descriptors() int {
+func descriptors() int {
 	var limit unix.Rlimit
 	if unix.Getrlimit(unix.RLIMIT_NOFILE, &limit) != nil {
 		return 0
