@@ -12,11 +12,12 @@ trap 'rm -f "$out"' EXIT
 test "$@" 2>&1 | tee "$out"
 [ "${PIPESTATUS[0]}" = 0 ] && exit 0
 
-failed=$(awk '$1 == "FAIL" && $2 ~ /^metaq\// { print $2 }' "$out" | sort -u)
+module=$(sed -n 's/^module //p' go.mod)
+failed=$(awk -v module="$module/" '$1 == "FAIL" && index($2, module) == 1 { print $2 }' "$out" | sort -u)
 [ -n "$failed" ] || exit 1
 for p in $failed; do
 	case $p in
-	metaq/cluster | metaq/cmd/metaq | metaq/test/*) ;;
+	"$module"/cluster | "$module"/cmd/metaq | "$module"/test/*) ;;
 	*) exit 1 ;;
 	esac
 done
