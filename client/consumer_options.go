@@ -32,33 +32,33 @@ func (e *BatchError) Error() string { return fmt.Sprintf("record %d of the batch
 // Unwrap returns Err.
 func (e *BatchError) Unwrap() error { return e.Err }
 
-// Failure is what happens to a record whose retries are used up.
+// Failure is what happens to a record whose retries are exhausted.
 type Failure uint8
 
 // The policies.
 const (
-	// DeadLetter sends it to the topic <topic>_dlq_<group>, with the reason in its
-	// headers, and goes on after it.
+	// DeadLetter sends the record to the topic <topic>_dlq_<group>, with the reason in
+	// its headers, and continues after it.
 	DeadLetter Failure = iota
-	// Drop goes on after it.
+	// Drop logs the record's place and continues after it.
 	Drop
-	// StopConsumer ends the consumer; Err tells why. The record comes again to
-	// whoever gets the partition next.
+	// StopConsumer ends the consumer, and Err returns the reason. The record is
+	// delivered again to the next owner of its partition.
 	StopConsumer
-	// Keep keeps it in the Client's MessageDir, on disk before anything after it is
-	// committed, and goes on after it. From there the handler gets it again, alone,
-	// when the consumer starts and every so often (WithKeptInterval), until it
-	// returns nil; also in a later process, by a consumer of the same group and
-	// instance that takes the record's topic and keeps too.
+	// Keep stores the record in the Client's MessageDir, on disk before anything after it
+	// is committed, and continues after it. The handler receives it again, on its own,
+	// when the consumer starts and at every WithKeptInterval, until it returns nil. A
+	// later process does the same, if its consumer has the same group and instance,
+	// subscribes to the topic and uses Keep.
 	//
-	// Each record is processed at least once. A kept one comes out of order, maybe
-	// at the same time as others of its partition, and whoever has the partition by
-	// then. It comes twice when the process ends after it was kept and before that
-	// was committed, or after it was processed and before that was noted. When there
-	// is no room for another one its partition waits, and OnError tells why.
+	// Each record is processed at least once. A kept record is delivered out of order,
+	// possibly at the same time as others of its partition, and even when the partition
+	// has another owner by then. It is delivered twice when the process ends between
+	// keeping it and the commit, or between processing it and removing it. When there is
+	// no room for another record, its partition waits, and OnError reports it.
 	//
-	// It cannot be had with ManualCommit: to commit a record that comes late would
-	// move a group that was reset past what it has not processed.
+	// Keep excludes ManualCommit: committing a record that is delivered late could move a
+	// group that was reset past what it has not processed.
 	Keep
 )
 
@@ -144,14 +144,13 @@ func WithCommitInterval(d time.Duration) ConsumerOption {
 // ManualCommit commits nothing but what Consumer.Commit says.
 func ManualCommit() ConsumerOption { return func(o *consumerOptions) { o.manual = true } }
 
-// WithRetries is how often a failing record is tried again, with a pause that
-// doubles from first to most. Default 5 times, 100 ms to 10 s. Other partitions go
-// on meanwhile.
+// WithRetries sets how often a failing record is retried, with a pause that doubles from
+// first to most. Default 5 times, 100 ms to 10 s. Other partitions are not held up.
 func WithRetries(n int, first, most time.Duration) ConsumerOption {
 	return func(o *consumerOptions) { o.retries, o.backoff, o.backoffMax = n, first, most }
 }
 
-// OnFailure says what happens then. Default: DeadLetter.
+// OnFailure sets what happens to a record whose retries are exhausted. Default: DeadLetter.
 func OnFailure(f Failure) ConsumerOption { return func(o *consumerOptions) { o.failure = f } }
 
 // WhenGroupOutOfRange says what happens when a committed offset is not in the log
@@ -173,10 +172,10 @@ func WithKeptInterval(d time.Duration) ConsumerOption {
 	return func(o *consumerOptions) { o.keptEvery = d }
 }
 
-// Broadcast gives the consumer every record of its topics, whoever else consumes
-// them. Its offsets are its own and are kept in s or, when that is nil, in the
-// Client's MessageDir, under the names of group and instance; nobody coordinates
-// it, and the group's name is used for that and for dead letters only.
+// Broadcast delivers every record of the topics to the consumer, regardless of other
+// consumers. It stores its own offsets, in s or, when s is nil, in the Client's
+// MessageDir under the names of group and instance. No broker coordinates it: the
+// group's name only serves as a directory and in the name of the dead-letter topic.
 func Broadcast(s OffsetStore) ConsumerOption {
 	return func(o *consumerOptions) { o.broadcast, o.store = true, s }
 }

@@ -32,8 +32,8 @@ type System struct {
 	// laptop, but a misspelt name becomes a topic; with `false` topics come from this file and
 	// from `metaq topic create` only.
 	AutoCreateTopics bool `ini:"autoCreateTopics" default:"false" nofile:"true"`
-	// Topics, however they were made, from which on none is created at its first use: such a put gets
-	// 404. It keeps whoever may publish from filling the disk with topics. Small values need
+	// Maximum number of topics for auto-creation. At the limit, a put to an unknown topic gets 404, so
+	// that publishers cannot fill the disk with topics. Topics of any origin count. Small values need
 	// `metaq topic create` earlier; each topic costs a directory and a little memory per partition.
 	AutoCreateLimit int `ini:"autoCreateLimit" default:"1000" min:"1" max:"1000000"`
 	// Filters that one topic may have in `subjects` when it is created or changed by a request;

@@ -29,24 +29,24 @@ func newConsume() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "consume TOPIC",
 		Short: "print the messages of a topic",
-		Long: `Prints the payload of each message and a newline, from all partitions as they
-come; those of one partition are in order. It ends after --count messages, or
-when no new one came for --timeout; without either it goes on until a signal.
-The exit code is 1 when a partition could not be read by then.
+		Long: `Prints the payload of each message and a newline, from all partitions as
+messages arrive; those of one partition are in order. It ends after --count
+messages, when no message arrives for --timeout, or on a signal. The exit code
+is 1 when a partition could not be read.
 
-With --group it is a member of that group: it shares the partitions with the
-other members, commits what it has printed, and the group goes on there next
-time; --from is for partitions in which the group has committed nothing. With
---instance it may stop, or crash, and be back within 10s without moving
-anybody's partitions. A signal makes it commit and, without --instance, leave.
+With --group it joins that group: the members split the partitions, each
+commits what it has printed, and the group resumes there the next time; --from
+applies to partitions in which the group has committed nothing. With --instance
+it may stop or crash and return within 10s, and no partition moves. On a signal
+it commits and, without --instance, leaves.
 
-With --broadcast it shares nothing: it prints every message, whoever else is
-called GROUP, and keeps its offsets in the messagedir of metaq.ini, or of
+With --broadcast it receives every message regardless of other members, and
+stores its offsets locally, in the messagedir of metaq.ini or of
 METAQ_MESSAGE_DIR, under the names of --group and --instance.
 
-With --json it prints an object a line: topic, partition, offset, time, key,
-headers, data; key_base64, headers_base64 or data_base64 where those are not
-UTF-8.`,
+With --json it prints one object per line: topic, partition, offset, time, key,
+headers, data; or key_base64, headers_base64 and data_base64 where those are
+not UTF-8.`,
 		Example: `  metaq consume greetings --count 1
   metaq consume clicks --from latest --timeout 1s
   metaq consume orders --group billing --timeout 1s
@@ -58,10 +58,10 @@ UTF-8.`,
 	targetFlags(cmd, &f.to)
 	jsonFlag(cmd, &f.o.JSON)
 	cmd.Flags().StringVar(&f.from, "from", "earliest", "begin at `PLACE`: earliest, latest, an offset, or a time such as 2026-01-02T15:04:05Z")
-	cmd.Flags().StringVar(&f.partition, "partition", "", "read this partition only, for example 0-3")
-	cmd.Flags().Int64Var(&f.o.Count, "count", 0, "end after so many messages")
-	cmd.Flags().DurationVar(&f.o.Timeout, "timeout", 0, "end when no new message came for so long")
-	cmd.Flags().StringVar(&f.group, "group", "", "be a member of this group, made at its first use")
+	cmd.Flags().StringVar(&f.partition, "partition", "", "read only `PARTITION`, for example 0-3")
+	cmd.Flags().Int64Var(&f.o.Count, "count", 0, "end after `N` messages")
+	cmd.Flags().DurationVar(&f.o.Timeout, "timeout", 0, "end when no message arrives for this `DURATION`")
+	cmd.Flags().StringVar(&f.group, "group", "", "join `GROUP`, which is created at its first use")
 	cmd.Flags().StringVar(&f.instance, "instance", "", "`NAME` of this member across its restarts; one at a time")
 	cmd.Flags().BoolVar(&f.broadcast, "broadcast", false, "print every message and keep the offsets here, in messagedir; needs --group")
 	return cmd
@@ -76,7 +76,7 @@ func (f *consumeFlags) check(cmd *cobra.Command) error {
 	case cmd.Flags().Changed("timeout") && f.o.Timeout <= 0:
 		return fmt.Errorf("--timeout %s is not above 0; leave it out for no limit", f.o.Timeout)
 	case grouped && f.partition != "":
-		return fmt.Errorf("--partition %s: a group divides the partitions by itself; leave out --partition or --group", f.partition)
+		return fmt.Errorf("--partition %s: a group divides the partitions among its members; leave out --partition or --group", f.partition)
 	case !grouped && f.instance != "":
 		return fmt.Errorf("--instance %s is the name of a member of a group; add --group", f.instance)
 	case !grouped && f.broadcast:

@@ -9,7 +9,7 @@ import (
 func newHelp() *cobra.Command {
 	return &cobra.Command{
 		Use:     "help [COMMAND]",
-		Short:   "tell about a command",
+		Short:   "show help for a command",
 		Example: `  metaq help topic create`,
 		Args: func(cmd *cobra.Command, args []string) error {
 			if _, rest, err := cmd.Root().Find(args); err != nil || len(rest) > 0 {

@@ -14,7 +14,7 @@ func newRoot() *cobra.Command {
 		Long: `MetaQ is a message queue: topics of partitions, each a log on disk; an
 acknowledged message is on disk. Its transport is NATS.
 
-Data goes to stdout, remarks to stderr. Exit code 0: done, 1: a problem, 2:
+Data goes to stdout, notices to stderr. Exit code 0: done, 1: a problem, 2:
 wrong usage. METAQ_SERVER names the broker that commands talk to (default
 nats://127.0.0.1:4222).`,
 		Example: `  metaq demo

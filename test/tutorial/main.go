@@ -102,7 +102,7 @@ func portsFree(ports ...string) error {
 	for _, port := range ports {
 		l, err := net.Listen("tcp", "127.0.0.1:"+port)
 		if err != nil {
-			errs = append(errs, fmt.Errorf("port %s is in use: stop who uses it, the tutorial needs it", port))
+			errs = append(errs, fmt.Errorf("port %s is in use: stop the process that uses it, the tutorial needs it", port))
 			continue
 		}
 		errs = append(errs, l.Close())
