@@ -14,7 +14,7 @@ import (
 // is for everything else: listeners, the registry, other brokers, the metrics port, files
 // that are open for a moment, and the operator who looks why it is so full.
 const (
-	clientShare = 70 // percent: at most so much is for clients
+	clientShare = 70 // percent, at most
 	reserved    = 32 // fewer where there are few: a sixth
 
 	leastLogFiles   = 8      // below it appends only wait for one another
@@ -24,7 +24,7 @@ const (
 // shares are how many clients and how many log files there may be at a time.
 type shares struct{ clients, logFiles int }
 
-// divide divides so many descriptors, 0 when nobody knows. clients and logFiles are the
+// divide divides the descriptors, 0 when their number is not known. clients and logFiles are the
 // configured limits; for logFiles 0 means what is left.
 func divide(descriptors, clients, logFiles int) shares {
 	if descriptors == 0 {
