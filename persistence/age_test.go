@@ -8,9 +8,8 @@ import (
 	"testing"
 	"time"
 
-	"metaq/internal/vfs/faultfs"
-
 	"metaq/internal/vfs"
+	"metaq/internal/vfs/faultfs"
 	"metaq/protocol"
 )
 

@@ -18,6 +18,7 @@ var allowed = map[string][]string{
 	"internal/vfs":         {"internal/aligned"},
 	"internal/vfs/faultfs": {"internal/vfs"},
 	"persistence":          {"internal/aligned", "internal/vfs", "protocol"},
+	"persistence/store":    {"configs", "internal/vfs", "persistence", "protocol"},
 	"cluster":              {"cluster/registry", "internal/vfs", "protocol"},
 	"cluster/registry":     {},
 	"cluster/zookeeper":    {"cluster/registry"},
@@ -33,7 +34,7 @@ var allowed = map[string][]string{
 	"client/discovery":     {"client", "cluster", "cluster/registry", "cluster/zookeeper"}, // read-only; apart from client, so that client needs no ZooKeeper
 	"client/messagedir":    {"client", "internal/vfs", "protocol"},                         // apart from client, so that one that keeps nothing needs no file system
 	"internal/broker": {
-		"actors", "cluster", "cluster/local", "cluster/registry", "cluster/zookeeper", "configs", "internal/vfs", "persistence", "protocol", "transport", "transport/front", "transport/resolver",
+		"actors", "cluster", "cluster/local", "cluster/registry", "cluster/zookeeper", "configs", "internal/vfs", "persistence", "persistence/store", "protocol", "transport", "transport/front", "transport/resolver",
 	},
 	"internal/bench": {"client", "internal/cli", "protocol"},
 	"internal/cli":   {"protocol"},

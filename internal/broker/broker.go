@@ -21,6 +21,7 @@ import (
 	"metaq/cluster/registry"
 	"metaq/cluster/zookeeper"
 	"metaq/configs"
+	"metaq/persistence/store"
 	"metaq/protocol"
 	"metaq/transport"
 	"metaq/transport/front"
@@ -38,8 +39,8 @@ type Broker struct {
 	system atomic.Pointer[actors.System] // set once all runs
 	early  atomic.Pointer[error]         // what failed before
 
-	elapsed *elapsed          // by which ages are told
-	room    *room             // whether the disks are full
+	elapsed *store.Elapsed    // by which ages are told
+	room    *store.Room       // whether the disks are full
 	shares  shares            // of the descriptors
 	server  *transport.Server // nil with an external NATS
 	members *members          // nil when the broker runs alone
@@ -99,22 +100,22 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 	for _, notice := range cfg.Notices() {
 		b.log.Warn("setting has no effect", "notice", notice)
 	}
-	dirs, err := openDataDirs(o.FS, cfg)
+	dirs, err := store.Open(o.FS, cfg)
 	if err != nil {
 		return nil, err
 	}
 	b.onClose(func(context.Context) error { return dirs.Close() })
-	if b.elapsed, err = startElapsed(dirs, o.Now, b.log); err != nil {
+	if b.elapsed, err = store.StartElapsed(dirs, o.Now, b.log); err != nil {
 		return nil, err
 	}
 	b.onClose(b.elapsed.Close)
-	for _, r := range dirs.setAside {
-		b.log.Warn("damaged file was set aside and is made again", "path", r.path, "kept", r.kept)
+	for _, r := range dirs.SetAside {
+		b.log.Warn("damaged file was set aside and is made again", "path", r.Path, "kept", r.Kept)
 	}
 	metrics := prometheus.NewRegistry()
 	b.meter = metrics
 	b.shares = share(cfg, b.log)
-	b.room = newRoom(dirs, o.Now, b.log, metrics)
+	b.room = store.NewRoom(dirs, o.Now, b.log, metrics)
 	b.onClose(b.room.Close)
 	reg, closeRegistry, err := b.registry(dirs)
 	if err != nil {
@@ -138,7 +139,7 @@ func Start(ctx context.Context, cfg *configs.Server, o Options) (_ *Broker, err 
 	if err := b.startActors(ctx, dirs, reg, closeRegistry, connect, metrics); err != nil {
 		return nil, err
 	}
-	b.log.Info("broker ready", "nats", b.url, "registry", reg.Where(), "data", dirs.describe(),
+	b.log.Info("broker ready", "nats", b.url, "registry", reg.Where(), "data", dirs.Describe(),
 		"version", o.Version, "zone", cfg.System.DeleteWhen.Zone(began), "took", o.Now().Sub(began).Round(time.Millisecond))
 	return b, nil
 }
@@ -155,7 +156,7 @@ func (b *Broker) close(ctx context.Context) error {
 }
 
 // registry opens the registry that the configuration names.
-func (b *Broker) registry(dirs *dataDirs) (*topicRegistry, func() error, error) {
+func (b *Broker) registry(dirs *store.Dirs) (*topicRegistry, func() error, error) {
 	log := b.log
 	witness, err := openWitness(dirs, log)
 	if err != nil {
@@ -185,7 +186,7 @@ func (b *Broker) registry(dirs *dataDirs) (*topicRegistry, func() error, error) 
 			return b.join(ctx, cluster.MemberOptions{
 				Open: open, Root: b.cfg.ZooKeeper.Root, Witness: witness, Log: log,
 				Broker: cluster.Broker{
-					ID: info.BrokerID, Token: dirs.token, Version: info.Version, NATS: info.NATS, Route: b.route(),
+					ID: info.BrokerID, Token: dirs.Token, Version: info.Version, NATS: info.NATS, Route: b.route(),
 					Host: b.host(), ServerPort: b.cfg.System.ServerPort, Started: info.Started,
 				},
 				Events: events,
@@ -234,7 +235,7 @@ func (b *Broker) enterCluster(ctx context.Context, reg *topicRegistry) error {
 	if err != nil {
 		return err
 	}
-	m, err := reg.now()
+	m, err := reg.Now()
 	if err != nil {
 		return err
 	}
@@ -262,7 +263,7 @@ func (b *Broker) route() string {
 }
 
 // prepare brings registry and data directories together before topics open.
-func (b *Broker) prepare(ctx context.Context, dirs *dataDirs, m *cluster.Member, witness *cluster.Witness, rebuild bool) error {
+func (b *Broker) prepare(ctx context.Context, dirs *store.Dirs, m *cluster.Member, witness *cluster.Witness, rebuild bool) error {
 	var replaced []string
 	if b.members != nil {
 		var err error
@@ -293,14 +294,18 @@ func (b *Broker) prepare(ctx context.Context, dirs *dataDirs, m *cluster.Member,
 		delete(known, name)
 	}
 	topics = slices.DeleteFunc(topics, func(t cluster.Topic) bool { return slices.Contains(replaced, t.Name) })
-	aside, err := dirs.setAsideUnknown(known)
+	aside, err := dirs.SetAsideUnknown(known)
 	for _, path := range aside {
 		b.log.Warn("data that the registry does not know was set aside", "path", path)
 	}
 	if err != nil {
 		return err
 	}
-	for _, path := range dirs.gone(topics, witness) {
+	partitions := make(map[string]int, len(topics))
+	for _, t := range topics {
+		partitions[t.Name] = t.Partitions
+	}
+	for _, path := range dirs.Gone(partitions, witness.Highest) {
 		b.log.Warn("partition's directory is gone, it begins anew and empty: stop the broker and put it back if that is not meant", "path", path)
 	}
 	return nil
@@ -316,7 +321,7 @@ func (b *Broker) startHTTP(metrics *prometheus.Registry) error {
 			if s := b.system.Load(); s == nil || !s.Ready() {
 				return errors.New("the broker is not ready")
 			}
-			if trouble := b.room.trouble(); trouble != "" {
+			if trouble := b.room.Trouble(); trouble != "" {
 				return errors.New(trouble)
 			}
 			return nil
@@ -381,7 +386,7 @@ func (b *Broker) host() string {
 }
 
 // startActors starts the actor system, with the gateway at its edge.
-func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *topicRegistry, closeRegistry func() error,
+func (b *Broker) startActors(ctx context.Context, dirs *store.Dirs, reg *topicRegistry, closeRegistry func() error,
 	connect transport.Dial, metrics *prometheus.Registry,
 ) error {
 	system := actors.NewActorSystem(b.log)
@@ -428,11 +433,11 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *topicRegi
 			return protocol.BrokerInfo{
 				BrokerID: c.BrokerID, Version: b.opts.Version, NATS: b.url,
 				MaxPayload: gateway.MaxPayload(), MaxMessage: int(c.MaxMessageSize),
-				Trouble: b.room.trouble(),
+				Trouble: b.room.Trouble(),
 			}
 		},
 		Registry: reg, CloseRegistry: closeRegistry,
-		Logs:    &logs{dirs: dirs, room: b.room, files: newLogFiles(b.shares.logFiles, metrics), log: b.log, now: b.opts.Now, elapsed: b.elapsed.now},
+		Logs:    &logs{dirs: dirs, room: b.room, files: newLogFiles(b.shares.logFiles, metrics), log: b.log, now: b.opts.Now, elapsed: b.elapsed.Now},
 		Gateway: &groupsGateway{Gateway: gateway, groups: groups},
 		Topics:  configuredTopics(b.cfg), Source: b.opts.Source,
 		Resolve: func(topic string, t protocol.TopicConfig) (actors.Settings, error) {
@@ -445,7 +450,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *topicRegi
 				b.members.publish(r)
 			}
 		},
-		Logger: b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now, Elapsed: b.elapsed.now,
+		Logger: b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now, Elapsed: b.elapsed.Now,
 		Options: actors.Options{
 			AutoCreate: c.AutoCreateTopics, AutoCreateLimit: c.AutoCreateLimit, MaxTopicSubjects: c.MaxTopicSubjects, MaxSubjects: c.MaxSubjects, MaxProducers: c.MaxProducers, MaxPartitions: c.MaxPartitions, MaxMessageIDs: c.MaxBrokerMessageIDs, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
 			JumpToEnd: c.UpdateConsumerOffsets,
@@ -455,7 +460,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *dataDirs, reg *topicRegi
 		return err
 	}
 	b.onClose(running.Stop)
-	if m, err := reg.now(); err == nil {
+	if m, err := reg.Now(); err == nil {
 		m.AskPeers(gateway.PeerLease)
 	}
 	b.system.Store(running)

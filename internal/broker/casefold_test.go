@@ -8,6 +8,7 @@ import (
 
 	"metaq/actors"
 	"metaq/internal/vfs"
+	"metaq/persistence/store"
 	"metaq/protocol"
 )
 
@@ -62,7 +63,7 @@ func TestTopicsThatDifferOnlyInCase(t *testing.T) {
 	var s *logs
 	restart := func() {
 		t.Helper()
-		d, err := openDataDirs(fs, cfg)
+		d, err := store.Open(fs, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -103,7 +104,7 @@ func TestTopicsThatDifferOnlyInCase(t *testing.T) {
 	if err := opens("Orders"); err != nil {
 		t.Fatal(err)
 	}
-	if there, err := exists(fs.FS, "/a/Orders-0-0"); !there || err != nil {
+	if there, err := store.Exists(fs.FS, "/a/Orders-0-0"); !there || err != nil {
 		t.Errorf("the deletion of orders took the data of Orders: %v", err)
 	}
 	if err := s.SetAside("Orders", id); err != nil {
@@ -117,13 +118,13 @@ func TestTopicsThatDifferOnlyInCase(t *testing.T) {
 // TestCaseMattersWhereTheFileSystemTellsIt holds that two such topics are well on
 // other file systems.
 func TestCaseMattersWhereTheFileSystemTellsIt(t *testing.T) {
-	d, err := openDataDirs(disk(t, "/a/Orders-0-0", "/a/orders-0-0"), config(t, map[string]string{"data": "/a"}))
+	d, err := store.Open(disk(t, "/a/Orders-0-0", "/a/orders-0-0"), config(t, map[string]string{"data": "/a"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
 	for _, topic := range []string{"Orders", "orders"} {
-		if err := d.claim(topic, protocol.PartitionID{}); err != nil || !d.owns(topic, protocol.PartitionID{}) {
+		if err := d.Claim(topic, protocol.PartitionID{}); err != nil || !d.Owns(topic, protocol.PartitionID{}) {
 			t.Errorf("%s: %v", topic, err)
 		}
 	}

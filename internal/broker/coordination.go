@@ -30,13 +30,13 @@ func (c coordination) ClaimGroup(ctx context.Context, group string) (protocol.Ep
 
 // Holds implements actors.Coordination.
 func (c coordination) Holds(term uint64) bool {
-	m, err := c.reg.now()
+	m, err := c.reg.Now()
 	return err == nil && m.Holds(term)
 }
 
 // Term implements actors.Coordination.
 func (c coordination) Term() uint64 {
-	m, err := c.reg.now()
+	m, err := c.reg.Now()
 	if err != nil {
 		return 0
 	}
@@ -45,7 +45,7 @@ func (c coordination) Term() uint64 {
 
 // Sighted implements actors.Coordination.
 func (c coordination) Sighted() (int, bool) {
-	m, err := c.reg.now()
+	m, err := c.reg.Now()
 	if err != nil {
 		return 0, false
 	}
@@ -54,7 +54,7 @@ func (c coordination) Sighted() (int, bool) {
 
 // answerLease answers another broker's question.
 func (c coordination) answerLease(ask protocol.LeaseAsk) protocol.LeaseAnswer {
-	m, err := c.reg.now()
+	m, err := c.reg.Now()
 	if err != nil {
 		return protocol.LeaseAnswer{}
 	}
@@ -63,7 +63,7 @@ func (c coordination) answerLease(ask protocol.LeaseAsk) protocol.LeaseAnswer {
 
 // HeldGroups implements actors.Coordination.
 func (c coordination) HeldGroups(ctx context.Context, epochs map[string]protocol.Epoch) ([]string, error) {
-	m, err := c.reg.now()
+	m, err := c.reg.Now()
 	if err != nil {
 		return nil, err
 	}
@@ -73,7 +73,7 @@ func (c coordination) HeldGroups(ctx context.Context, epochs map[string]protocol
 
 // GroupOffsets implements actors.Coordination.
 func (c coordination) GroupOffsets(ctx context.Context, group string) (actors.GroupMirror, error) {
-	m, err := c.reg.now()
+	m, err := c.reg.Now()
 	if err != nil {
 		return actors.GroupMirror{}, err
 	}
@@ -108,7 +108,7 @@ func (c coordination) GroupOffsets(ctx context.Context, group string) (actors.Gr
 // MirrorOffsets implements actors.Coordination. Groups that another broker has taken
 // over are left to it, and do not hold up the others.
 func (c coordination) MirrorOffsets(ctx context.Context, changed map[string]actors.GroupMirror) error {
-	m, err := c.reg.now()
+	m, err := c.reg.Now()
 	if err != nil {
 		return err
 	}

@@ -8,8 +8,8 @@
 //	cluster      -> registry.go  -> actors.Registry
 //	transport    -> broker.go    -> actors.Gateway
 //
-// datadir.go guards the data directories; rebuild.go makes a lost local registry
-// again from them.
+// rebuild.go rebuilds a lost local registry from the data directories, which package
+// persistence/store owns.
 //
 // The package starts no goroutine of its own.
 //

@@ -8,7 +8,7 @@ import (
 	"metaq/cluster"
 	"metaq/cluster/local"
 	"metaq/cluster/registry"
-	"metaq/internal/vfs"
+	"metaq/persistence/store"
 	"metaq/protocol"
 )
 
@@ -42,16 +42,10 @@ func onWire(err error) error {
 	return err
 }
 
-// dirError says what can be done about a data directory that cannot be used.
-func dirError(dir string, err error) error {
-	switch {
-	case err == nil:
-		return nil
-	case errors.Is(err, local.ErrLocked):
+// registryDirError is DirError for the registry's files.
+func registryDirError(dir string, err error) error {
+	if errors.Is(err, local.ErrLocked) {
 		return err // it says all that there is to say
-	case vfs.IsDiskFull(err):
-		return fmt.Errorf("no room on the disk of data directory %s: %w: make room there, or choose another directory with --data or dataPath=", dir, err)
-	default:
-		return fmt.Errorf("cannot use data directory %s: %w: make it writable for this user, or choose another one with --data or dataPath=", dir, err)
 	}
+	return store.DirError(dir, err)
 }

@@ -9,6 +9,7 @@ import (
 
 	"metaq/actors"
 	"metaq/persistence"
+	"metaq/persistence/store"
 )
 
 // groupsLogName is the directory of the groups' log in the main data directory.
@@ -20,13 +21,13 @@ const groupsLogName = "groups"
 const groupsSegment = 1 << 20
 
 // startGroups starts the consumer groups.
-func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics *prometheus.Registry) (*actors.Groups, error) {
+func (b *Broker) startGroups(system *actor.ActorSystem, dirs *store.Dirs, metrics *prometheus.Registry) (*actors.Groups, error) {
 	groups, err := actors.StartGroups(actors.GroupsDeps{
 		System: system, BrokerID: b.cfg.System.BrokerID,
 		OpenLog: func() (actors.Log, error) {
 			l, rec, err := persistence.Open(persistence.Options{
-				FS: dirs.fs, Dir: dirs.fs.PathJoin(dirs.main, groupsLogName),
-				SegmentSize: groupsSegment, Now: b.opts.Now, Elapsed: b.elapsed.now, Logger: b.log,
+				FS: dirs.FS, Dir: dirs.FS.PathJoin(dirs.Main, groupsLogName),
+				SegmentSize: groupsSegment, Now: b.opts.Now, Elapsed: b.elapsed.Now, Logger: b.log,
 			})
 			if err != nil {
 				return nil, marked(err)
@@ -35,7 +36,7 @@ func (b *Broker) startGroups(system *actor.ActorSystem, dirs *dataDirs, metrics 
 				b.log.Warn("torn tail of the groups' log was cut: commits that were never acknowledged",
 					"file", rec.TornFile, "at", rec.TornAt, "bytes", rec.TornBytes)
 			}
-			return &partitionLog{Log: l, room: b.room, disk: dirs.main}, nil
+			return &partitionLog{Log: l, room: b.room, disk: dirs.Main}, nil
 		},
 		Coordination: b.coordination, Gather: b.gatherGroups(),
 		SyncTime: b.cfg.ZooKeeper.SyncTime, MaxState: int(b.cfg.System.MaxGroupState), MaxGroups: b.cfg.System.MaxGroups,

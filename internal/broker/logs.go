@@ -9,13 +9,14 @@ import (
 	"metaq/actors"
 	"metaq/internal/vfs"
 	"metaq/persistence"
+	"metaq/persistence/store"
 	"metaq/protocol"
 )
 
 // logs is the actors' LogStore over package persistence.
 type logs struct {
-	dirs *dataDirs
-	room *room
+	dirs *store.Dirs
+	room *store.Room
 	// files bounds how many files all logs have open. The groups' log does not take part:
 	// commits must not wait for partitions.
 	files *persistence.Files
@@ -27,41 +28,41 @@ type logs struct {
 
 // Open implements actors.LogStore.
 func (s *logs) Open(topic string, id protocol.PartitionID, set actors.Settings) (actors.Log, error) {
-	if err := s.dirs.claim(topic, id); err != nil {
+	if err := s.dirs.Claim(topic, id); err != nil {
 		return nil, err
 	}
 	l, rec, err := persistence.Open(persistence.Options{
-		FS: s.dirs.fs, Dir: s.dirs.path(topic, id),
+		FS: s.dirs.FS, Dir: s.dirs.Path(topic, id),
 		Files: s.files, SegmentSize: set.MaxSegmentSize, SegmentAge: set.MaxSegmentAge,
 		Now: s.now, Elapsed: s.elapsed, Logger: s.log,
 	})
 	if err != nil {
-		return nil, marked(s.room.note(s.dirs.of(topic), err))
+		return nil, marked(s.room.Note(s.dirs.Of(topic), err))
 	}
 	if rec.TornFile != "" {
 		s.log.Warn("torn tail was cut: writes that were never acknowledged as durable",
 			"topic", topic, "partition", id, "file", rec.TornFile, "at", rec.TornAt, "bytes", rec.TornBytes)
 	}
-	return &partitionLog{Log: l, room: s.room, disk: s.dirs.of(topic), reserve: s.dirs.reserve, fs: s.dirs.fs}, nil
+	return &partitionLog{Log: l, room: s.room, disk: s.dirs.Of(topic), reserve: s.dirs.Reserve, fs: s.dirs.FS}, nil
 }
 
 // SetAside implements actors.LogStore. The data is out of the way once it has
 // another name; then it is removed, which a stop may interrupt and the next
 // start completes.
 func (s *logs) SetAside(topic string, id protocol.PartitionID) error {
-	if !s.dirs.owns(topic, id) {
+	if !s.dirs.Owns(topic, id) {
 		return nil // it never had one
 	}
-	path := s.dirs.path(topic, id)
-	if _, err := s.dirs.fs.Stat(path); vfs.IsNotExist(err) {
+	path := s.dirs.Path(topic, id)
+	if _, err := s.dirs.FS.Stat(path); vfs.IsNotExist(err) {
 		return nil
 	}
-	aside, err := vfs.SetAside(s.dirs.fs, path, deleted)
+	aside, err := vfs.SetAside(s.dirs.FS, path, store.Deleted)
 	if err != nil {
 		return err
 	}
-	s.dirs.disclaim(topic, id)
-	if err := s.dirs.fs.RemoveAll(aside); err != nil {
+	s.dirs.Disclaim(topic, id)
+	if err := s.dirs.FS.RemoveAll(aside); err != nil {
 		return fmt.Errorf("remove %s: %w", aside, err)
 	}
 	return nil
@@ -71,7 +72,7 @@ func (s *logs) SetAside(topic string, id protocol.PartitionID) error {
 type partitionLog struct {
 	*persistence.Log
 	fs      vfs.FS
-	room    *room
+	room    *store.Room
 	disk    string // the data directory
 	reserve int64  // bytes that it leaves free; 0: it may use the disk to its end
 }
@@ -79,7 +80,7 @@ type partitionLog struct {
 // Append implements actors.Log. It refuses messages a little before the disk is
 // full: committed offsets, topics and a restart need room, too.
 func (l *partitionLog) Append(batches, around []byte) error {
-	return l.room.note(l.disk, l.append(batches, around))
+	return l.room.Note(l.disk, l.append(batches, around))
 }
 
 func (l *partitionLog) append(batches, around []byte) error {

@@ -14,6 +14,7 @@ import (
 	"metaq/cluster/local"
 	"metaq/cluster/registry"
 	"metaq/internal/vfs"
+	"metaq/persistence/store"
 )
 
 // A local registry that is lost or damaged is made again from the partitions'
@@ -33,50 +34,42 @@ const witnessName = "witness"
 
 // localRegistry opens the local registry. rebuild says that it has to be made
 // again with restore.
-func localRegistry(d *dataDirs, log *slog.Logger) (l *local.Store, rebuild bool, err error) {
-	if rebuild, err = exists(d.fs, d.fs.PathJoin(d.main, rebuildName)); err != nil {
-		return nil, false, dirError(d.main, err)
+func localRegistry(d *store.Dirs, log *slog.Logger) (l *local.Store, rebuild bool, err error) {
+	if rebuild, err = store.Exists(d.FS, d.FS.PathJoin(d.Main, rebuildName)); err != nil {
+		return nil, false, registryDirError(d.Main, err)
 	}
-	if !rebuild && len(d.found) > 0 {
-		known, err := exists(d.fs, d.fs.PathJoin(d.main, localRegistryName))
+	if !rebuild && len(d.Found) > 0 {
+		known, err := store.Exists(d.FS, d.FS.PathJoin(d.Main, localRegistryName))
 		if err != nil {
-			return nil, false, dirError(d.main, err)
+			return nil, false, registryDirError(d.Main, err)
 		}
 		rebuild = !known
 	}
 	open := func() error {
 		if rebuild {
-			if err := vfs.Publish(d.fs, d.main, rebuildName, func(io.Writer) error { return nil }); err != nil {
+			if err := vfs.Publish(d.FS, d.Main, rebuildName, func(io.Writer) error { return nil }); err != nil {
 				return err
 			}
 		}
-		l, err = local.Open(local.Options{FS: d.fs, Dir: d.main, StartEmpty: rebuild, Log: log})
+		l, err = local.Open(local.Options{FS: d.FS, Dir: d.Main, StartEmpty: rebuild, Log: log})
 		return err
 	}
 	err = open()
 	if damaged := (*vfs.DamagedError)(nil); errors.As(err, &damaged) {
-		log.Warn("registry is damaged and is made again from the data directories", "dir", d.main, "kept", damaged.Files)
+		log.Warn("registry is damaged and is made again from the data directories", "dir", d.Main, "kept", damaged.Files)
 		rebuild = true
 		err = open()
 	}
 	if err != nil {
-		return nil, false, dirError(d.main, err)
+		return nil, false, registryDirError(d.Main, err)
 	}
 	return l, rebuild, nil
 }
 
-func exists(fsys vfs.FS, path string) (bool, error) {
-	_, err := fsys.Stat(path)
-	if vfs.IsNotExist(err) {
-		return false, nil
-	}
-	return err == nil, err
-}
-
 // restore puts the topics of the data directories into the registry. It may be
 // interrupted and repeated.
-func restore(ctx context.Context, d *dataDirs, m *cluster.Member, log *slog.Logger) error {
-	topics := d.topics()
+func restore(ctx context.Context, d *store.Dirs, m *cluster.Member, log *slog.Logger) error {
+	topics := d.Topics()
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
 		err := m.CreateTopic(ctx, cluster.Topic{Name: name, Partitions: topics[name]})
 		if errors.Is(err, registry.ErrExists) {
@@ -88,22 +81,22 @@ func restore(ctx context.Context, d *dataDirs, m *cluster.Member, log *slog.Logg
 		log.Warn("topic is back from its data directories; what was set for it at run time is lost",
 			"topic", name, "partitions", topics[name])
 	}
-	if err := d.fs.Remove(d.fs.PathJoin(d.main, rebuildName)); err != nil {
-		return dirError(d.main, err)
+	if err := d.FS.Remove(d.FS.PathJoin(d.Main, rebuildName)); err != nil {
+		return store.DirError(d.Main, err)
 	}
-	return dirError(d.main, vfs.SyncDir(d.fs, d.main))
+	return store.DirError(d.Main, vfs.SyncDir(d.FS, d.Main))
 }
 
 // reenter puts topics back into a ZooKeeper that was set back to a time before them:
 // this broker has data of theirs, and nobody has deleted them. What is unknown for
 // another reason is left to be set aside, and so is the data of topics that were deleted
 // and made again while this broker was away: replaced has their names.
-func reenter(ctx context.Context, d *dataDirs, m *cluster.Member, w *cluster.Witness, log *slog.Logger) (replaced []string, err error) {
-	topics := d.topics()
+func reenter(ctx context.Context, d *store.Dirs, m *cluster.Member, w *cluster.Witness, log *slog.Logger) (replaced []string, err error) {
+	topics := d.Topics()
 	for _, name := range slices.Sorted(maps.Keys(topics)) {
 		var fate actors.Fate
 		err := m.With(ctx, func(r *cluster.Registration) (err error) {
-			fate, err = fateOf(ctx, r.Catalog, w, d.home, name)
+			fate, err = fateOf(ctx, r.Catalog, w, d.Home, name)
 			return err
 		})
 		if errors.Is(err, cluster.ErrRecord) || errors.Is(err, registry.ErrInvalid) {
@@ -132,17 +125,17 @@ func reenter(ctx context.Context, d *dataDirs, m *cluster.Member, w *cluster.Wit
 
 // openWitness opens the broker's witness of epochs. One that is damaged starts
 // empty: the logs know the epochs of this broker's partitions.
-func openWitness(d *dataDirs, log *slog.Logger) (*cluster.Witness, error) {
-	w, err := cluster.OpenWitness(d.fs, d.main, false)
+func openWitness(d *store.Dirs, log *slog.Logger) (*cluster.Witness, error) {
+	w, err := cluster.OpenWitness(d.FS, d.Main, false)
 	if damaged := (*vfs.DamagedError)(nil); errors.As(err, &damaged) {
-		log.Warn("witness of epochs is damaged and starts empty", "dir", d.main, "kept", damaged.Files)
-		w, err = cluster.OpenWitness(d.fs, d.main, true)
+		log.Warn("witness of epochs is damaged and starts empty", "dir", d.Main, "kept", damaged.Files)
+		w, err = cluster.OpenWitness(d.FS, d.Main, true)
 	}
 	if err == nil && w.Recovery().Previous {
 		for _, name := range w.Recovery().SetAside {
 			log.Warn("witness of epochs is damaged, the generation before is in use",
-				"path", d.fs.PathJoin(d.main, witnessName), "kept", d.fs.PathJoin(d.main, name))
+				"path", d.FS.PathJoin(d.Main, witnessName), "kept", d.FS.PathJoin(d.Main, name))
 		}
 	}
-	return w, dirError(d.main, err)
+	return w, store.DirError(d.Main, err)
 }

@@ -1,13 +1,18 @@
 package broker
 
 import (
+	"bytes"
 	"fmt"
+	"io"
 	"log/slog"
+	"slices"
 	"strings"
 	"testing"
 
+	"metaq/cluster"
 	"metaq/internal/vfs"
 	"metaq/internal/vfs/faultfs"
+	"metaq/persistence/store"
 	"metaq/protocol"
 )
 
@@ -36,7 +41,7 @@ func TestARebuildThatIsInterruptedGoesOn(t *testing.T) {
 				t.Fatalf("after a stop at step %d: %v", step, err)
 			}
 		}
-		if ok, err := exists(after, "/data/"+rebuildName); ok || err != nil {
+		if ok, err := store.Exists(after, "/data/"+rebuildName); ok || err != nil {
 			t.Fatalf("after a stop at step %d the mark is left: %v", step, err)
 		}
 		if first == nil {
@@ -59,7 +64,7 @@ func openTopics(t *testing.T, fs vfs.FS) error {
 
 func (b *Broker) openTopics(t *testing.T) error {
 	t.Helper()
-	dirs, err := openDataDirs(b.opts.FS, b.cfg)
+	dirs, err := store.Open(b.opts.FS, b.cfg)
 	if err != nil {
 		return err
 	}
@@ -107,5 +112,45 @@ func TestAnOlderGenerationOfTheRegistryLosesNothing(t *testing.T) {
 	}
 	if strings.Contains(log.String(), "is lost") {
 		t.Error(log.String())
+	}
+}
+
+// TestADamagedWitnessIsTold holds that a broker which goes back to the generation
+// before, or begins without one, says which file and where it is kept.
+func TestADamagedWitnessIsTold(t *testing.T) {
+	fs := disk(t, "/a")
+	w, err := cluster.OpenWitness(fs, "/a", false)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for epoch := protocol.Epoch(1); epoch < 3; epoch++ {
+		if err := w.Raise(cluster.Epochs{"t": {0: {epoch}}}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, c := range []struct {
+		harmed string
+		epochs []protocol.Epoch
+		told   []string
+	}{
+		{"witness", []protocol.Epoch{1}, []string{"the generation before is in use", "path=/a/witness ", "kept=/a/witness.damaged-1"}},
+		{"witness.prev", nil, []string{"starts empty", "dir=/a ", "witness.damaged-2"}},
+	} {
+		if err := vfs.Publish(fs, "/a", c.harmed, func(w io.Writer) error { _, err := w.Write([]byte("x")); return err }); err != nil {
+			t.Fatal(err)
+		}
+		var log bytes.Buffer
+		w, err := openWitness(&store.Dirs{FS: fs, Main: "/a"}, slog.New(slog.NewTextHandler(&log, nil)))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := w.Highest("t", 0); !slices.Equal(got, c.epochs) {
+			t.Errorf("%s: epochs %v", c.harmed, got)
+		}
+		for _, part := range c.told {
+			if !strings.Contains(log.String(), part) {
+				t.Errorf("%s: %q is not in %s", c.harmed, part, log.String())
+			}
+		}
 	}
 }

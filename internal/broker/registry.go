@@ -29,7 +29,7 @@ type topicRegistry struct {
 
 var errNotRegistered = protocol.ErrUnavailable.With("the broker is not registered: try again")
 
-func (r *topicRegistry) now() (*cluster.Member, error) {
+func (r *topicRegistry) Now() (*cluster.Member, error) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if r.member == nil {
@@ -41,7 +41,7 @@ func (r *topicRegistry) now() (*cluster.Member, error) {
 // reached is now for a change that somebody waits for: it fails at once while the registry
 // is known to be away, when nothing was sent there and nothing will be.
 func (r *topicRegistry) reached() (*cluster.Member, error) {
-	m, err := r.now()
+	m, err := r.Now()
 	if err == nil {
 		err = onWire(m.Away())
 	}
@@ -51,7 +51,7 @@ func (r *topicRegistry) reached() (*cluster.Member, error) {
 // Register implements actors.Registry. The member registers itself anew after
 // each loss of its session, so the first call does it all.
 func (r *topicRegistry) Register(ctx context.Context, b protocol.BrokerInfo) error {
-	if _, err := r.now(); err == nil {
+	if _, err := r.Now(); err == nil {
 		return nil
 	}
 	m, err := r.join(ctx, b)
@@ -122,7 +122,7 @@ func (r *topicRegistry) Where() string {
 	if r.local {
 		return "local"
 	}
-	if m, err := r.now(); err == nil {
+	if m, err := r.Now(); err == nil {
 		return m.Status().Server
 	}
 	return "zookeeper"
@@ -130,7 +130,7 @@ func (r *topicRegistry) Where() string {
 
 // Topics implements actors.Registry.
 func (r *topicRegistry) Topics(ctx context.Context) ([]actors.Topic, error) {
-	m, err := r.now()
+	m, err := r.Now()
 	if err != nil {
 		return nil, err
 	}
@@ -190,7 +190,7 @@ func (r *topicRegistry) TakeProducerIDs(ctx context.Context, now time.Time, n in
 
 // ClaimEpochs implements actors.Registry.
 func (r *topicRegistry) ClaimEpochs(ctx context.Context, topic string, floor []protocol.Epoch) ([]protocol.Epoch, error) {
-	m, err := r.now()
+	m, err := r.Now()
 	if err != nil {
 		return nil, err
 	}

@@ -13,6 +13,7 @@ import (
 
 	"metaq/actors"
 	"metaq/internal/vfs/faultfs"
+	"metaq/persistence/store"
 	"metaq/protocol"
 )
 
@@ -20,7 +21,7 @@ import (
 type filler struct {
 	t    *testing.T
 	log  actors.Log
-	room *room
+	room *store.Room
 }
 
 func (f *filler) put(size int) error {
@@ -53,15 +54,15 @@ func TestAFullDiskIsToldOnce(t *testing.T) {
 func fullDisk(t *testing.T, small bool) {
 	var logged bytes.Buffer
 	fs := faultfs.New(1)
-	dirs, err := openDataDirs(fs, config(t, map[string]string{"data": "/a", "disk-reserve": "10000"}))
+	dirs, err := store.Open(fs, config(t, map[string]string{"data": "/a", "disk-reserve": "10000"}))
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer dirs.Close()
 	metrics := prometheus.NewRegistry()
-	r := newRoom(dirs, time.Now, slog.New(slog.NewTextHandler(&logged, nil)), metrics)
-	store := &logs{dirs: dirs, room: r, log: slog.New(slog.DiscardHandler), now: time.Now}
-	log, err := store.Open("t", protocol.PartitionID{}, actors.Settings{})
+	r := store.NewRoom(dirs, time.Now, slog.New(slog.NewTextHandler(&logged, nil)), metrics)
+	files := &logs{dirs: dirs, room: r, log: slog.New(slog.DiscardHandler), now: time.Now}
+	log, err := files.Open("t", protocol.PartitionID{}, actors.Settings{})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -75,8 +76,8 @@ func fullDisk(t *testing.T, small bool) {
 		if got, err := metricOf(metrics); err != nil || got != float64(begin-end) {
 			t.Fatalf("the metric is %g (%v) after %d begins and %d ends", got, err, begin, end)
 		}
-		if full := r.trouble() != ""; full != (begin > end) {
-			t.Fatalf("trouble is %q", r.trouble())
+		if full := r.Trouble() != ""; full != (begin > end) {
+			t.Fatalf("trouble is %q", r.Trouble())
 		}
 	}
 	told(0, 0)
@@ -96,13 +97,13 @@ func fullDisk(t *testing.T, small bool) {
 	}
 	if small {
 		fs.SetLimit(fs.Used() + 12_000)
-		time.Sleep(roomCalm) //nolint:forbidigo // of the bubble
+		time.Sleep(store.RoomCalm) //nolint:forbidigo // of the bubble
 		if err := f.put(10); err != nil {
 			t.Fatal(err)
 		}
 	} else {
 		fs.SetLimit(fs.Used() + 10<<20)
-		time.Sleep(roomCalm + 2*roomEvery) //nolint:forbidigo // of the bubble
+		time.Sleep(store.RoomCalm + 2*store.RoomEvery) //nolint:forbidigo // of the bubble
 	}
 	told(1, 1)
 	fs.SetLimit(fs.Used())

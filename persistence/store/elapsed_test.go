@@ -1,4 +1,4 @@
-package broker
+package store
 
 import (
 	"log/slog"
@@ -23,13 +23,13 @@ func TestTheAppendClockCountsOn(t *testing.T) {
 		"it is the same moment by every clock": {0, 0},
 	} {
 		fs := faultfs.New(1)
-		d := &dataDirs{fs: fs, main: "/a"}
+		d := &Dirs{FS: fs, Main: "/a"}
 		if err := fs.MkdirAll("/a"); err != nil {
 			t.Fatal(err)
 		}
 		now := time.Now().Round(0) // without its monotonic reading
-		start := func() *elapsed {
-			e, err := startElapsed(d, func() time.Time { return now }, slog.New(slog.DiscardHandler))
+		start := func() *Elapsed {
+			e, err := StartElapsed(d, func() time.Time { return now }, slog.New(slog.DiscardHandler))
 			if err != nil {
 				t.Fatal(err)
 			}
@@ -37,13 +37,13 @@ func TestTheAppendClockCountsOn(t *testing.T) {
 		}
 		e := start()
 		now = now.Add(time.Minute)
-		before := e.now()
+		before := e.Now()
 		if err := e.Close(t.Context()); err != nil {
 			t.Fatal(err)
 		}
 		now = now.Add(c.set)
 		again := start()
-		if got := again.now() - before; got != c.want.Milliseconds() {
+		if got := again.Now() - before; got != c.want.Milliseconds() {
 			t.Errorf("%s: it counts %s, want %s", name, time.Duration(got)*time.Millisecond, c.want)
 		}
 		if err := again.Close(t.Context()); err != nil {

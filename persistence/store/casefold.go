@@ -1,4 +1,4 @@
-package broker
+package store
 
 import (
 	"fmt"
@@ -18,17 +18,17 @@ type names struct {
 
 // folds says whether the file system takes two names in dir that differ only in
 // case for one: the lock file is found under a name that nobody gave it.
-func (d *dataDirs) folds(dir string) (bool, error) {
-	return exists(d.fs, d.fs.PathJoin(dir, strings.ToUpper(lockName)))
+func (d *Dirs) folds(dir string) (bool, error) {
+	return Exists(d.FS, d.FS.PathJoin(dir, strings.ToUpper(lockName)))
 }
 
-// claim gives a partition's directory to its topic. It refuses when that of another
+// Claim gives a partition's directory to its topic. It refuses when that of another
 // topic has the same name but for case.
-func (d *dataDirs) claim(topic string, id protocol.PartitionID) error {
-	if !d.folding[d.of(topic)] {
+func (d *Dirs) Claim(topic string, id protocol.PartitionID) error {
+	if !d.folding[d.Of(topic)] {
 		return nil
 	}
-	path := d.path(topic, id)
+	path := d.Path(topic, id)
 	d.names.mu.Lock()
 	defer d.names.mu.Unlock()
 	key := strings.ToLower(path)
@@ -40,19 +40,19 @@ func (d *dataDirs) claim(topic string, id protocol.PartitionID) error {
 	return nil
 }
 
-// owns says whether a partition's directory, when it is there, is its topic's.
-func (d *dataDirs) owns(topic string, id protocol.PartitionID) bool {
-	if !d.folding[d.of(topic)] {
+// Owns says whether a partition's directory, when it is there, is its topic's.
+func (d *Dirs) Owns(topic string, id protocol.PartitionID) bool {
+	if !d.folding[d.Of(topic)] {
 		return true
 	}
 	d.names.mu.Lock()
 	defer d.names.mu.Unlock()
-	return d.names.owners[strings.ToLower(d.path(topic, id))] == topic
+	return d.names.owners[strings.ToLower(d.Path(topic, id))] == topic
 }
 
-// disclaim forgets the owner of a directory that is gone.
-func (d *dataDirs) disclaim(topic string, id protocol.PartitionID) {
+// Disclaim forgets the owner of a directory that is gone.
+func (d *Dirs) Disclaim(topic string, id protocol.PartitionID) {
 	d.names.mu.Lock()
 	defer d.names.mu.Unlock()
-	delete(d.names.owners, strings.ToLower(d.path(topic, id)))
+	delete(d.names.owners, strings.ToLower(d.Path(topic, id)))
 }

@@ -1,4 +1,4 @@
-package broker
+package store
 
 import (
 	"bytes"
@@ -28,11 +28,11 @@ const (
 	maxOutage = 24 * time.Hour
 )
 
-// elapsed is the append clock of a broker, see docs/adr/0019: what has passed while it
+// Elapsed is the append clock of a broker, see docs/adr/0019: what has passed while it
 // ran, as the machine's monotonic clock tells, and between two runs what the clock
 // tells, if that can be. It begins like the clock, in Unix milliseconds.
-type elapsed struct {
-	dirs *dataDirs
+type Elapsed struct {
+	dirs *Dirs
 	wall func() time.Time
 	log  *slog.Logger
 
@@ -75,25 +75,25 @@ func (s savedElapsed) resumed(now int64) int64 {
 	return s.Elapsed + min(max(now-s.At, 0), maxOutage.Milliseconds())
 }
 
-// startElapsed continues the append clock of the run before. Without one, and with a
+// StartElapsed continues the append clock of the run before. Without one, and with a
 // damaged one, it starts from the clock. Close ends its goroutine.
-func startElapsed(dirs *dataDirs, wall func() time.Time, log *slog.Logger) (*elapsed, error) {
-	e := &elapsed{dirs: dirs, wall: wall, log: log, begin: wall(), stop: make(chan struct{}), done: make(chan struct{})}
+func StartElapsed(dirs *Dirs, wall func() time.Time, log *slog.Logger) (*Elapsed, error) {
+	e := &Elapsed{dirs: dirs, wall: wall, log: log, begin: wall(), stop: make(chan struct{}), done: make(chan struct{})}
 	e.base = max(e.begin.UnixMilli(), 1)
-	path := dirs.fs.PathJoin(dirs.main, elapsedName)
-	b, err := vfs.ReadFile(dirs.fs, path, 1<<16)
+	path := dirs.FS.PathJoin(dirs.Main, elapsedName)
+	b, err := vfs.ReadFile(dirs.FS, path, 1<<16)
 	switch {
 	case vfs.IsNotExist(err):
 	case err != nil:
-		return nil, dirError(dirs.main, err)
+		return nil, DirError(dirs.Main, err)
 	default:
 		s, err := parseElapsed(b)
 		if err != nil {
-			aside, err := vfs.SetAside(dirs.fs, path, "corrupt")
+			aside, err := vfs.SetAside(dirs.FS, path, "corrupt")
 			if err != nil {
-				return nil, dirError(dirs.main, err)
+				return nil, DirError(dirs.Main, err)
 			}
-			dirs.setAside = append(dirs.setAside, replaced{path, aside})
+			dirs.SetAside = append(dirs.SetAside, replaced{path, aside})
 			break
 		}
 		now := e.base
@@ -104,17 +104,17 @@ func startElapsed(dirs *dataDirs, wall func() time.Time, log *slog.Logger) (*ela
 		}
 	}
 	if err := e.save(); err != nil && !vfs.IsDiskFull(err) {
-		return nil, dirError(dirs.main, err)
+		return nil, DirError(dirs.Main, err)
 	}
 	go e.run()
 	return e, nil
 }
 
-// now is what the append clock shows. It may be called from any goroutine.
-func (e *elapsed) now() int64 { return e.base + max(e.wall().Sub(e.begin).Milliseconds(), 0) }
+// Now is what the append clock shows. It may be called from any goroutine.
+func (e *Elapsed) Now() int64 { return e.base + max(e.wall().Sub(e.begin).Milliseconds(), 0) }
 
 // run saves the append clock now and then.
-func (e *elapsed) run() {
+func (e *Elapsed) run() {
 	defer close(e.done)
 	tick := time.NewTicker(elapsedEvery)
 	defer tick.Stop()
@@ -130,21 +130,21 @@ func (e *elapsed) run() {
 	}
 }
 
-func (e *elapsed) save() error {
-	s := savedElapsed{Elapsed: e.now(), At: e.wall().UnixMilli()}
+func (e *Elapsed) save() error {
+	s := savedElapsed{Elapsed: e.Now(), At: e.wall().UnixMilli()}
 	s.Sum = s.sum()
 	b, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return vfs.Publish(e.dirs.fs, e.dirs.main, elapsedName, func(w io.Writer) error {
+	return vfs.Publish(e.dirs.FS, e.dirs.Main, elapsedName, func(w io.Writer) error {
 		_, err := w.Write(append(b, '\n'))
 		return err
 	})
 }
 
 // Close saves the append clock a last time. It may be called twice.
-func (e *elapsed) Close(context.Context) error {
+func (e *Elapsed) Close(context.Context) error {
 	var err error
 	e.once.Do(func() {
 		close(e.stop)

@@ -1,4 +1,4 @@
-package broker
+package store
 
 import (
 	"bytes"
@@ -47,9 +47,9 @@ func parseStamp(b []byte) (*stamp, error) {
 
 // readStamp returns nil when there is no stamp, or a damaged one, which is set
 // aside and noted: then the partitions' names have to do.
-func (d *dataDirs) readStamp(dir string) (*stamp, error) {
-	path := d.fs.PathJoin(dir, stampName)
-	b, err := vfs.ReadFile(d.fs, path, 1<<16)
+func (d *Dirs) readStamp(dir string) (*stamp, error) {
+	path := d.FS.PathJoin(dir, stampName)
+	b, err := vfs.ReadFile(d.FS, path, 1<<16)
 	if vfs.IsNotExist(err) {
 		return nil, nil
 	}
@@ -60,26 +60,26 @@ func (d *dataDirs) readStamp(dir string) (*stamp, error) {
 	if err == nil {
 		return s, nil
 	}
-	aside, err := vfs.SetAside(d.fs, path, "corrupt")
+	aside, err := vfs.SetAside(d.FS, path, "corrupt")
 	if err != nil {
 		return nil, err
 	}
-	d.setAside = append(d.setAside, replaced{path, aside})
+	d.SetAside = append(d.SetAside, replaced{path, aside})
 	return nil, nil
 }
 
 // replaced is a damaged file that is made again, and under which path it is kept.
-type replaced struct{ path, kept string }
+type replaced struct{ Path, Kept string }
 
 // writeStamp publishes the stamp of this broker.
-func (d *dataDirs) writeStamp(dir, token string) error {
-	s := stamp{BrokerID: d.home, Token: token}
+func (d *Dirs) writeStamp(dir, token string) error {
+	s := stamp{BrokerID: d.Home, Token: token}
 	s.Sum = s.sum()
 	b, err := json.Marshal(s)
 	if err != nil {
 		return err
 	}
-	return vfs.Publish(d.fs, dir, stampName, func(w io.Writer) error {
+	return vfs.Publish(d.FS, dir, stampName, func(w io.Writer) error {
 		_, err := w.Write(append(b, '\n'))
 		return err
 	})

@@ -1,17 +1,12 @@
-package broker
+package store
 
 import (
 	"bytes"
 	"io"
-	"log/slog"
-	"slices"
-	"strings"
 	"testing"
 
-	"metaq/cluster"
 	"metaq/internal/vfs"
 	"metaq/internal/vfs/faultfs"
-	"metaq/protocol"
 )
 
 func readStampFile(t *testing.T, fs vfs.FS, path string) []byte {
@@ -35,11 +30,11 @@ func writeStampFile(t *testing.T, fs vfs.FS, content []byte) {
 func TestADamagedStampIsNoticed(t *testing.T) {
 	cfg := config(t, map[string]string{"data": "/a"})
 	token := "h7vWn2UkDxLq0TzYb3RcJe"
-	d := &dataDirs{fs: disk(t, "/a"), home: 0}
+	d := &Dirs{FS: disk(t, "/a"), Home: 0}
 	if err := d.writeStamp("/a", token); err != nil {
 		t.Fatal(err)
 	}
-	good := readStampFile(t, d.fs, "/a/"+stampName)
+	good := readStampFile(t, d.FS, "/a/"+stampName)
 	noticed := 0
 	for i := range 8 * len(good) {
 		bad := bytes.Clone(good)
@@ -49,17 +44,17 @@ func TestADamagedStampIsNoticed(t *testing.T) {
 			t.Fatal(err)
 		}
 		writeStampFile(t, fs, bad)
-		d, err := openDataDirs(fs, cfg)
+		d, err := Open(fs, cfg)
 		if err != nil {
 			t.Fatalf("bit %d of %q: %v", i, bad, err)
 		}
-		if len(d.setAside) == 0 && d.token != token {
+		if len(d.SetAside) == 0 && d.Token != token {
 			t.Errorf("bit %d: nobody notices %q", i, bad)
 		}
-		if len(d.setAside) > 0 {
+		if len(d.SetAside) > 0 {
 			noticed++
-			if r := d.setAside[0]; r.path != "/a/"+stampName || !bytes.Equal(readStampFile(t, fs, r.kept), bad) || d.token == token || d.token == "" {
-				t.Errorf("bit %d: %+v, token %q", i, r, d.token)
+			if r := d.SetAside[0]; r.Path != "/a/"+stampName || !bytes.Equal(readStampFile(t, fs, r.Kept), bad) || d.Token == token || d.Token == "" {
+				t.Errorf("bit %d: %+v, token %q", i, r, d.Token)
 			}
 		}
 		if err := d.Close(); err != nil {
@@ -82,58 +77,18 @@ func TestAnOlderReleasesStampKeepsItsToken(t *testing.T) {
 		if full {
 			fs.SetLimit(fs.Used())
 		}
-		d, err := openDataDirs(fs, cfg)
+		d, err := Open(fs, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		if d.token != "abc" || len(d.setAside) > 0 {
-			t.Errorf("token %q, %v", d.token, d.setAside)
+		if d.Token != "abc" || len(d.SetAside) > 0 {
+			t.Errorf("token %q, %v", d.Token, d.SetAside)
 		}
 		if b := readStampFile(t, fs, "/a/"+stampName); bytes.Equal(b, old) != full {
 			t.Errorf("disk full: %v, the stamp is %s", full, b)
 		}
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
-		}
-	}
-}
-
-// TestADamagedWitnessIsTold holds that a broker which goes back to the generation
-// before, or begins without one, says which file and where it is kept.
-func TestADamagedWitnessIsTold(t *testing.T) {
-	fs := disk(t, "/a")
-	w, err := cluster.OpenWitness(fs, "/a", false)
-	if err != nil {
-		t.Fatal(err)
-	}
-	for epoch := protocol.Epoch(1); epoch < 3; epoch++ {
-		if err := w.Raise(cluster.Epochs{"t": {0: {epoch}}}); err != nil {
-			t.Fatal(err)
-		}
-	}
-	for _, c := range []struct {
-		harmed string
-		epochs []protocol.Epoch
-		told   []string
-	}{
-		{"witness", []protocol.Epoch{1}, []string{"the generation before is in use", "path=/a/witness ", "kept=/a/witness.damaged-1"}},
-		{"witness.prev", nil, []string{"starts empty", "dir=/a ", "witness.damaged-2"}},
-	} {
-		if err := vfs.Publish(fs, "/a", c.harmed, func(w io.Writer) error { _, err := w.Write([]byte("x")); return err }); err != nil {
-			t.Fatal(err)
-		}
-		var log bytes.Buffer
-		w, err := openWitness(&dataDirs{fs: fs, main: "/a"}, slog.New(slog.NewTextHandler(&log, nil)))
-		if err != nil {
-			t.Fatal(err)
-		}
-		if got := w.Highest("t", 0); !slices.Equal(got, c.epochs) {
-			t.Errorf("%s: epochs %v", c.harmed, got)
-		}
-		for _, part := range c.told {
-			if !strings.Contains(log.String(), part) {
-				t.Errorf("%s: %q is not in %s", c.harmed, part, log.String())
-			}
 		}
 	}
 }

@@ -1,4 +1,4 @@
-package broker
+package store
 
 import (
 	"context"
@@ -15,21 +15,21 @@ import (
 )
 
 const (
-	// roomEvery is how often a full disk is looked at.
-	roomEvery = time.Second
-	// roomCalm is how long nothing may have been refused before a disk counts as one with
+	// RoomEvery is how often a full disk is looked at.
+	RoomEvery = time.Second
+	// RoomCalm is how long nothing may have been refused before a disk counts as one with
 	// room again: while small messages fit and large ones do not, it is full all the time.
-	roomCalm = 5 * time.Second
+	RoomCalm = 5 * time.Second
 	// roomEnough is how many bytes beyond diskReserve have to be free.
 	roomEnough = 1 << 20
 )
 
-// room knows whether the data disks are full, from when the first write is refused until
+// Room knows whether the data disks are full, from when the first write is refused until
 // there is room again, and tells it once each: in the log, in a metric, to /readyz and
 // to who pings. It may be used from any goroutine, and by nobody who is in a hurry while
 // a disk is full.
-type room struct {
-	dirs *dataDirs
+type Room struct {
+	dirs *Dirs
 	log  *slog.Logger
 	now  func() time.Time
 
@@ -51,8 +51,10 @@ type shortage struct {
 	why            string
 }
 
-func newRoom(dirs *dataDirs, now func() time.Time, log *slog.Logger, metrics prometheus.Registerer) *room {
-	r := &room{
+// NewRoom returns a Room for the disks of dirs, with its metric registered in metrics
+// unless that is nil. Close it.
+func NewRoom(dirs *Dirs, now func() time.Time, log *slog.Logger, metrics prometheus.Registerer) *Room {
+	r := &Room{
 		dirs: dirs, log: log, now: now, full: make(map[string]*shortage), stop: make(chan struct{}),
 		gauge: prometheus.NewGaugeVec(prometheus.GaugeOpts{
 			Namespace: "metaq", Name: "disk_full",
@@ -68,8 +70,8 @@ func newRoom(dirs *dataDirs, now func() time.Time, log *slog.Logger, metrics pro
 	return r
 }
 
-// note takes the result of a write to the data directory dir, and returns it.
-func (r *room) note(dir string, err error) error {
+// Note takes the result of a write to the data directory dir, and returns it.
+func (r *Room) Note(dir string, err error) error {
 	switch {
 	case r == nil:
 	case errors.Is(err, protocol.ErrDiskFull):
@@ -81,7 +83,7 @@ func (r *room) note(dir string, err error) error {
 }
 
 // refuse begins a shortage, or prolongs it.
-func (r *room) refuse(dir string, err error) {
+func (r *Room) refuse(dir string, err error) {
 	now := r.now()
 	r.mu.Lock()
 	s := r.full[dir]
@@ -104,10 +106,10 @@ func (r *room) refuse(dir string, err error) {
 }
 
 // wrote ends a shortage when nothing was refused for long enough: something fits.
-func (r *room) wrote(dir string) {
+func (r *Room) wrote(dir string) {
 	r.mu.Lock()
 	s := r.full[dir]
-	over := s != nil && r.now().Sub(s.refused) >= roomCalm
+	over := s != nil && r.now().Sub(s.refused) >= RoomCalm
 	if over {
 		r.endLocked(dir)
 	}
@@ -117,19 +119,19 @@ func (r *room) wrote(dir string) {
 	}
 }
 
-func (r *room) endLocked(dir string) {
+func (r *Room) endLocked(dir string) {
 	delete(r.full, dir)
 	r.any.Store(len(r.full) > 0)
 }
 
-func (r *room) tell(dir string, s *shortage) {
+func (r *Room) tell(dir string, s *shortage) {
 	r.gauge.WithLabelValues(dir).Set(0)
 	r.log.Info("disk has room again", "dir", dir, "after", r.now().Sub(s.since).Round(time.Millisecond))
 }
 
 // look looks at the full disks until there are none: nobody may put any more.
-func (r *room) look() {
-	tick := time.NewTicker(roomEvery)
+func (r *Room) look() {
+	tick := time.NewTicker(RoomEvery)
 	defer tick.Stop()
 	for {
 		select {
@@ -144,7 +146,7 @@ func (r *room) look() {
 }
 
 // idle reports whether look may end. The next shortage begins it again.
-func (r *room) idle() bool {
+func (r *Room) idle() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.looking = len(r.full) > 0
@@ -152,18 +154,18 @@ func (r *room) idle() bool {
 }
 
 // check ends the shortages of disks that have room.
-func (r *room) check() {
+func (r *Room) check() {
 	for _, dir := range r.dirs.all {
-		u, err := r.dirs.fs.DiskUsage(dir)
-		if err != nil || u.Total == 0 || u.Available < uint64(max(r.dirs.reserve, 0))+roomEnough {
+		u, err := r.dirs.FS.DiskUsage(dir)
+		if err != nil || u.Total == 0 || u.Available < uint64(max(r.dirs.Reserve, 0))+roomEnough {
 			continue
 		}
 		r.wrote(dir)
 	}
 }
 
-// trouble tells which disk is full, "" when none is.
-func (r *room) trouble() string {
+// Trouble tells which disk is full, "" when none is.
+func (r *Room) Trouble() string {
 	if r == nil || !r.any.Load() {
 		return ""
 	}
@@ -179,7 +181,7 @@ func (r *room) trouble() string {
 }
 
 // Close joins the goroutine. It may be called twice.
-func (r *room) Close(context.Context) error {
+func (r *Room) Close(context.Context) error {
 	r.mu.Lock()
 	if !r.closed {
 		r.closed = true

@@ -1,4 +1,4 @@
-package broker
+package store
 
 import (
 	"io"
@@ -62,7 +62,7 @@ func TestDataInAnotherPlaceThanItsDataPath(t *testing.T) {
 	own.DataPath = "/b"
 	cfg.Topics = append(cfg.Topics, own)
 	fs := disk(t, "/a/t-0-0")
-	_, err := openDataDirs(fs, cfg)
+	_, err := Open(fs, cfg)
 	if err == nil || !strings.Contains(err.Error(), "/a") || !strings.Contains(err.Error(), "/b") || !strings.Contains(err.Error(), "move t-0-0") {
 		t.Errorf("got %v", err)
 	}
@@ -72,11 +72,11 @@ func TestDataInAnotherPlaceThanItsDataPath(t *testing.T) {
 	if err := vfs.MakeDir(fs, "/b/t-0-0"); err != nil {
 		t.Fatal(err)
 	}
-	d, err := openDataDirs(fs, cfg) // nothing was left locked
+	d, err := Open(fs, cfg) // nothing was left locked
 	if err != nil {
 		t.Fatal(err)
 	}
-	if got := d.path("t", protocol.PartitionID{}); got != "/b/t-0-0" {
+	if got := d.Path("t", protocol.PartitionID{}); got != "/b/t-0-0" {
 		t.Errorf("path %s", got)
 	}
 	if err := d.Close(); err != nil {
@@ -86,7 +86,7 @@ func TestDataInAnotherPlaceThanItsDataPath(t *testing.T) {
 
 func TestWhatADeletionLeftIsRemoved(t *testing.T) {
 	fs := disk(t, "/a/t-0-0.set-aside-deleted-1", "/a/t-0-0.set-aside-unknown-1", "/a/u-0-0")
-	d, err := openDataDirs(fs, config(t, map[string]string{"data": "/a"}))
+	d, err := Open(fs, config(t, map[string]string{"data": "/a"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -104,7 +104,7 @@ func TestWhatADeletionLeftIsRemoved(t *testing.T) {
 	if d := cmp.Diff([]string{"t-0-0.set-aside-unknown-1", "u-0-0"}, left); d != "" {
 		t.Error(d)
 	}
-	if d := cmp.Diff(map[string]int{"u": 1}, d.topics()); d != "" {
+	if d := cmp.Diff(map[string]int{"u": 1}, d.Topics()); d != "" {
 		t.Error(d)
 	}
 }
@@ -113,11 +113,11 @@ func TestATokenOutlivesRestarts(t *testing.T) {
 	fs, cfg := disk(t, "/a"), config(t, map[string]string{"data": "/a"})
 	var tokens []string
 	for range 2 {
-		d, err := openDataDirs(fs, cfg)
+		d, err := Open(fs, cfg)
 		if err != nil {
 			t.Fatal(err)
 		}
-		tokens = append(tokens, d.token)
+		tokens = append(tokens, d.Token)
 		if err := d.Close(); err != nil {
 			t.Fatal(err)
 		}
@@ -133,26 +133,26 @@ func TestALockThatCannotBeOpenedIsNotAnotherBroker(t *testing.T) {
 	if err := vfs.MakeDir(vfs.Default, lock); err != nil {
 		t.Fatal(err)
 	}
-	_, err := openDataDirs(vfs.Default, cfg)
+	_, err := Open(vfs.Default, cfg)
 	if err == nil || strings.Contains(err.Error(), "another broker") || !strings.Contains(err.Error(), "cannot use data directory "+dir) {
 		t.Errorf("a lock that is a directory: %v", err)
 	}
 	if err := vfs.Default.Remove(lock); err != nil {
 		t.Fatal(err)
 	}
-	d, err := openDataDirs(vfs.Default, cfg)
+	d, err := Open(vfs.Default, cfg)
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer d.Close()
-	if _, err = openDataDirs(vfs.Default, cfg); err == nil || !strings.Contains(err.Error(), "in use by another broker") {
+	if _, err = Open(vfs.Default, cfg); err == nil || !strings.Contains(err.Error(), "in use by another broker") {
 		t.Errorf("a lock that is held: %v", err)
 	}
 }
 
 func TestPartitionsThatWereLedAndHaveNoDirectoryAreFound(t *testing.T) {
 	fs := disk(t, "/a/t-0-0", "/a/t-0-3")
-	d, err := openDataDirs(fs, config(t, map[string]string{"data": "/a"}))
+	d, err := Open(fs, config(t, map[string]string{"data": "/a"}))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -168,7 +168,7 @@ func TestPartitionsThatWereLedAndHaveNoDirectoryAreFound(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	got := d.gone([]cluster.Topic{{Name: "new", Partitions: 2}, {Name: "t", Partitions: 4}}, w)
+	got := d.Gone(map[string]int{"new": 2, "t": 4}, w.Highest)
 	if diff := cmp.Diff([]string{"/a/t-0-1"}, got); diff != "" {
 		t.Error(diff)
 	}
