@@ -31,6 +31,13 @@ func TestJourneyMapsEveryHop(t *testing.T) {
 	if !slices.Equal(hops, words) || len(hops) != 12 {
 		t.Fatalf("the journey's hops are\n%q\nand the glossary's\n%q", hops, words)
 	}
+	picture := read(t, "docs/images/journey.svg")
+	for _, hop := range hops {
+		number, word, _ := strings.Cut(hop, " ")
+		if !strings.Contains(picture, ">"+number+". "+word+"<") {
+			t.Errorf("docs/images/journey.svg does not show hop %s", hop)
+		}
+	}
 	for i, section := range hopHeading.Split(text, -1)[1:] {
 		_, word, _ := strings.Cut(hops[i], " ")
 		section, _, _ = strings.Cut(section, "\n## ")
