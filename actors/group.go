@@ -246,7 +246,7 @@ func (g *group) idle() time.Duration {
 	return g.all.deps.Idle
 }
 
-// forget deletes the group: whoever joins begins anew, as with a name that is new.
+// forget deletes the group: the next join begins as for a new name.
 func (g *group) forget(ctx actor.Context) {
 	now := g.all.now()
 	effects, _ := g.core.removeAll(now, false, nil)
@@ -326,7 +326,7 @@ func (g *group) reset(ctx actor.Context, r protocol.GroupReset, to *groupAsker) 
 	g.working[to] = true
 	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, requestFor(r.To, time.Time{}), askTimeout) }, func(ctx actor.Context) {
 		if now := g.routes.Topics[r.Topic]; now == nil || now.Born != born {
-			g.answer(ctx, groupAnswer{to, protocol.ErrUnavailable.With("nothing was reset: topic %s was deleted meanwhile: try again", r.Topic)})
+			g.answer(ctx, groupAnswer{to, protocol.ErrUnavailable.With("nothing was reset: topic %s was deleted while the reset was looking up its offsets: try again", r.Topic)})
 			return
 		}
 		offsets := make([]protocol.GroupPosition, len(ids))

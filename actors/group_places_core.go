@@ -9,7 +9,7 @@ import (
 
 // The part of groupCore that finds out whether the group's places are still in the logs.
 // A log that lost its end, to a power failure or a restored backup, and grew again has
-// other records at the same offsets; a group that went on there would skip them. So a
+// other records at the same offsets; a group that continued there would skip them. So a
 // place carries the epoch of the record before it, and is compared with the log when the
 // coordinator starts, when the partition is given to a member, when its leader changed,
 // and whenever else a leader was asked for its ends.

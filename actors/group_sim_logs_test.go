@@ -105,8 +105,8 @@ func (s *groupSim) forget() {
 	}
 }
 
-// strays asks the leaders before a commit, as the shell does, and says whether the commit
-// is not to be made.
+// strays asks the leaders before a commit, as the shell does, and reports whether the
+// commit must not be made.
 func (s *groupSim) strays(offsets []protocol.GroupPosition) bool {
 	if s.lossy == nil {
 		return false
@@ -294,9 +294,9 @@ func TestAGroupThatMayNotJumpStopsWhereTheLogsPart(t *testing.T) {
 // A member that knows no epochs has read up to the old end and commits when the log has
 // grown beyond. The coordinator, which saw the log longer, does not let it.
 func TestAPlainMemberCannotCommitWhatItReadOfALostEnd(t *testing.T) {
-	g, x := cutScript(t, true)
+	g, _ := cutScript(t, true)
 	g.sim.do(g.sim.core.reset(g.sim.now, []protocol.GroupPosition{{Topic: "a", Offset: 40}}, true, nil))
-	x = g.view(g.join(protocol.GroupJoin{Member: "z"}))
+	x := g.view(g.join(protocol.GroupJoin{Member: "z"}))
 	g.regrow(50, 80)
 	g.sim.core.doubt(at(0))
 	g.sim.do(g.sim.core.settle(g.sim.now))

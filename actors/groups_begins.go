@@ -9,9 +9,9 @@ import (
 )
 
 // How the registry learns when groups begin. Offsets may be mirrored late: who takes over
-// goes on from older ones. A begin may not: a broker that takes a group over and does not
+// continues from older ones. A begin may not: a broker that takes a group over and does not
 // know that it has begun lets it begin again, and skips what came in between. So a begin
-// is mirrored at once, and whoever waits for the step that logged it waits for that, too,
+// is mirrored at once, and whoever waits for the step that logged it also waits for that,
 // but no longer than beginWait: while the registry is away nobody can take the group over.
 
 // beginWait bounds how long the answer to a join waits for the registry.

@@ -24,7 +24,7 @@ func TestNoMoreGroupsBeginThanAreAllowed(t *testing.T) {
 		t.Errorf("refused with %v", refusal)
 	}
 	w.refused(w.ask("g3", protocol.GroupReset{Topic: "t", To: protocol.GroupPlace{At: protocol.StartLatest}}), protocol.ErrBusy)
-	w.join("g1", "y", nil) // who has a group goes on
+	w.join("g1", "y", nil) // a group that exists is served
 	want[protocol.GroupOffsets](w, w.ask("g2", protocol.GroupReset{Topic: "t", To: protocol.GroupPlace{At: protocol.StartLatest}, Force: true}))
 	w.refused(w.ask("g3", protocol.GroupJoin{Member: "x", Topics: []string{"t"}}), protocol.ErrBusy)
 	_ = x

@@ -22,7 +22,7 @@ type (
 		err    error
 	}
 	claimAgain struct{ late }
-	reclaim    struct{} // the registry was set back: claim anew
+	reclaim    struct{} // the registry was set back: claim again
 )
 
 // Messages from a topic to the topics actor.
@@ -138,8 +138,8 @@ func (t *topic) perform(ctx actor.Context, fx topicEffects) {
 	}
 }
 
-// claimed takes the registry's answer. A claim that fails is made again: the
-// partitions stay closed meanwhile.
+// claimed takes the registry's answer. A claim that fails is made again; the
+// partitions stay closed until one succeeds.
 func (t *topic) claimed(ctx actor.Context, m claimed) {
 	if m.err == nil {
 		t.attempt = 0
@@ -152,7 +152,7 @@ func (t *topic) claimed(ctx actor.Context, m claimed) {
 	t.log.Warn("cannot claim the partitions, trying again", "error", m.err, "wait", wait)
 	t.env.later(wait, ctx.Self(), claimAgain{})
 	if errors.Is(m.err, ErrUnclaimable) {
-		// Nothing that time would change: this topic does not serve, and the start goes on.
+		// Nothing that time would change: this topic does not serve, and the start continues.
 		ctx.Send(ctx.Parent(), topicSettled{t.entry})
 	}
 	if errors.Is(m.err, protocol.ErrNoTopic) {

@@ -16,7 +16,7 @@ type description struct {
 }
 
 // describe returns a topic's description. All who ask for the same topic at a time share
-// one question, which goes on when one of them leaves: when a broker comes back, each of
+// one question, which continues when one of them leaves: when a broker comes back, each of
 // the partitions of a wide topic asks whether it still exists.
 func (c *Client) describe(ctx context.Context, topic string) (protocol.TopicInfo, error) {
 	v, _ := c.describing.LoadOrStore(topic, &description{done: make(chan struct{})})

@@ -29,7 +29,7 @@ func numbers(from, to int) []string {
 }
 
 // The log loses its last ten records while a reader waits at its end, or is told to begin
-// there, and grows beyond that place again. What it got meanwhile is not skipped in silence.
+// there, and grows beyond that place again. What it got before that is not skipped in silence.
 func TestAReaderNoticesThatALogHasLostItsEnd(t *testing.T) {
 	for _, c := range []struct {
 		name   string
@@ -82,7 +82,7 @@ func TestAReaderNoticesThatALogHasLostItsEnd(t *testing.T) {
 	}
 }
 
-// Whatever its policy, a reader begins anew in a topic that was made again, however far
+// Whatever its policy, a reader starts over in a topic that was recreated, however far
 // that one has come.
 func TestAReaderBeginsAnewInATopicThatWasMadeAgain(t *testing.T) {
 	for _, records := range []int{0, 5, 10, 25} {

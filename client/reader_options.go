@@ -11,15 +11,15 @@ import (
 
 // OutOfRange is what a Reader does when the offset that it wants to read is below
 // the log start (retention was faster) or beyond the end (data was lost). In a log that
-// has lost its end and has grown again, the position is on another branch: then it is the
-// error, too, or reading continues where the logs part, whichever end was asked for.
+// has lost its end and has grown again, the position is on another branch: then it is also
+// the error, or reading continues where the logs part, whichever end was asked for.
 type OutOfRange uint8
 
 // The policies.
 const (
 	OutOfRangeError    OutOfRange = iota // stop the partition; Next returns a *protocol.RangeError
-	OutOfRangeEarliest                   // go on at the log start
-	OutOfRangeLatest                     // go on at the end
+	OutOfRangeEarliest                   // continue at the log start
+	OutOfRangeLatest                     // continue at the end
 	OutOfRangeAsBroker                   // as updateConsumerOffsets of the partition's broker says: the error, or the end
 )
 

@@ -56,7 +56,7 @@ func (c *Catalog) decodeTopic(name string, n registry.Node) (Topic, error) {
 }
 
 // Unreadable is a record that is not what belongs there: damage, a newer release's, or
-// somebody else's. Readings of many records leave it out and go on: one bad node must not
+// somebody else's. Readings of many records leave it out and continue: one bad node must not
 // stop every broker.
 type Unreadable struct {
 	Path  string

@@ -159,11 +159,11 @@ func TestMemberRegistersAnewWhenItsSessionIsLost(t *testing.T) {
 	registrytest.Check(t, err)
 	registrytest.Check(t, m.AdvertiseGroup(ctx, "g", cluster.GroupAd{Members: map[string][]string{"m": {"t"}}}))
 	sessions.endLast(t)
-	n.wait(t, "registered anew", func(n *news) bool { return n.rejoined == 1 && len(n.lost) == 1 })
+	n.wait(t, "registered again", func(n *news) bool { return n.rejoined == 1 && len(n.lost) == 1 })
 	reg := registrytest.Session(t, l.Open)
 	registrytest.WantData(t, reg, "/meta/brokers/topics-pub/t/0-m", `{"numParts":1,"broker":"0-m"}`)
 	registrytest.WantData(t, reg, "/meta/consumers/g/ids/g_m", "t")
-	// A group that nobody claimed meanwhile is still ours.
+	// A group that nobody else has claimed is still ours.
 	registrytest.Check(t, m.MirrorOffsets(ctx, []cluster.OffsetMark{{Group: "g", Topic: "t", Progress: cluster.Progress{MessageID: -1, Offset: 3}}}))
 	registrytest.WantData(t, reg, "/meta/consumers/g/offsets/t/0-0", "-1-3")
 }
@@ -285,7 +285,7 @@ func TestARecordThatCannotBeReadIsLeftOut(t *testing.T) {
 	registrytest.Check(t, err)
 	equal(t, len(brokers), 1)
 
-	// The cluster goes on: what is changed next is seen by all.
+	// The cluster still works: what is changed next is seen by all.
 	registrytest.Check(t, m.CreateTopic(ctx, cluster.Topic{Name: "u", Partitions: 1}))
 	n.wait(t, "a new topic", func(n *news) bool { return len(n.last.Topics) == 3 })
 	put("/meta/nats/topics/spoilt", `{"partitions":1}`)

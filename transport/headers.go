@@ -25,7 +25,7 @@ import (
 
 var errMalformed = protocol.ErrBadRequest.With("the message's header block is malformed: it is NATS/1.0, one line NAME: VALUE for each header, and one empty line at the end")
 
-// malformed says whether m's header block could not be read. The library passes such a
+// malformed reports whether m's header block could not be read. The library passes such a
 // message on without headers, the front with a mark.
 func malformed(m *nats.Msg) bool {
 	_, marked := m.Header[front.Malformed]
@@ -36,7 +36,7 @@ func malformed(m *nats.Msg) bool {
 // all that its block said. The library skips lines without a name, and what follows an empty
 // line; only the size of the block tells. Clients write a blank after each colon, or none.
 //
-// A block that is too large is marked, too, unless another broker has sent it on.
+// A block that is too large is also marked, unless another broker has sent it on.
 func markPart(m *nats.Msg, sentOn bool) {
 	if m.Header == nil {
 		return

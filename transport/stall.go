@@ -9,7 +9,7 @@ import (
 )
 
 // A process that stands still (SIGSTOP, a paused machine, a swapped-out page that does not
-// come) reads, when it goes on, what clients sent long ago. They have given up, and what they
+// come) reads, when it resumes, what clients sent long ago. They have given up, and what they
 // asked for may since have been done, and undone, by another broker. Nothing in a request
 // says how old it is, but the process sees from its clocks that it stood still: for a while
 // it then carries out nothing that destroys.

@@ -60,7 +60,7 @@ type Broker struct {
 // NewBroker starts a broker, which the caller closes. It panics when it cannot, as
 // httptest.NewServer does.
 func NewBroker() *Broker {
-	dir, err := os.MkdirTemp("", "metaq-clienttest-") //nolint:forbidigo,usetesting // a directory for one run, which nobody crashes; there is no testing.TB
+	dir, err := os.MkdirTemp("", "metaq-clienttest-") //nolint:forbidigo // a directory for one run, which nobody crashes; there is no testing.TB
 	if err != nil {
 		panic(fmt.Sprintf("clienttest: %v", err))
 	}

@@ -53,7 +53,7 @@ func (system) Rename(from, to string) error { return os.Rename(from, to) }
 func (system) MkdirAll(dir string) error    { return os.MkdirAll(dir, dirMode) }
 
 // Lock implements FS. The lock belongs to the open file, so a second one in the same process
-// is refused, too.
+// is refused as well.
 func (system) Lock(path string) (io.Closer, error) {
 	l := flock.New(path, flock.SetPermissions(fileMode))
 	switch locked, err := l.TryLock(); {

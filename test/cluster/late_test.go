@@ -15,7 +15,7 @@ import (
 )
 
 // A request to delete lies in a broker that is frozen. Its client gives up; the topic is
-// deleted at another broker and made again, and has messages. When the broker goes on, it
+// deleted at another broker and made again, and has messages. When the broker thaws, it
 // leaves the new topic alone, and so it does the group.
 func TestADeletionFromBeforeAFreezeIsNotCarriedOut(t *testing.T) {
 	w := newWorld(t, 1, 0, 1)

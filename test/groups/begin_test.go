@@ -39,7 +39,8 @@ func TestAGroupBeginsOnce(t *testing.T) {
 	}
 	late := client.PartitionID{N: 4}
 	for _, r := range []client.Record{
-		{Topic: "orders", Partition: late, Pinned: true, Value: []byte("a")}, {Topic: "orders", Partition: late, Pinned: true, Value: []byte("b")},
+		{Topic: "orders", Partition: late, Pinned: true, Value: []byte("a")},
+		{Topic: "orders", Partition: late, Pinned: true, Value: []byte("b")},
 		{Topic: "coming", Value: []byte("c")},
 	} {
 		if _, err := p.Send(t.Context(), r); err != nil {

@@ -267,7 +267,7 @@ func TestAReaderOfALogThatLostItsEndSkipsNothing(t *testing.T) {
 	readUntil(100, 180)
 }
 
-// A broadcast consumer whose topic is deleted and made again while it is away begins anew.
+// A broadcast consumer whose topic is deleted and recreated while it is away starts over.
 func TestABroadcastConsumerBeginsAnewInATopicThatWasMadeAgain(t *testing.T) {
 	w := newCutWorld(t, false)
 	dir := messagedir.New(t.TempDir())

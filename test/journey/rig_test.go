@@ -113,7 +113,8 @@ func dial(t *testing.T, url string) *socket {
 	}
 	s := &socket{t, conn, bufio.NewReader(conn)}
 	s.send(`CONNECT {"verbose":false,"pedantic":false,"headers":true,"no_responders":true}` + "\r\nSUB answer.* 1\r\nPING\r\n")
-	for s.line() != "PONG" {
+	for line := ""; line != "PONG"; {
+		line = s.line()
 	}
 	return s
 }

@@ -23,7 +23,7 @@ const (
 	blockLines = 2 // the version, and the empty one at the end
 )
 
-// TooLarge returns why a header block of so many bytes and headers is refused; "" if it is not.
+// TooLarge returns why a header block of size bytes with this number of headers is refused; "" if it is not.
 func TooLarge(size, headers int) string {
 	switch {
 	case size > MaxHeader:
