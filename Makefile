@@ -100,6 +100,7 @@ services:
 
 vet:
 	go vet $(PKG)
+	go vet -tags planted ./persistence
 
 cross:
 	@scripts/cross.sh

@@ -12,5 +12,6 @@ cd "$(dirname "$0")/.."
 counts() { grep -vE '^ *(=== (RUN|NAME|PAUSE|CONT)|time=[^ ]+ level=(WARN|ERROR) )'; }
 
 scripts/with-flag.sh seeds -v -count=1 -timeout 60m -seeds="$1" \
-	-run 'Crash|EveryOperationFailsOnce|Damage|PlantedDefects|TheTableWouldNotice' | counts
+	-run 'Crash|EveryOperationFailsOnce|Damage|TheTableWouldNotice' | counts
+go test -tags planted -v -count=1 -timeout 20m -run 'PlantedDefects' ./persistence | counts
 go test -v -count=1 -run 'FiftyKills' ./test/durability | counts

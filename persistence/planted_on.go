@@ -1,0 +1,5 @@
+//go:build planted
+
+package persistence
+
+var planted = noDefect
