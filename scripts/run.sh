@@ -14,7 +14,7 @@ if [ -e metaq-data ]; then
 	n=1
 	while [ -e "metaq-data.$n" ]; do n=$((n + 1)); done
 	mv metaq-data "metaq-data.$n"
-	echo "older data is now in ./metaq-data.$n"
+	echo "older data was moved to ./metaq-data.$n: delete it if you do not need it; '$metaq broker' continues with ./metaq-data"
 fi
 
 hints() {

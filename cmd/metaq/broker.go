@@ -29,12 +29,12 @@ func newBroker() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "broker",
 		Short: "run a broker in the foreground",
-		Long: `Runs a broker until SIGTERM or SIGINT, which let it finish what it has accepted
-and exit with 0; another signal, a second later or more, ends it at once with 1.
-SIGHUP changes nothing: a broker outlives its terminal.
+		Long: `Runs a broker until SIGTERM or SIGINT; it then finishes what it has accepted and
+exits with 0. A second signal, at least one second later, forces an immediate
+exit with 1. SIGHUP changes nothing: a broker outlives its terminal.
 
 Without -f it is broker 0 with an embedded NATS server on 127.0.0.1:4222 and a
-registry of its own, its data in ./metaq-data; a topic is made when it is
+registry of its own, its data in ./metaq-data; a topic is created when it is
 first used. Flags override METAQ_* variables, which override the file. Logs go
 to stderr.`,
 		Example: `  metaq broker
@@ -52,7 +52,7 @@ to stderr.`,
 	option("zookeeper", "HOST:PORT,...", "servers of the registry (default: a registry of its own)")
 	option("metrics", "HOST:PORT", "serve /metrics, /healthz and /readyz over HTTP (default: not)")
 	cmd.Flags().DurationVar(&f.wait, "wait", 0, "how long to wait for ZooKeeper at the start (default for ever)")
-	cmd.Flags().BoolVar(&f.pprof, "pprof", false, "serve Go's profiles at --metrics, too")
+	cmd.Flags().BoolVar(&f.pprof, "pprof", false, "serve Go's profiles at --metrics as well")
 	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "text or json")
 	return cmd
 }

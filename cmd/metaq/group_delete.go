@@ -33,6 +33,6 @@ themselves, as a new group.`,
 		},
 	}
 	targetFlags(cmd, &to)
-	cmd.Flags().BoolVar(&force, "force", false, "put the members out first")
+	cmd.Flags().BoolVar(&force, "force", false, "evict the members first")
 	return cmd
 }

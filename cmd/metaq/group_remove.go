@@ -15,9 +15,9 @@ func newGroupRemove() *cobra.Command {
 	cmd := &cobra.Command{
 		Use:   "remove GROUP --instance NAME",
 		Short: "free the partitions of a static member that does not come back",
-		Long: `Puts a static member out of a group. One that was stopped keeps its partitions
-for its session, 10s unless it asked for more, so that it can come back to them;
-this gives them to the others at once. One that runs joins again by itself.`,
+		Long: `Evicts a static member from a group. A member that was stopped keeps its
+partitions for its session, 10s unless it asked for more, so that it can return
+to them; this gives them to the others at once. A running member rejoins.`,
 		Example: `  metaq group remove billing --instance till-1`,
 		Args:    args("the name of a GROUP"),
 		RunE: func(cmd *cobra.Command, args []string) error {

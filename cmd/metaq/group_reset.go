@@ -26,10 +26,10 @@ func newGroupReset() *cobra.Command {
 		Short: "move a group's committed offsets in a topic",
 		Long: `Moves the committed offsets of a group in a topic and prints the new ones. An
 offset below the log start becomes that; one above the end is refused. A group
-that does not exist is made, so that its first consumer begins there.
+that does not exist is created, so that its first consumer begins there.
 
-A group that has members is not touched: stop them first, or use --force, which
-puts them out; they join again by themselves and go on at the new place.`,
+A group with members is not touched: stop them first, or use --force, which
+evicts them; they rejoin automatically and continue at the new place.`,
 		Example: `  metaq group reset billing --topic orders --to earliest
   metaq group reset billing --topic orders --partition 0-3 --to 1
   metaq group reset billing --topic orders --to 2026-01-02T15:04:05Z --force`,
@@ -41,7 +41,7 @@ puts them out; they join again by themselves and go on at the new place.`,
 	cmd.Flags().StringVar(&f.topic, "topic", "", "the topic")
 	cmd.Flags().StringVar(&f.place, "to", "", "go to `PLACE`: earliest, latest, an offset, or a time such as 2026-01-02T15:04:05Z")
 	cmd.Flags().StringVar(&f.partition, "partition", "", "move this partition only, for example 0-3")
-	cmd.Flags().BoolVar(&f.force, "force", false, "put the members out first")
+	cmd.Flags().BoolVar(&f.force, "force", false, "evict the members first")
 	return cmd
 }
 

@@ -17,7 +17,7 @@ import (
 	"metaq/internal/demo"
 )
 
-var update = flag.Bool("update", false, "rewrite the expected output in testdata/script")
+var update = flag.Bool("update", false, "rewrite the expected output in testdata/script, and docs/command-line.md")
 
 // TestScripts runs the stories in testdata/script. Beside testscript's own they
 // have the commands:

@@ -49,10 +49,14 @@ type Produced struct {
 	Elapsed  time.Duration
 }
 
-// String says it in one line.
+// String returns a summary in one line. It has a rate from one second on: below that,
+// connecting and the creation of the topic take most of the time, and a rate misleads.
 func (p Produced) String() string {
-	return fmt.Sprintf("acknowledged %d of %d messages, %s MB in %s (%s a second)",
-		p.Acked, p.Lines, cli.Megabytes(p.Bytes), cli.Short(p.Elapsed), cli.Rate(p.Acked, p.Elapsed))
+	s := fmt.Sprintf("acknowledged %d of %d messages, %s MB in %s", p.Acked, p.Lines, cli.Megabytes(p.Bytes), cli.Short(p.Elapsed))
+	if p.Elapsed >= time.Second {
+		s += fmt.Sprintf(" (%s a second)", cli.Rate(p.Acked, p.Elapsed))
+	}
+	return s
 }
 
 // Produce sends each line to the topic and waits until all were acknowledged or

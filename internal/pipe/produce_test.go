@@ -6,6 +6,7 @@ import (
 	"io"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/google/go-cmp/cmp"
 
@@ -78,6 +79,17 @@ func TestProduceMakesMessagesOfLines(t *testing.T) {
 	}
 	if got := sum.String(); !strings.HasPrefix(got, "acknowledged 4 of 4 messages, 0.00 MB in ") {
 		t.Errorf("summary %q", got)
+	}
+}
+
+func TestASummaryHasARateFromOneSecondOn(t *testing.T) {
+	p := Produced{Lines: 3000, Acked: 3000, Bytes: 4_000_000, Elapsed: 999 * time.Millisecond}
+	if got, want := p.String(), "acknowledged 3000 of 3000 messages, 4.00 MB in 999ms"; got != want {
+		t.Errorf("below a second: %q, want %q", got, want)
+	}
+	p.Elapsed = 1500 * time.Millisecond
+	if got, want := p.String(), "acknowledged 3000 of 3000 messages, 4.00 MB in 1.50s (2,000 a second)"; got != want {
+		t.Errorf("above a second: %q, want %q", got, want)
 	}
 }
 
