@@ -59,6 +59,9 @@ type Coordination interface {
 	// of what is held already, gives the epoch after the last one.
 	// *CoordinatedElsewhere when another broker has it.
 	ClaimGroup(ctx context.Context, group string) (protocol.Epoch, error)
+	// GroupRecorded reports whether the registry has a record of the group, which its first
+	// claim makes and which stays.
+	GroupRecorded(ctx context.Context, group string) (bool, error)
 	// Holds reports whether groups that were claimed in a term are certainly still coordinated
 	// by this broker. Whoever is not sure of that must not answer a member as if it were: in a
 	// term that is over another broker may have claimed the group; in the present one the
@@ -203,6 +206,7 @@ type (
 		term    uint64
 		mirror  GroupMirror
 		foreign bool // the mirror is the truth: another broker coordinated the group
+		absent  bool // nothing was claimed: there is no such group
 		err     error
 	}
 	groupWrite struct { // from a group; answered with groupWritten

@@ -394,7 +394,7 @@ func (g *groups) opened(ctx actor.Context, m groupsOpened) {
 
 // wakeUp spawns a group, or claims it first.
 func (g *groups) wakeUp(ctx actor.Context, name string) {
-	if g.claim(ctx, name) {
+	if g.claim(ctx, name, true) {
 		g.child(ctx, name)
 	}
 }
@@ -410,7 +410,7 @@ func (g *groups) request(ctx actor.Context, m *GroupRequest, from *actor.PID) {
 	if g.refuseUnheld(ctx, m, from) || g.sendOn(ctx, m) {
 		return
 	}
-	if !g.claim(ctx, m.Group) {
+	if !g.claim(ctx, m.Group, makesGroup(m.Request)) {
 		g.claiming[m.Group] = append(g.claiming[m.Group], &groupClaimant{m, from})
 		return
 	}
@@ -453,14 +453,7 @@ func (g *groups) refuse(m *GroupRequest) error {
 	if g.deps.Coordination != nil && g.claims[m.Group] == 0 {
 		return nil // another broker may have it: the claim tells
 	}
-	switch m.Request.(type) {
-	case protocol.GroupJoin, protocol.GroupReset: // they make a group
-		return g.full(m.Group)
-	case protocol.GroupHeartbeat, protocol.GroupCommit, protocol.GroupLeave:
-		return protocol.ErrNoMember.With("group %s has no members: join again under a new name", m.Group)
-	default:
-		return protocol.ErrNoGroup.With("no group %s: see metaq group ls", m.Group)
-	}
+	return g.refuseNew(m)
 }
 
 // child returns the group's actor. Everything staged is written first: what a

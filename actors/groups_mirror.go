@@ -22,9 +22,11 @@ const (
 	lastTimeout     = 2 * time.Second
 )
 
-// claim says whether the group is this broker's. When that is not known yet it is
-// claimed, and claimed is called with the result.
-func (g *groups) claim(ctx actor.Context, name string) bool {
+// claim reports whether the group is this broker's. When that is not known yet it is
+// claimed, and claimed is called with the result. A claim writes a record that stays, so
+// without makes, or where there is no room for another group, only one that has a record is
+// claimed: anybody may ask for names that nobody has.
+func (g *groups) claim(ctx actor.Context, name string, makes bool) bool {
 	if g.deps.Coordination == nil || g.claims[name] > 0 {
 		return true
 	}
@@ -35,17 +37,26 @@ func (g *groups) claim(ctx actor.Context, name string) bool {
 	known := protocol.Epoch(0)
 	if image := g.journal.images[name]; image != nil {
 		known = image.epoch
+		makes = true
 	}
+	look := !makes || known == 0 && g.full(name) != nil
 	self, registry := ctx.Self(), g.deps.Coordination
 	call, cancel := context.WithTimeout(g.calls, claimTimeout)
 	g.workers.runUntil(call, func() {
 		defer cancel()
 		m := groupClaimed{group: name, term: registry.Term()}
-		m.epoch, m.err = registry.ClaimGroup(call, name)
+		if look {
+			var recorded bool
+			recorded, m.err = registry.GroupRecorded(call, name)
+			m.absent = m.err == nil && !recorded
+		}
+		if m.err == nil && !m.absent {
+			m.epoch, m.err = registry.ClaimGroup(call, name)
+		}
 		// The log is the truth when nobody claimed the group since it was ours. Else
 		// the mirror is: it may lag behind what another coordinator had committed,
 		// but it never skips a message.
-		if m.foreign = m.epoch != known+1; m.err == nil && m.foreign {
+		if m.foreign = m.epoch != known+1; m.err == nil && m.foreign && !m.absent {
 			m.mirror, m.err = registry.GroupOffsets(call, name)
 		}
 		g.system.Root.Send(self, m)
@@ -82,6 +93,10 @@ func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
 			refusal = protocol.ErrUnavailable.With("group %s has no coordinator, and none can be found: %v: nothing was done, and this request will not be carried out: try again", m.group, m.err)
 		}
 		g.refuseClaimants(ctx, m.group, refusal)
+		return
+	}
+	if m.absent {
+		g.absent(ctx, m.group)
 		return
 	}
 	g.claims[m.group], g.terms[m.group] = m.epoch, m.term
@@ -152,7 +167,7 @@ func (g *groups) sendOn(ctx actor.Context, m *GroupRequest) bool {
 		return false
 	}
 	if !g.now().Before(f.until) {
-		g.claim(ctx, m.Group)
+		g.claim(ctx, m.Group, makesGroup(m.Request))
 	}
 	m.Ticket.Release()
 	m.Elsewhere(f.broker)

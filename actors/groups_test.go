@@ -325,6 +325,12 @@ func (c *fakeCoordination) ClaimGroup(_ context.Context, group string) (protocol
 	return c.epochs[group], nil
 }
 
+func (c *fakeCoordination) GroupRecorded(_ context.Context, group string) (bool, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.epochs[group] > 0, nil
+}
+
 func (c *fakeCoordination) Holds(term uint64) bool {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -655,6 +661,8 @@ type absentRegistry struct {
 }
 
 func (r *absentRegistry) Term() uint64 { return 0 }
+
+func (r *absentRegistry) GroupRecorded(context.Context, string) (bool, error) { return true, nil }
 
 func (r *absentRegistry) ClaimGroup(ctx context.Context, _ string) (protocol.Epoch, error) {
 	if r.asked.Add(1) == 1 {

@@ -8,6 +8,7 @@ import (
 
 	"metaq/actors"
 	"metaq/cluster"
+	"metaq/cluster/registry"
 	"metaq/protocol"
 )
 
@@ -26,6 +27,22 @@ func (c coordination) ClaimGroup(ctx context.Context, group string) (protocol.Ep
 		return 0, &actors.CoordinatedElsewhere{Broker: other.Leader}
 	}
 	return epoch, onWire(err)
+}
+
+// GroupRecorded implements actors.Coordination.
+func (c coordination) GroupRecorded(ctx context.Context, group string) (bool, error) {
+	m, err := c.reg.reached()
+	if err != nil {
+		return false, err
+	}
+	err = m.With(ctx, func(r *cluster.Registration) error {
+		_, err := r.Group(ctx, group)
+		return err
+	})
+	if errors.Is(err, registry.ErrNotFound) {
+		return false, nil
+	}
+	return err == nil, onWire(err)
 }
 
 // Holds implements actors.Coordination.

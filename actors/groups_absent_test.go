@@ -1,0 +1,71 @@
+package actors
+
+import (
+	"testing"
+	"time"
+
+	"metaq/protocol"
+)
+
+// Names that nobody has are asked for, and joins beyond the limit are refused: the registry
+// gets no record of any, which would stay there for ever.
+func TestInventedGroupNamesLeaveNoRecord(t *testing.T) {
+	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]place{}}
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Coordination, d.MaxGroups = c, 1 })
+	recorded := func() int {
+		c.mu.Lock()
+		defer c.mu.Unlock()
+		return len(c.epochs)
+	}
+	for _, r := range []struct {
+		request any
+		refusal *protocol.Error
+	}{
+		{protocol.GroupHeartbeat{Member: "x"}, protocol.ErrNoMember},
+		{protocol.GroupLeave{Member: "x"}, protocol.ErrNoMember},
+		{protocol.GroupCommit{Member: "x", Offsets: []protocol.GroupPosition{{Topic: "t", Offset: 1}}}, protocol.ErrNoMember},
+		{GroupCommitted{}, protocol.ErrNoGroup},
+		{GroupDescribe{}, protocol.ErrNoGroup},
+		{protocol.GroupDelete{}, protocol.ErrNoGroup},
+	} {
+		w.refused(w.ask("invented", r.request), r.refusal)
+	}
+	if n := recorded(); n != 0 {
+		t.Errorf("the registry has %d groups", n)
+	}
+	w.join("real", "x", nil)
+	w.refused(w.once("more", protocol.GroupJoin{Member: "y", Topics: []string{"t"}}), protocol.ErrBusy)
+	if n := recorded(); n != 1 {
+		t.Errorf("the registry has %d groups, one was joined", n)
+	}
+	// A group that another broker coordinated is found by a request that makes none.
+	c.mu.Lock()
+	c.epochs["moved"] = 3
+	c.offsets["moved"] = map[protocol.TopicPartition]place{{Topic: "t"}: {offset: 5}}
+	c.mu.Unlock()
+	if r := want[protocol.GroupOffsets](w, w.ask("moved", GroupCommitted{})); len(r.Offsets) != 1 || r.Offsets[0].Offset != 5 {
+		t.Errorf("offsets are %+v", r)
+	}
+}
+
+// A join that comes while a lookup of the same name is under way makes the group.
+func TestAJoinBehindALookupMakesTheGroup(t *testing.T) {
+	c := &fakeCoordination{epochs: map[string]protocol.Epoch{}, offsets: map[string]map[protocol.TopicPartition]place{}}
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Coordination = c })
+	want[protocol.GroupList](w, w.ask("", ListGroups{})) // the log is open
+	c.mu.Lock()                                          // the lookup waits
+	lookup := w.system.Root.RequestFuture(w.groups.PID(), &GroupRequest{Group: "g", Request: GroupDescribe{}}, 10*time.Second)
+	join := w.system.Root.RequestFuture(w.groups.PID(), &GroupRequest{
+		Group: "g", Request: protocol.GroupJoin{Member: "x", Topics: []string{"t"}, SessionMs: protocol.DefaultSessionMs, ReleaseMs: protocol.DefaultReleaseMs},
+	}, 10*time.Second)
+	c.mu.Unlock()
+	r, err := lookup.Result()
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.refused(r, protocol.ErrNoGroup)
+	r, err = join.Result()
+	if v, ok := r.(protocol.GroupView); err != nil || !ok || v.Member != "x" {
+		t.Errorf("the join is answered with %v, %v", r, err)
+	}
+}
