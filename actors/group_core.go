@@ -90,6 +90,7 @@ type groupPart struct {
 	checked  bool             // the place was compared with log since the last reason to doubt it
 	checking bool             // the leader is being asked
 	doubts   int              // see groupCheck
+	heard    int              // answers and commits that told of the log, see groupCheck
 	checkAt  time.Time        // not before
 	withheld bool             // from its owner, which has not begun, until it is checked
 	stopped  bool             // the place is not in the log, and nobody works on it

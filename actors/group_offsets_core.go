@@ -24,6 +24,9 @@ func (c *groupCore) commit(now time.Time, r protocol.GroupCommit, to any) groupE
 		if !p.known || o.Offset > p.committed || c.bug == goBack {
 			p.committed, p.epoch, p.known = o.Offset, o.Epoch, true
 			c.commits[o.At()] = true
+			if o.Offset > p.log.EndOffset {
+				p.heard++
+			}
 		}
 		o.Offset, o.Epoch = p.committed, p.epoch
 		reply.Offsets = append(reply.Offsets, o)

@@ -19,6 +19,7 @@ type groupCheck struct {
 	at     protocol.TopicPartition
 	born   protocol.Epoch // of the topic
 	doubts int            // of the partition when it was asked: what came later needs another answer
+	heard  int            // of the partition when it was asked: an answer may be older than what came since
 }
 
 // groupDiverged is told to people once: the group's place was not in the log.
@@ -47,7 +48,7 @@ func (c *groupCore) doubt(at protocol.TopicPartition) {
 func (c *groupCore) question(at protocol.TopicPartition) groupCheck {
 	q := groupCheck{at: at, born: c.born[at.Topic]}
 	if p := c.parts[at]; p != nil {
-		q.doubts = p.doubts
+		q.doubts, q.heard = p.doubts, p.heard
 	}
 	return q
 }
@@ -75,6 +76,12 @@ func (c *groupCore) placed(now time.Time, asked groupCheck, log protocol.Lineage
 		return c.settle(now) // an older leader's answer
 	}
 	p.checking = false
+	if asked.heard != p.heard {
+		// A leader that is slow holds up what the others answered at once. A log that was
+		// longer in another answer, or in a commit that was believed, has not been cut since
+		// because this one says less. If the comparison is still due, settle asks again.
+		return c.settle(now)
+	}
 	if err == nil && asked.born != c.born[asked.at.Topic] {
 		err = errOldTopic
 	}
@@ -100,6 +107,7 @@ func (c *groupCore) placed(now time.Time, asked groupCheck, log protocol.Lineage
 func (c *groupCore) place(now time.Time, at protocol.TopicPartition, p *groupPart, log protocol.Lineage, withheld bool) {
 	before := p.log
 	p.log, p.checked = log, true
+	p.heard++
 	if !p.known || c.bug == trustOffsets {
 		return
 	}

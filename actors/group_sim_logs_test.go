@@ -330,3 +330,51 @@ func TestAPartitionWhoseLeaderIsAwayIsGivenOut(t *testing.T) {
 		t.Errorf("it is looked at again at %v", due)
 	}
 }
+
+// Answers of leaders are handed in together, so one of a leader that is slow holds up those of
+// the others. What they say may be older than what the group has heard and committed since.
+func TestAnAnswerThatCameLateTakesNoGroupBack(t *testing.T) {
+	for name, late := range map[string]func(*groupScript) (groupCheck, protocol.Lineage){
+		"asked before the newer one": func(g *groupScript) (groupCheck, protocol.Lineage) {
+			q := g.sim.core.question(at(0))
+			old := g.sim.lineage(at(0))
+			g.regrow(100, 20)
+			g.sim.do(g.sim.core.placed(g.sim.now, g.sim.core.question(at(0)), g.sim.lineage(at(0)), nil))
+			return q, old
+		},
+		"asked after the newer one": func(g *groupScript) (groupCheck, protocol.Lineage) {
+			newer := g.sim.core.question(at(0))
+			q, old := g.sim.core.question(at(0)), g.sim.lineage(at(0))
+			g.regrow(100, 20)
+			g.sim.do(g.sim.core.placed(g.sim.now, newer, g.sim.lineage(at(0)), nil))
+			return q, old
+		},
+		"while the owner was believed": func(g *groupScript) (groupCheck, protocol.Lineage) {
+			q, old := g.sim.core.question(at(0)), g.sim.lineage(at(0))
+			g.regrow(100, 20)
+			return q, old
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			g, x := cutScript(t, true)
+			q, old := late(g)
+			if answer, ok := g.commit("x", x.Generation, 0, 120).(protocol.GroupOffsets); !ok {
+				t.Fatalf("commit refused: %v", answer)
+			}
+			e := g.sim.core.placed(g.sim.now, q, old, nil)
+			if len(e.diverged) > 0 {
+				t.Errorf("the group went back: %+v", e.diverged)
+			}
+			g.sim.do(e)
+			if v := g.view(g.beat("x", x.Generation)); v.Assigned[0].Offset != 120 {
+				t.Errorf("the group stands at %d", v.Assigned[0].Offset)
+			}
+			// The next answer counts, also one that has to be asked for again.
+			g.regrow(50, 0)
+			g.sim.do(g.sim.core.placed(g.sim.now, g.sim.core.question(at(0)), g.sim.lineage(at(0)), nil))
+			if o := g.sim.images["g"].offsets[at(0)]; o.offset != 50 {
+				t.Errorf("after the log was cut the group stands at %v", o)
+			}
+		})
+	}
+}
