@@ -38,8 +38,11 @@ func (g *groups) own() any {
 	}
 	reply := protocol.GroupList{Groups: []protocol.GroupSummary{}}
 	for name, image := range g.journal.images {
+		topics := image.topics()
+		named := topics[:min(len(topics), protocol.MaxSummaryTopics)]
 		reply.Groups = append(reply.Groups, protocol.GroupSummary{
-			Group: name, Members: len(image.state.Members), Generation: image.state.Generation, Topics: image.topics(),
+			Group: name, Members: len(image.state.Members), Generation: image.state.Generation,
+			Topics: named, MoreTopics: len(topics) - len(named),
 		})
 	}
 	slices.SortFunc(reply.Groups, func(a, b protocol.GroupSummary) int { return cmp.Compare(a.Group, b.Group) })

@@ -1,8 +1,10 @@
 package client
 
 import (
+	"cmp"
 	"context"
 	"fmt"
+	"slices"
 
 	"metaq/protocol"
 )
@@ -74,16 +76,32 @@ func (a *Admin) GroupList(ctx context.Context) (all protocol.GroupList, err erro
 
 // GroupInfo describes a group, with the lag of each partition in messages.
 func (a *Admin) GroupInfo(ctx context.Context, group string) (protocol.GroupInfo, error) {
-	var info protocol.GroupInfo
-	err := a.c.callGroup(ctx, group, protocol.GroupVerbInfo, struct{}{}, &info)
-	return info, err
+	var all protocol.GroupInfo
+	err := protocol.EachPage(func(after string) (string, error) {
+		var page protocol.GroupInfo
+		err := a.c.callGroup(ctx, group, protocol.GroupVerbInfo, protocol.ListRequest{After: after}, &page)
+		page.Members, page.Partitions = append(all.Members, page.Members...), append(all.Partitions, page.Partitions...)
+		all = page
+		return page.Next, err
+	})
+	return all, err
 }
 
 // GroupOffsets returns the committed offsets of a group.
 func (a *Admin) GroupOffsets(ctx context.Context, group string) ([]protocol.GroupPosition, error) {
-	var reply protocol.GroupOffsets
-	err := a.c.callGroup(ctx, group, protocol.GroupVerbOffsets, struct{}{}, &reply)
-	return reply.Offsets, err
+	return a.c.groupOffsets(ctx, group, "")
+}
+
+// groupOffsets returns the committed offsets of a group that follow one, see
+// protocol.GroupOffsets.
+func (c *Client) groupOffsets(ctx context.Context, group, from string) (all []protocol.GroupPosition, err error) {
+	err = protocol.EachPage(func(after string) (string, error) {
+		var page protocol.GroupOffsets
+		err := c.callGroup(ctx, group, protocol.GroupVerbOffsets, protocol.ListRequest{After: cmp.Or(after, from)}, &page)
+		all = append(all, page.Offsets...)
+		return page.Next, err
+	})
+	return all, err
 }
 
 // GroupReset moves a group's committed offsets in one topic and returns the new
@@ -93,6 +111,16 @@ func (a *Admin) GroupReset(ctx context.Context, group, topic string, to Start, f
 	var reply protocol.GroupOffsets
 	err := a.c.callGroup(ctx, group, protocol.GroupVerbReset,
 		protocol.GroupReset{Topic: topic, Partitions: partitions, To: to.place(), Force: force}, &reply)
+	if err != nil || reply.Next == "" {
+		return reply.Offsets, err
+	}
+	// The others that were moved; the reset is done whatever becomes of this.
+	rest, err := a.c.groupOffsets(ctx, group, reply.Next)
+	for i := range rest {
+		if rest[i].Topic == topic && (len(partitions) == 0 || slices.Contains(partitions, rest[i].Partition)) {
+			reply.Offsets = append(reply.Offsets, rest[i])
+		}
+	}
 	return reply.Offsets, err
 }
 

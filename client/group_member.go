@@ -47,6 +47,9 @@ func (m *membership) enter(ctx context.Context) error {
 		var view protocol.GroupView
 		err := m.c.callGroup(ctx, m.group, protocol.GroupVerbJoin, r, &view)
 		if err == nil {
+			view, err = m.whole(ctx, view)
+		}
+		if err == nil {
 			m.take(view, sent) // one that came too late is asked for again by the first beat
 			return nil
 		}
@@ -178,6 +181,9 @@ func (m *membership) beatOnce(ctx context.Context) (view protocol.GroupView, err
 		Revision: m.knownLocked(), WaitMs: m.join.SessionMs / 3,
 	}
 	for p := range m.released {
+		if len(r.Released) == mostPlaces {
+			break // the next beat, which follows the news that these count, says the others
+		}
 		r.Released = append(r.Released, p)
 	}
 	m.mu.Unlock()
@@ -195,6 +201,9 @@ func (m *membership) beatOnce(ctx context.Context) (view protocol.GroupView, err
 		}
 	}()
 	err = m.c.callGroup(cut, m.group, protocol.GroupVerbHeartbeat, r, &view)
+	if err == nil {
+		view, err = m.whole(cut, view)
+	}
 	kicked := errors.Is(context.Cause(cut), errKicked)
 	cancel(nil)
 	<-done
@@ -257,8 +266,7 @@ func (m *membership) commit(ctx context.Context, positions []protocol.GroupPosit
 		if len(r.Offsets) == 0 {
 			return nil, nil
 		}
-		var reply protocol.GroupOffsets
-		err := m.c.callGroup(ctx, m.group, protocol.GroupVerbCommit, r, &reply)
+		err := m.commitAll(ctx, r)
 		if err == nil {
 			return r.Offsets, nil
 		}
@@ -297,9 +305,7 @@ func (m *membership) leave(ctx context.Context) error {
 	default:
 		for heard := int64(0); err == nil && heard != view.Generation; { // of an older one a release does not count
 			heard = view.Generation
-			r := protocol.GroupHeartbeat{Member: view.Member, Instance: m.join.Instance, Generation: heard, Released: view.Release}
-			view = protocol.GroupView{}
-			err = m.c.callGroup(ctx, m.group, protocol.GroupVerbHeartbeat, r, &view)
+			view, err = m.releaseAll(ctx, view)
 		}
 	}
 	if errors.Is(err, protocol.ErrNoMember) || errors.Is(err, protocol.ErrInstance) {

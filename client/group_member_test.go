@@ -26,6 +26,7 @@ type coordinator struct {
 type groupStep struct {
 	verb     string
 	revision int64         // that a heartbeat is expected to know
+	page     string        // that it is expected to ask for
 	after    time.Duration // the answer is read so late, whatever the member waits for
 	view     protocol.GroupView
 	err      error
@@ -43,8 +44,8 @@ func (c *coordinator) request(ctx context.Context, subject string, data []byte) 
 	if err := json.Unmarshal(data, &r); err != nil {
 		return nil, err
 	}
-	if verb := subject[strings.LastIndexByte(subject, '.')+1:]; verb != s.verb || r.Revision != s.revision {
-		return nil, fmt.Errorf("asked for %s knowing revision %d, the script has %s knowing %d", verb, r.Revision, s.verb, s.revision)
+	if verb := subject[strings.LastIndexByte(subject, '.')+1:]; verb != s.verb || r.Revision != s.revision || r.After != s.page {
+		return nil, fmt.Errorf("asked for %s after %q knowing revision %d, the script has %s after %q knowing %d", verb, r.After, r.Revision, s.verb, s.page, s.revision)
 	}
 	<-time.After(s.after)
 	if s.err != nil {
@@ -153,6 +154,38 @@ func TestAReplacedStaticMemberDoesNotJoinAgain(t *testing.T) {
 		t.Errorf("it ended with %v", err)
 	}
 	if d := cmp.Diff([]string{"a", "lost"}, got); d != "" {
+		t.Error(d)
+	}
+}
+
+// TestAViewThatChangesBetweenItsPagesIsReadAgain gives a member one page of one view and then
+// another view: it goes by no mixture of both.
+func TestAViewThatChangesBetweenItsPagesIsReadAgain(t *testing.T) {
+	page := func(revision int64, part int, next string) protocol.GroupView {
+		return protocol.GroupView{
+			Member: "a", Generation: 1, Revision: revision, Next: next,
+			Assigned: []protocol.GroupPosition{{Topic: "t", Partition: protocol.PartitionID{N: part}}},
+		}
+	}
+	script := &coordinator{over: make(chan struct{}), next: []groupStep{
+		{verb: "join", view: page(1, 0, "x")},
+		{verb: "heartbeat", page: "x", view: page(2, 5, "y")},
+		{verb: "heartbeat", view: page(2, 1, "x")},
+		{verb: "heartbeat", page: "x", view: page(2, 2, "y")},
+		{verb: "heartbeat", page: "y", view: page(2, 3, "")},
+	}}
+	var got []string
+	m := newMembership(fakeClient(t, script), "g", protocol.GroupJoin{SessionMs: 3000}, callbacks{
+		changed: func(v protocol.GroupView) {
+			for i := range v.Assigned {
+				got = append(got, v.Assigned[i].Partition.String())
+			}
+		},
+	})
+	if err := m.enter(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff([]string{"0-1", "0-2", "0-3"}, got); d != "" {
 		t.Error(d)
 	}
 }

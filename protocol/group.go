@@ -16,9 +16,9 @@ const (
 	GroupVerbHeartbeat = "heartbeat" // GroupHeartbeat -> GroupView
 	GroupVerbLeave     = "leave"     // GroupLeave -> Done
 	GroupVerbCommit    = "commit"    // GroupCommit -> GroupOffsets
-	GroupVerbOffsets   = "offsets"   // empty -> GroupOffsets
+	GroupVerbOffsets   = "offsets"   // ListRequest -> GroupOffsets
 	GroupVerbReset     = "reset"     // GroupReset -> GroupOffsets
-	GroupVerbInfo      = "info"      // empty -> GroupInfo
+	GroupVerbInfo      = "info"      // ListRequest -> GroupInfo
 	GroupVerbDelete    = "delete"    // GroupDelete -> Done
 )
 
@@ -170,17 +170,29 @@ type GroupHeartbeat struct {
 	// Released are partitions of the view's Release on which all work has ended.
 	// They count when Generation is the group's.
 	Released []TopicPartition `json:"released,omitempty"`
+	// After asks for the next page of a view: the Next of the one before. Such a beat is
+	// answered at once.
+	After string `json:"after,omitempty"`
 }
 
 // Check leaves each partition once in Released.
 func (r *GroupHeartbeat) Check() error {
+	if r.After != "" {
+		r.WaitMs = 0
+	}
 	slices.SortFunc(r.Released, TopicPartition.Compare)
 	r.Released = slices.Compact(r.Released)
-	return nil
+	return r.Page().Check()
 }
+
+// Page is the part of the view that the request asks for.
+func (r *GroupHeartbeat) Page() Page { return Page{After: r.After} }
 
 // GroupView is what a member is to do. It replaces every view with a lower
 // Revision; one with a lower Revision that comes late is to be ignored.
+//
+// A view that does not fit one message comes in pages. It is whole when the last page has
+// the Revision of the first; otherwise ask for the first one again.
 type GroupView struct {
 	Group       string          `json:"group"`
 	Member      string          `json:"member"`
@@ -196,6 +208,7 @@ type GroupView struct {
 	// Diverged are the member's, and nobody is to work on them: the group's offset is not
 	// in the log any more, and updateConsumerOffsets=false. A reset ends that.
 	Diverged []GroupStopped `json:"diverged,omitempty"`
+	Next     string         `json:"next,omitempty"` // more follow, see GroupHeartbeat.After
 }
 
 // GroupStopped is a partition that a group has stopped at.
@@ -268,11 +281,13 @@ func (r *GroupCommit) Check() error {
 }
 
 // GroupOffsets are committed offsets, sorted by topic and partition. As the
-// answer to a commit it has only the partitions that the commit named.
+// answer to a commit it has only the partitions that the commit named. The answers to a
+// commit and to a reset end with their first page; offsets has the others.
 type GroupOffsets struct {
 	Group      string          `json:"group"`
 	Generation int64           `json:"generation"`
 	Offsets    []GroupPosition `json:"offsets"`
+	Next       string          `json:"next,omitempty"` // more follow, see Page
 }
 
 // GroupReset moves committed offsets. It is refused with ErrConflict while the
@@ -324,9 +339,10 @@ type GroupInfo struct {
 	Generation  int64            `json:"generation"`
 	Coordinator int              `json:"coordinator"` // broker id
 	Strategy    string           `json:"strategy"`
-	Members     []GroupMember    `json:"members"`    // sorted by member
-	Partitions  []GroupPartition `json:"partitions"` // sorted by topic and partition
-	Lag         int64            `json:"lag"`        // in messages, of the partitions where it is known
+	Members     []GroupMember    `json:"members"`        // sorted by member
+	Partitions  []GroupPartition `json:"partitions"`     // sorted by topic and partition
+	Lag         int64            `json:"lag"`            // in messages, of the partitions where it is known
+	Next        string           `json:"next,omitempty"` // more follow, see Page: members, then partitions
 }
 
 // GroupMember describes a member.
@@ -373,5 +389,9 @@ type GroupSummary struct {
 	Group      string   `json:"group"`
 	Members    int      `json:"members"`
 	Generation int64    `json:"generation"`
-	Topics     []string `json:"topics"` // with members or offsets
+	Topics     []string `json:"topics"` // with members or offsets, the first MaxSummaryTopics
+	MoreTopics int      `json:"more_topics,omitempty"`
 }
+
+// MaxSummaryTopics is how many topics of a group a list names.
+const MaxSummaryTopics = 100

@@ -99,7 +99,7 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 		rest = m.Subject[len(g.node):]
 	}
 	name, verb, _ := strings.Cut(rest[len(opGroup)+1:], ".")
-	request, err := groupRequest(name, verb, m.Data)
+	request, page, err := groupRequest(name, verb, m.Data)
 	var until time.Time
 	if verb == protocol.GroupVerbDelete || verb == protocol.GroupVerbReset {
 		until = time.Now().Add(clientWait)
@@ -116,17 +116,36 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 	if g.opts.Cluster != nil && !sentOn {
 		r.Elsewhere = func(broker int) { g.groupElsewhere(m, name, verb, broker, request) }
 	}
-	g.send(g.system.NewLocalPID(actors.GroupsActor), r, m)
+	if g.opts.Events.Route != nil {
+		g.opts.Events.Route(actors.Event{})
+	}
+	g.system.Root.RequestWithCustomSender(g.system.NewLocalPID(actors.GroupsActor), r, g.pages.PID(pagePlace(m.Reply, page)))
 }
 
-// groupRequest decodes and checks a request.
-func groupRequest(name, verb string, body []byte) (any, error) {
+// groupRequest decodes and checks a request: what it asks, and for which page of the answer.
+func groupRequest(name, verb string, body []byte) (any, protocol.Page, error) {
 	if err := protocol.CheckName("group", name); err != nil {
-		return nil, protocol.ErrBadName.With("%v", err)
+		return nil, whole, protocol.ErrBadName.With("%v", err)
 	}
 	if len(body) > maxCommitSize {
-		return nil, protocol.ErrTooLarge.With("request has %d bytes, the limit is %d", len(body), maxCommitSize)
+		return nil, whole, protocol.ErrTooLarge.With("request has %d bytes, the limit is %d", len(body), maxCommitSize)
 	}
+	switch verb {
+	case protocol.GroupVerbInfo:
+		return listing(actors.GroupDescribe{})(body)
+	case protocol.GroupVerbOffsets:
+		return listing(actors.GroupCommitted{})(body)
+	}
+	request, err := memberRequest(verb, body)
+	if r, is := request.(protocol.GroupHeartbeat); is {
+		return r, r.Page(), err
+	}
+	return request, whole, err
+}
+
+// memberRequest decodes and checks a request whose answer is asked for from its beginning,
+// or a heartbeat.
+func memberRequest(verb string, body []byte) (any, error) {
 	switch verb {
 	case protocol.GroupVerbJoin:
 		var r protocol.GroupJoin
@@ -145,10 +164,6 @@ func groupRequest(name, verb string, body []byte) (any, error) {
 		return decodeChecked[protocol.GroupReset](body)
 	case protocol.GroupVerbDelete:
 		return decodeGroup[protocol.GroupDelete](body)
-	case protocol.GroupVerbInfo:
-		return decodeGroup[actors.GroupDescribe](body)
-	case protocol.GroupVerbOffsets:
-		return decodeGroup[actors.GroupCommitted](body)
 	default:
 		return nil, protocol.ErrBadName.With("a group has no verb %.40q; use join, heartbeat, leave, commit, offsets, reset, info or delete", verb)
 	}

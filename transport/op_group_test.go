@@ -31,6 +31,9 @@ func TestGroupRequestsAreDecodedAndChecked(t *testing.T) {
 		{"reset", "reset", `{"topic":"t","to":{"at":"latest"}}`, protocol.GroupReset{Topic: "t", To: protocol.GroupPlace{At: "latest"}}, nil},
 		{"info without a body", "info", ``, actors.GroupDescribe{}, nil},
 		{"offsets", "offsets", `{}`, actors.GroupCommitted{}, nil},
+		{"info with a negative limit", "info", `{"limit":-1}`, nil, protocol.ErrBadRequest},
+		{"heartbeat for a page", "heartbeat", `{"member":"m","wait_ms":9,"after":"release:t/0-1"}`, protocol.GroupHeartbeat{Member: "m", After: "release:t/0-1"}, nil},
+		{"heartbeat for no page", "heartbeat", `{"member":"m","after":"a b"}`, nil, protocol.ErrBadRequest},
 		{"delete", "delete", `{"force":true}`, protocol.GroupDelete{Force: true}, nil},
 		{"unknown verb", "jion", `{}`, nil, protocol.ErrBadName},
 		{"unknown field", "commit", `{"members":"m"}`, nil, protocol.ErrBadRequest},
@@ -39,7 +42,7 @@ func TestGroupRequestsAreDecodedAndChecked(t *testing.T) {
 		{"bad partition", "commit", `{"offsets":[{"topic":"t","partition":"3"}]}`, nil, protocol.ErrBadRequest},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			got, err := groupRequest("g", tt.verb, []byte(tt.body))
+			got, page, err := groupRequest("g", tt.verb, []byte(tt.body))
 			if tt.refused != nil {
 				if !errors.Is(err, tt.refused) {
 					t.Errorf("error is %v, want %v", err, tt.refused)
@@ -52,12 +55,15 @@ func TestGroupRequestsAreDecodedAndChecked(t *testing.T) {
 			if diff := cmp.Diff(tt.want, got); diff != "" {
 				t.Error(diff)
 			}
+			if beat, is := got.(protocol.GroupHeartbeat); is && page.After != beat.After {
+				t.Errorf("page %+v is asked for", page)
+			}
 		})
 	}
-	if _, err := groupRequest("a b", "info", nil); !errors.Is(err, protocol.ErrBadName) {
+	if _, _, err := groupRequest("a b", "info", nil); !errors.Is(err, protocol.ErrBadName) {
 		t.Errorf("bad name: %v", err)
 	}
-	if _, err := groupRequest("g", "commit", make([]byte, maxCommitSize+1)); !errors.Is(err, protocol.ErrTooLarge) {
+	if _, _, err := groupRequest("g", "commit", make([]byte, maxCommitSize+1)); !errors.Is(err, protocol.ErrTooLarge) {
 		t.Errorf("large body: %v", err)
 	}
 }
