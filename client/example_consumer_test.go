@@ -26,11 +26,11 @@ func ExampleConsumer() {
 	defer c.Close()
 	fill(ctx, c, "orders", "ordered", "paid", "shipped")
 
-	done := make(chan struct{})
+	done, finish := context.WithCancel(ctx)
 	consumer, err := c.NewConsumer(ctx, "billing", []string{"orders"}, func(_ context.Context, r client.Record) error {
 		fmt.Printf("%d: %s %s\n", r.Offset, r.Key, r.Value)
 		if string(r.Value) == "shipped" {
-			close(done)
+			finish()
 		}
 		return nil
 	})
@@ -38,7 +38,7 @@ func ExampleConsumer() {
 		log.Fatal(err)
 	}
 	select {
-	case <-done: // a service waits for a signal here
+	case <-done.Done(): // a service waits for a signal here
 	case <-consumer.Done():
 		log.Fatal(consumer.Err())
 	}
@@ -114,20 +114,20 @@ func ExampleClient_Redrive() {
 	defer c.Close()
 	fill(ctx, c, "orders", "ordered", "unreadable", "shipped")
 
-	done := make(chan struct{})
+	done, finish := context.WithCancel(ctx)
 	consumer, err := c.NewConsumer(ctx, "billing", []string{"orders"}, func(_ context.Context, r client.Record) error {
 		switch string(r.Value) {
 		case "unreadable":
 			return errors.New("no amount")
 		case "shipped":
-			close(done)
+			finish()
 		}
 		return nil
 	}, client.WithRetries(2, time.Millisecond, time.Millisecond), client.OnFailure(client.DeadLetter))
 	if err != nil {
 		log.Fatal(err)
 	}
-	<-done
+	<-done.Done()
 	if err := consumer.Close(ctx); err != nil {
 		log.Fatal(err)
 	}

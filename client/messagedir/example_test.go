@@ -47,18 +47,18 @@ func Example() {
 
 	// run processes records until it has seen the one that is called last.
 	run := func(last string, handle client.Handler) {
-		done := make(chan struct{})
+		done, finish := context.WithCancel(ctx)
 		consumer, err := c.NewConsumer(ctx, "billing", []string{"orders"}, func(ctx context.Context, r client.Record) error {
 			err := handle(ctx, r)
 			if string(r.Value) == last {
-				close(done)
+				finish()
 			}
 			return err
 		}, client.OnFailure(client.Keep), client.WithRetries(0, time.Second, time.Second))
 		if err != nil {
 			log.Fatal(err)
 		}
-		<-done
+		<-done.Done()
 		if err := consumer.Close(ctx); err != nil {
 			log.Fatal(err)
 		}

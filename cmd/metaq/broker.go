@@ -53,7 +53,7 @@ to stderr.`,
 	option("metrics", "HOST:PORT", "serve /metrics, /healthz and /readyz over HTTP (default: not)")
 	cmd.Flags().DurationVar(&f.wait, "wait", 0, "how long to wait for ZooKeeper at the start (default for ever)")
 	cmd.Flags().BoolVar(&f.pprof, "pprof", false, "serve Go's profiles at --metrics as well")
-	cmd.Flags().StringVar(&f.logFormat, "log-format", "text", "text or json")
+	cmd.Flags().StringVar(&f.logFormat, "log-format", "", "`FORMAT`: text, json, or console, short lines for people (default console on a terminal, else text)")
 	return cmd
 }
 
@@ -80,12 +80,22 @@ func runBroker(cmd *cobra.Command, f *brokerFlags) error {
 	return broker.Run(cmd.Context(), config, broker.Options{Logger: log, Version: version(), Source: f.file, Wait: f.wait})
 }
 
+// newLogger returns a logger on w. Without a format it is one for people on a terminal,
+// and one for programs elsewhere.
 func newLogger(w io.Writer, format string) (*slog.Logger, error) {
+	if format == "" {
+		format = "text"
+		if cli.IsTerminal(w) {
+			format = "console"
+		}
+	}
 	switch format {
 	case "text":
 		return slog.New(slog.NewTextHandler(w, nil)), nil
+	case "console":
+		return slog.New(cli.NewConsole(w)), nil
 	case "json":
 		return slog.New(slog.NewJSONHandler(w, nil)), nil
 	}
-	return nil, cli.Usagef("--log-format %q is not known; use text or json", format)
+	return nil, cli.Usagef("--log-format %q is not known; use text, json or console", format)
 }

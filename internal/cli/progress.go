@@ -22,7 +22,7 @@ type Progress struct {
 // NewProgress returns a Progress on w.
 func NewProgress(w io.Writer) *Progress {
 	p := &Progress{w: w, every: 5 * time.Second, now: time.Now}
-	if isTerminal(w) {
+	if IsTerminal(w) {
 		p.terminal, p.every = true, 100*time.Millisecond
 	}
 	p.last = p.now()
@@ -53,7 +53,8 @@ func (p *Progress) Done() {
 	}
 }
 
-func isTerminal(w io.Writer) bool {
+// IsTerminal reports whether w is a terminal that can rewrite a line.
+func IsTerminal(w io.Writer) bool {
 	f, ok := w.(*os.File)
 	if !ok || os.Getenv("TERM") == "dumb" { // which cannot rewrite a line
 		return false
