@@ -143,3 +143,19 @@ func TestARequestWhoseTimeIsOverIsNotCarriedOut(t *testing.T) {
 	r.admin(Dated{Request: DeleteTopic{Topic: "t"}, Until: time.Now().Add(time.Hour)})
 	requireError(t, r.admin(DescribeTopic{"t"}), protocol.ErrNoTopic)
 }
+
+// A deletion is answered when it is done. When its time is up later, nobody waits any more.
+func TestADeletionIsAnsweredOnce(t *testing.T) {
+	r, d := newRig(t, oneTopic)
+	d.Options.AnswerTimeout = soon
+	r.start(d)
+	if got := r.admin(DeleteTopic{Topic: "t"}); got != any(protocol.Done{OK: true}) {
+		t.Fatalf("delete: %v", got)
+	}
+	r.registry.mu.Lock() // it answers nobody: the next request is answered when its own, later time is up
+	got := r.admin(CreateTopic{protocol.TopicCreate{Topic: "n"}})
+	r.registry.mu.Unlock()
+	if err := refusal(t, got, protocol.ErrUnavailable); !strings.Contains(err.Description, `topic "n" is not created`) {
+		t.Errorf("the next answer is %q", err.Description)
+	}
+}

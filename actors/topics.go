@@ -619,7 +619,9 @@ func (t *topics) setAside(ctx actor.Context, m setAside) {
 	t.publish() // the name is free
 	// The partitions refuse what is on its way to them for a while yet.
 	t.env.later(t.env.opts.Linger, ctx.Self(), lingered{pid: e.pid})
-	for _, asker := range e.askers {
+	askers := e.askers
+	e.askers = nil // else their time would be up later, and they would be answered once more
+	for _, asker := range askers {
 		if m.err != nil {
 			t.env.refuse(ctx, asker, protocol.ErrInternal.With("topic %q is deleted, but its data is still there: %v", e.topic.Name, m.err))
 		} else {
