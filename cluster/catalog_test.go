@@ -233,6 +233,60 @@ func TestRegisterTakesOverItsOwnNodesAndFencesTheOldIncarnation(t *testing.T) {
 	registrytest.Check(t, young.CreateTopic(t.Context(), cluster.Topic{Name: "late", Partitions: 1}))
 }
 
+// Garbage at a broker's own id does not stop the broker, unless another process may be behind
+// it.
+func TestRegisterReplacesARecordThatCannotBeRead(t *testing.T) {
+	const path = "/meta/nats/brokers/0"
+	spoil := func(t *testing.T, reg registry.Registry) {
+		t.Helper()
+		n, err := reg.Get(t.Context(), path)
+		registrytest.Check(t, err)
+		registrytest.Check(t, reg.Multi(t.Context(), registry.Set(path, []byte("garbage"), n.Version)))
+	}
+	t.Run("that no session holds", func(t *testing.T) {
+		reg := registrytest.Session(t, registrytest.OpenLocal(t, faultfs.New(0)).Open)
+		registrytest.Check(t, register(t, reg, broker(0, "a"), nil).Leave(t.Context()))
+		registrytest.Check(t, reg.Create(t.Context(), path, []byte("garbage"), registry.Persistent))
+		register(t, reg, broker(0, "b"), nil)
+		n, err := reg.Get(t.Context(), path)
+		if err != nil || n.Owner != reg.Session() {
+			t.Errorf("owner %d, session %d, %v", n.Owner, reg.Session(), err)
+		}
+	})
+	t.Run("of its own earlier incarnation", func(t *testing.T) {
+		l := registrytest.OpenLocal(t, faultfs.New(0))
+		old := registrytest.Session(t, l.Open)
+		register(t, old, broker(0, "same"), nil)
+		spoil(t, old)
+		register(t, registrytest.Session(t, l.Open), broker(0, "same"), nil)
+	})
+	t.Run("of another session that lives", func(t *testing.T) {
+		l := registrytest.OpenLocal(t, faultfs.New(0))
+		old := registrytest.Session(t, l.Open)
+		register(t, old, broker(0, "first"), nil)
+		spoil(t, old)
+		_, err := catalog(t, registrytest.Session(t, l.Open)).Register(t.Context(), broker(0, "second"), nil)
+		registrytest.WantErr(t, err, cluster.ErrRecord)
+		for _, want := range []string{path, "delete the node"} {
+			if !strings.Contains(err.Error(), want) {
+				t.Errorf("%q does not name %q", err, want)
+			}
+		}
+		registrytest.Check(t, old.Close())
+		register(t, registrytest.Session(t, l.Open), broker(0, "second"), nil)
+	})
+	t.Run("while it runs", func(t *testing.T) {
+		reg := registrytest.Session(t, registrytest.OpenLocal(t, faultfs.New(0)).Open)
+		r := register(t, reg, broker(0, "a"), nil)
+		spoil(t, reg)
+		registrytest.Check(t, r.CreateTopic(t.Context(), cluster.Topic{Name: "t", Partitions: 1}))
+		brokers, err := catalog(t, reg).Brokers(t.Context())
+		if err != nil || len(brokers) != 1 || brokers[0].Token != "a" {
+			t.Errorf("%+v, %v", brokers, err)
+		}
+	})
+}
+
 func TestTopicRecords(t *testing.T) {
 	reg := registrytest.Session(t, registrytest.OpenLocal(t, faultfs.New(0)).Open)
 	r := register(t, reg, broker(0, "a"), nil)

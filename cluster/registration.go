@@ -103,11 +103,14 @@ func (c *Catalog) planRegister(ctx context.Context, b Broker) (registry.Version,
 	switch {
 	case self.ok:
 		holder, err := decode[Broker](p.broker(b.ID), self.Node)
-		if err != nil {
-			return 0, nil, err
-		}
-		if holder.Token != b.Token {
+		if err == nil && holder.Token != b.Token {
 			return 0, nil, &TakenError{ID: b.ID, Holder: holder}
+		}
+		// A record that cannot be read is replaced when no other process can be behind it: no
+		// session holds it, or the last to register was an earlier incarnation of this one.
+		last := fence.ok && string(fence.Data) == b.Token
+		if err != nil && self.Owner != 0 && self.Owner != c.reg.Session() && !last {
+			return 0, nil, fmt.Errorf("%w; the session %#x, which lives, holds it: another process may be broker %d; stop that, or delete the node", err, int64(self.Owner), b.ID)
 		}
 	case master.ok:
 		return 0, nil, &TakenError{ID: b.ID, Holder: Broker{ID: b.ID, Host: string(master.Data)}}
@@ -286,7 +289,15 @@ func (r *Registration) resync(ctx context.Context) (applied bool, err error) {
 	}
 	b, err := decode[Broker](path, n)
 	if err != nil {
-		return false, err
+		// Somebody else has written there. The next write puts it right; which of those on
+		// their way were done before is not known any more.
+		lost := len(r.sent) > 0
+		clear(r.sent)
+		r.at, r.self.Revision, r.unsure = n.Version, r.last, false
+		if lost {
+			return false, fmt.Errorf("%w: %w", registry.ErrUnknownOutcome, err)
+		}
+		return false, nil
 	}
 	if n.Version != r.at {
 		if w, found := r.sent[b.Revision]; found {
