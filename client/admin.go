@@ -2,10 +2,10 @@ package client
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"time"
 
+	"metaq/client/internal/link"
 	"metaq/protocol"
 )
 
@@ -38,7 +38,7 @@ func (a *Admin) WaitReady(ctx context.Context) (protocol.BrokerInfo, error) {
 		if last == nil || ctx.Err() == nil { // the end of ctx is no reason
 			last = err
 		}
-		if pause(ctx, backoff(attempt)) != nil {
+		if link.Pause(ctx, link.Backoff(attempt)) != nil {
 			return b, last
 		}
 	}
@@ -53,12 +53,7 @@ func (a *Admin) ping(ctx context.Context) (protocol.BrokerInfo, error) {
 
 // BrokerInfo asks any broker for itself.
 func (a *Admin) BrokerInfo(ctx context.Context) (protocol.BrokerInfo, error) {
-	var b protocol.BrokerInfo
-	err := a.c.call(ctx, a.c.subjects.Admin("broker", "info"), struct{}{}, &b)
-	if err != nil {
-		err = fmt.Errorf("ask for a broker: %w", err)
-	}
-	return b, err
+	return a.c.calls.BrokerInfo(ctx)
 }
 
 // ClusterInfo describes the brokers, and the partitions that do not serve.
@@ -66,7 +61,7 @@ func (a *Admin) ClusterInfo(ctx context.Context) (all protocol.ClusterInfo, err 
 	all.Brokers, all.Failed, all.Leaderless = []protocol.BrokerInfo{}, []protocol.FailedPartition{}, []protocol.FailedPartition{}
 	err = protocol.EachPage(func(after string) (string, error) {
 		var page protocol.ClusterInfo
-		err := a.c.call(ctx, a.c.subjects.Admin("cluster", "info"), protocol.ListRequest{After: after}, &page)
+		err := a.c.calls.Call(ctx, a.c.calls.Subjects.Admin("cluster", "info"), protocol.ListRequest{After: after}, &page)
 		all.Brokers = append(all.Brokers, page.Brokers...)
 		all.Failed = append(all.Failed, page.Failed...)
 		all.Leaderless = append(all.Leaderless, page.Leaderless...)
@@ -95,40 +90,14 @@ func (a *Admin) TopicInfo(ctx context.Context, topic string) (protocol.TopicInfo
 	return a.topic(ctx, "info", topic, protocol.TopicName{Topic: topic})
 }
 
-// topicInfo is TopicInfo without words for the error. use says that the topic may be
-// created for this.
-func (c *Client) topicInfo(ctx context.Context, topic string, use bool) (info protocol.TopicInfo, err error) {
-	err = c.call(ctx, c.subjects.Admin("topic", "info"), protocol.TopicName{Topic: topic, AutoCreate: use}, &info)
-	if err == nil {
-		err = c.morePartitions(ctx, &info)
-	}
-	return info, err
-}
-
-// morePartitions asks for those that follow a topic's first page.
-func (c *Client) morePartitions(ctx context.Context, info *protocol.TopicInfo) error {
-	for info.Next != "" {
-		var page protocol.TopicInfo
-		err := c.call(ctx, c.subjects.Admin("topic", "info"), protocol.TopicName{Topic: info.Topic, After: info.Next}, &page)
-		if err != nil {
-			return fmt.Errorf("the partitions of topic %s after %s: %w", info.Topic, info.Next, err)
-		}
-		if page.Next == info.Next {
-			return protocol.ErrInternal.With("a page says that the next one is itself: %q", page.Next)
-		}
-		info.Partitions, info.Next = append(info.Partitions, page.Partitions...), page.Next
-	}
-	return nil
-}
-
 func (a *Admin) topic(ctx context.Context, verb, topic string, req any) (protocol.TopicInfo, error) {
 	var info protocol.TopicInfo
-	if err := checkTopic(topic); err != nil {
+	if err := link.CheckTopic(topic); err != nil {
 		return info, err
 	}
-	err := a.c.call(ctx, a.c.subjects.Admin("topic", verb), req, &info)
+	err := a.c.calls.Call(ctx, a.c.calls.Subjects.Admin("topic", verb), req, &info)
 	if err == nil {
-		if err = a.c.morePartitions(ctx, &info); err != nil && verb != "info" {
+		if err = a.c.calls.MorePartitions(ctx, &info); err != nil && verb != "info" {
 			err = fmt.Errorf("done, but it cannot all be shown: %w", err)
 		}
 	}
@@ -142,16 +111,16 @@ func (a *Admin) topic(ctx context.Context, verb, topic string, req any) (protoco
 // One of the same name that somebody makes before the request arrives stays, and the error
 // is ErrConflict.
 func (a *Admin) DeleteTopic(ctx context.Context, topic string) error {
-	if err := checkTopic(topic); err != nil {
+	if err := link.CheckTopic(topic); err != nil {
 		return err
 	}
 	var (
 		info protocol.TopicInfo
 		done protocol.Done
 	)
-	err := a.c.call(ctx, a.c.subjects.Admin("topic", "info"), protocol.TopicName{Topic: topic}, &info)
+	err := a.c.calls.Call(ctx, a.c.calls.Subjects.Admin("topic", "info"), protocol.TopicName{Topic: topic}, &info)
 	if err == nil {
-		err = a.c.call(ctx, a.c.subjects.Admin("topic", "delete"), protocol.TopicName{Topic: topic, Born: info.Born}, &done)
+		err = a.c.calls.Call(ctx, a.c.calls.Subjects.Admin("topic", "delete"), protocol.TopicName{Topic: topic, Born: info.Born}, &done)
 	}
 	if err != nil {
 		return fmt.Errorf("topic delete %s: %w", topic, err)
@@ -164,7 +133,7 @@ func (a *Admin) ListTopics(ctx context.Context) ([]protocol.TopicSummary, error)
 	all := []protocol.TopicSummary{}
 	err := protocol.EachPage(func(after string) (string, error) {
 		var page protocol.TopicList
-		err := a.c.call(ctx, a.c.subjects.Admin("topic", "ls"), protocol.ListRequest{After: after}, &page)
+		err := a.c.calls.Call(ctx, a.c.calls.Subjects.Admin("topic", "ls"), protocol.ListRequest{After: after}, &page)
 		all = append(all, page.Topics...)
 		return page.Next, err
 	})
@@ -178,38 +147,5 @@ func (a *Admin) ListTopics(ctx context.Context) ([]protocol.TopicSummary, error)
 // record at or after at, or the end offset when there is none; with a zero at it
 // is the end offset.
 func (a *Admin) Offsets(ctx context.Context, topic string, p PartitionID, at time.Time) (protocol.OffsetsReply, error) {
-	return a.offsets(ctx, topic, p, at, protocol.OffsetsRequest{})
-}
-
-// lineage is Offsets with the epochs of the log. A broker that does not know epochs yet
-// tells none.
-func (a *Admin) lineage(ctx context.Context, topic string, p PartitionID, at time.Time) (protocol.OffsetsReply, error) {
-	reply, err := a.offsets(ctx, topic, p, at, protocol.OffsetsRequest{Epochs: true})
-	if errors.Is(err, protocol.ErrBadRequest) {
-		return a.Offsets(ctx, topic, p, at)
-	}
-	return reply, err
-}
-
-func (a *Admin) offsets(ctx context.Context, topic string, p PartitionID, at time.Time, req protocol.OffsetsRequest) (protocol.OffsetsReply, error) {
-	var reply protocol.OffsetsReply
-	if err := checkTopic(topic); err != nil {
-		return reply, err
-	}
-	if !at.IsZero() {
-		at = at.UTC()
-		req.Time = &at
-	}
-	err := a.c.call(ctx, a.c.subjects.Partition(protocol.OpOffsets, topic, p), req, &reply)
-	if err != nil {
-		err = fmt.Errorf("offsets of %s %s: %w", topic, p, err)
-	}
-	return reply, err
-}
-
-func checkTopic(name string) error {
-	if err := protocol.CheckName("topic", name); err != nil {
-		return protocol.ErrBadName.With("%v", err)
-	}
-	return nil
+	return a.c.calls.Offsets(ctx, topic, p, at, protocol.OffsetsRequest{})
 }

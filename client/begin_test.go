@@ -9,6 +9,7 @@ import (
 	"testing/synctest"
 	"time"
 
+	"metaq/client/internal/clientfake"
 	"metaq/protocol"
 )
 
@@ -19,11 +20,11 @@ func TestALatestThatIsFoundLateIsThatOfTheCall(t *testing.T) {
 		b, _, c := fakeCluster(t, "orders", 1)
 		fill(t, b, "orders", 0, 0, 5)
 		elapse(10 * time.Minute)
-		b.with("orders", 0, func(p *fakePartition) { p.leaderOff = true })
+		b.With("orders", 0, func(p *clientfake.Partition) { p.LeaderOff = true })
 		r := mustReader(t, c, "orders", StartAt(Latest()))
 		now := int(time.Now().Unix()) // fill counts the seconds
 		fill(t, b, "orders", 0, now, now+3)
-		b.with("orders", 0, func(p *fakePartition) { p.leaderOff = false })
+		b.With("orders", 0, func(p *clientfake.Partition) { p.LeaderOff = false })
 		for want := Offset(5); want < 8; want++ {
 			bounded, cancel := context.WithTimeout(t.Context(), time.Minute)
 			rec, err := r.Next(bounded)
@@ -79,7 +80,7 @@ func TestABroadcastConsumerBeginsOnce(t *testing.T) {
 		t.Fatal(err)
 	}
 	// Nobody is there when a partition comes, and records with it.
-	b.create("orders", 3)
+	b.Create("orders", 3)
 	fill(t, b, "orders", 2, 0, 4)
 	fill(t, b, "orders", 0, 3, 4)
 	con, got := broadcastOf(t, c, s)
@@ -104,7 +105,7 @@ func TestABroadcastConsumerBeginsOnce(t *testing.T) {
 // before all of it is known.
 func TestABroadcastConsumerThatCannotBeginHasNotBegun(t *testing.T) {
 	b, _, c := fakeCluster(t, "orders", 3)
-	b.with("orders", 1, func(p *fakePartition) { p.leaderOff = true })
+	b.With("orders", 1, func(p *clientfake.Partition) { p.LeaderOff = true })
 	s := &memoryStore{}
 	ctx, cancel := context.WithTimeout(t.Context(), 50*time.Millisecond)
 	defer cancel()
@@ -114,7 +115,7 @@ func TestABroadcastConsumerThatCannotBeginHasNotBegun(t *testing.T) {
 	if s.saves > 0 {
 		t.Errorf("%v is remembered", s.saved)
 	}
-	b.with("orders", 1, func(p *fakePartition) { p.leaderOff = false })
+	b.With("orders", 1, func(p *clientfake.Partition) { p.LeaderOff = false })
 	con, _ := broadcastOf(t, c, s)
 	if len(s.saved) != 3 || s.saves != 1 {
 		t.Errorf("%v is remembered after %d saves", s.saved, s.saves)
@@ -135,9 +136,9 @@ func TestAWideTopicIsDescribedOnce(t *testing.T) {
 	for range width {
 		<-got
 	}
-	l.set(func() {
-		if l.seen["adm"] > 2 {
-			t.Errorf("%d requests for %d partitions", l.seen["adm"], width)
+	l.Set(func() {
+		if l.Seen["adm"] > 2 {
+			t.Errorf("%d requests for %d partitions", l.Seen["adm"], width)
 		}
 	})
 	if err := con.Close(t.Context()); err != nil {

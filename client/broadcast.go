@@ -8,6 +8,8 @@ import (
 	"sync"
 	"time"
 
+	"metaq/client/internal/group"
+	"metaq/client/internal/link"
 	"metaq/protocol"
 )
 
@@ -36,19 +38,19 @@ type broadcast struct {
 	c     *Client
 	join  protocol.GroupJoin
 	store OffsetStore
-	callbacks
+	group.Callbacks
 
 	mu      sync.Mutex // guards what follows
 	view    protocol.GroupView
-	offsets map[protocol.TopicPartition]place
+	offsets map[protocol.TopicPartition]group.Place
 }
 
-func newBroadcast(c *Client, join protocol.GroupJoin, store OffsetStore, cb callbacks) *broadcast {
-	return &broadcast{c: c, join: join, store: store, callbacks: cb, view: protocol.GroupView{Member: join.Instance}}
+func newBroadcast(c *Client, join protocol.GroupJoin, store OffsetStore, cb group.Callbacks) *broadcast {
+	return &broadcast{c: c, join: join, store: store, Callbacks: cb, view: protocol.GroupView{Member: join.Instance}}
 }
 
-// enter loads the offsets and finds all partitions.
-func (b *broadcast) enter(ctx context.Context) error {
+// Enter loads the offsets and finds all partitions.
+func (b *broadcast) Enter(ctx context.Context) error {
 	offsets, err := b.load()
 	if err != nil {
 		return fmt.Errorf("load offsets: %w", err)
@@ -58,49 +60,49 @@ func (b *broadcast) enter(ctx context.Context) error {
 	b.mu.Unlock()
 	for attempt := 0; ; attempt++ {
 		err := b.refresh(ctx)
-		if err == nil || !retriable(err) {
+		if err == nil || !link.Retriable(err) {
 			return err
 		}
-		if pause(ctx, backoff(attempt)) != nil {
+		if link.Pause(ctx, link.Backoff(attempt)) != nil {
 			return fmt.Errorf("%w: %w", err, ctx.Err())
 		}
 	}
 }
 
-func (b *broadcast) load() (map[protocol.TopicPartition]place, error) {
-	out := map[protocol.TopicPartition]place{}
+func (b *broadcast) load() (map[protocol.TopicPartition]group.Place, error) {
+	out := map[protocol.TopicPartition]group.Place{}
 	if s, ok := b.store.(PositionStore); ok {
 		all, err := s.LoadPositions()
 		for i := range all {
-			out[all[i].At()] = placeIn(&all[i])
+			out[all[i].At()] = group.PlaceIn(&all[i])
 		}
 		return out, err
 	}
 	all, err := b.store.Load()
 	for p, at := range all {
-		out[p] = place{offset: at}
+		out[p] = group.Place{Offset: at}
 	}
 	return out, err
 }
 
-func (b *broadcast) save(all map[protocol.TopicPartition]place) error {
+func (b *broadcast) save(all map[protocol.TopicPartition]group.Place) error {
 	if s, ok := b.store.(PositionStore); ok {
 		list := make([]protocol.GroupPosition, 0, len(all))
 		for p, at := range all {
-			list = append(list, at.of(p))
+			list = append(list, at.Of(p))
 		}
 		return s.SavePositions(list)
 	}
 	out := make(map[protocol.TopicPartition]Offset, len(all))
 	for p, at := range all {
-		out[p] = at.offset
+		out[p] = at.Offset
 	}
 	return b.store.Save(out)
 }
 
-// run looks for new partitions until ctx ends.
-func (b *broadcast) run(ctx context.Context) error {
-	for pause(ctx, broadcastRefresh) == nil {
+// Run looks for new partitions until ctx ends.
+func (b *broadcast) Run(ctx context.Context) error {
+	for link.Pause(ctx, broadcastRefresh) == nil {
 		if err := b.refresh(ctx); err != nil && ctx.Err() == nil && !errors.Is(err, protocol.ErrBusy) {
 			b.c.log.Warn("partitions not refreshed", "err", err)
 		}
@@ -112,7 +114,7 @@ func (b *broadcast) run(ctx context.Context) error {
 func (b *broadcast) refresh(ctx context.Context) error {
 	var found []protocol.GroupPosition
 	for _, topic := range b.join.Topics {
-		info, err := b.c.describe(ctx, topic)
+		info, err := b.c.calls.Describe(ctx, topic)
 		if err != nil {
 			return err
 		}
@@ -122,19 +124,19 @@ func (b *broadcast) refresh(ctx context.Context) error {
 			p := protocol.GroupPosition{Topic: topic, Partition: info.Partitions[i].Partition}
 			at, remembered := known[p.Partition]
 			if !remembered {
-				if at, err = b.start(ctx, p.At(), len(known) > 0); err != nil {
+				if at, err = b.Start(ctx, p.At(), len(known) > 0); err != nil {
 					return err
 				}
-				fresh = append(fresh, at.of(p.At()))
+				fresh = append(fresh, at.Of(p.At()))
 			}
-			p.Offset, p.Epoch = at.offset, at.epoch
+			p.Offset, p.Epoch = at.Offset, at.Epoch
 			found = append(found, p)
 		}
 		// Saved together, the offsets of a topic say that the consumer has begun in it, and
 		// which partitions there were: after a crash each other one is a later one. Until
 		// then the consumer has not begun.
 		if len(fresh) > 0 {
-			if _, err := b.commit(ctx, fresh); err != nil {
+			if _, err := b.Commit(ctx, fresh); err != nil {
 				return err
 			}
 		}
@@ -144,15 +146,15 @@ func (b *broadcast) refresh(ctx context.Context) error {
 	b.view.Revision++
 	view := b.view
 	b.mu.Unlock()
-	b.changed(view)
+	b.Changed(view)
 	return nil
 }
 
 // known are the remembered places of a topic.
-func (b *broadcast) known(topic string) map[PartitionID]place {
+func (b *broadcast) known(topic string) map[PartitionID]group.Place {
 	b.mu.Lock()
 	defer b.mu.Unlock()
-	out := map[PartitionID]place{}
+	out := map[PartitionID]group.Place{}
 	for p, at := range b.offsets {
 		if p.Topic == topic {
 			out[p.Partition] = at
@@ -161,9 +163,9 @@ func (b *broadcast) known(topic string) map[PartitionID]place {
 	return out
 }
 
-// start is where to begin in a partition. One that came after the consumer had begun in
+// Start is where to begin in a partition. One that came after the consumer had begun in
 // the topic is read from its beginning, or from the time that was asked for.
-func (b *broadcast) start(ctx context.Context, p protocol.TopicPartition, later bool) (at place, err error) {
+func (b *broadcast) Start(ctx context.Context, p protocol.TopicPartition, later bool) (at group.Place, err error) {
 	start := b.join.Start
 	if later && start.At != protocol.StartTime {
 		start = protocol.GroupPlace{At: protocol.StartEarliest}
@@ -172,32 +174,32 @@ func (b *broadcast) start(ctx context.Context, p protocol.TopicPartition, later 
 	if start.At == protocol.StartTime {
 		when = *start.Time
 	}
-	reply, err := b.c.Admin().lineage(ctx, p.Topic, p.Partition, when)
+	reply, err := b.c.calls.Lineage(ctx, p.Topic, p.Partition, when)
 	if err != nil {
-		return place{}, err
+		return group.Place{}, err
 	}
 	switch start.At {
 	case protocol.StartLatest, protocol.StartTime:
-		at.offset = reply.Offset
+		at.Offset = reply.Offset
 	case protocol.StartOffset:
-		at.offset = min(max(start.Offset, reply.LogStart), reply.EndOffset)
+		at.Offset = min(max(start.Offset, reply.LogStart), reply.EndOffset)
 	default:
-		at.offset = reply.LogStart
+		at.Offset = reply.LogStart
 	}
 	log := reply.Lineage()
-	at.epoch = log.EpochBefore(at.offset)
+	at.Epoch = log.EpochBefore(at.Offset)
 	return at, nil
 }
 
-// commit saves positions.
-func (b *broadcast) commit(_ context.Context, positions []protocol.GroupPosition) ([]protocol.GroupPosition, error) {
+// Commit saves positions.
+func (b *broadcast) Commit(_ context.Context, positions []protocol.GroupPosition) ([]protocol.GroupPosition, error) {
 	b.mu.Lock()
 	defer b.mu.Unlock() // also keeps the calls of Save apart
 	next := maps.Clone(b.offsets)
 	for i := range positions {
 		p := &positions[i]
-		if was, known := next[p.At()]; !known || placeIn(p).beyond(was) {
-			next[p.At()] = placeIn(p)
+		if was, known := next[p.At()]; !known || group.PlaceIn(p).Beyond(was) {
+			next[p.At()] = group.PlaceIn(p)
 		}
 	}
 	if err := b.save(next); err != nil {
@@ -207,12 +209,12 @@ func (b *broadcast) commit(_ context.Context, positions []protocol.GroupPosition
 	return positions, nil
 }
 
-func (b *broadcast) release(protocol.TopicPartition) {}
+func (b *broadcast) Release(protocol.TopicPartition) {}
 
-func (b *broadcast) inSession() bool { return true }
+func (b *broadcast) InSession() bool { return true }
 
-func (b *broadcast) session() time.Duration { return requestTimeout }
+func (b *broadcast) Session() time.Duration { return link.RequestTimeout }
 
-func (b *broadcast) leave(context.Context) error { return nil }
+func (b *broadcast) Leave(context.Context) error { return nil }
 
-func (b *broadcast) name() string { return b.join.Instance }
+func (b *broadcast) Name() string { return b.join.Instance }

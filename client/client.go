@@ -2,7 +2,6 @@ package client
 
 import (
 	"context"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -11,23 +10,17 @@ import (
 
 	"github.com/nats-io/nats.go"
 
-	"metaq/protocol"
+	"metaq/client/internal/link"
 )
-
-// requestTimeout bounds a request whose ctx has no deadline of its own.
-const requestTimeout = 5 * time.Second
 
 // Client is a connection to a MetaQ cluster. Its methods may be called from any
 // goroutine.
 type Client struct {
-	link     link
-	subjects protocol.Subjects
+	calls    *link.Caller
 	log      *slog.Logger
 	messages MessageDir // nil when there is none
 	close    func()
 	once     sync.Once
-
-	describing sync.Map // *description by topic: questions under way
 }
 
 // Connect connects to the first server that answers. When none does it returns,
@@ -48,10 +41,10 @@ func Connect(ctx context.Context, opts ...Option) (*Client, error) {
 			return nil, err
 		}
 	}
-	l := newNATSLink(nc)
+	l := link.NewNATS(nc)
 	c := newClient(l, &o)
 	c.close = func() {
-		l.close()
+		l.Close()
 		if owned {
 			nc.Close()
 		}
@@ -59,8 +52,8 @@ func Connect(ctx context.Context, opts ...Option) (*Client, error) {
 	return c, nil
 }
 
-func newClient(l link, o *options) *Client {
-	return &Client{link: l, subjects: protocol.Subjects{Prefix: o.prefix}, log: o.log, messages: o.messages, close: func() {}}
+func newClient(l link.Link, o *options) *Client {
+	return &Client{calls: link.NewCaller(l, o.prefix), log: o.log, messages: o.messages, close: func() {}}
 }
 
 // Close ends the connection, unless it was given with WithNATS. Close producers
@@ -70,35 +63,10 @@ func (c *Client) Close() { c.once.Do(c.close) }
 
 // Servers names the server that the client is connected to, or those that it
 // tries.
-func (c *Client) Servers() string { return c.link.servers() }
+func (c *Client) Servers() string { return c.calls.Link.Servers() }
 
 // Admin returns the client's administration calls.
 func (c *Client) Admin() *Admin { return &Admin{c: c} }
-
-// call makes one request with JSON both ways. A refusal comes back as a
-// *protocol.Error or *protocol.RangeError.
-func (c *Client) call(ctx context.Context, subject string, req, reply any) error {
-	data, err := json.Marshal(req)
-	if err != nil {
-		return fmt.Errorf("encode request %s: %w", subject, err)
-	}
-	if _, ok := ctx.Deadline(); !ok {
-		var cancel context.CancelFunc
-		ctx, cancel = context.WithTimeout(ctx, requestTimeout)
-		defer cancel()
-	}
-	answer, err := c.link.request(ctx, subject, data)
-	if err != nil {
-		return err
-	}
-	if err := protocol.DecodeError(answer); err != nil {
-		return err
-	}
-	if err := json.Unmarshal(answer, reply); err != nil {
-		return fmt.Errorf("decode answer to %s: %w", subject, err)
-	}
-	return nil
-}
 
 // dial makes the NATS connection.
 func dial(ctx context.Context, o *options) (*nats.Conn, error) {
@@ -107,7 +75,7 @@ func dial(ctx context.Context, o *options) (*nats.Conn, error) {
 		if err == nil || !o.wait || !errors.Is(err, ErrNoBroker) {
 			return nc, err
 		}
-		if pause(ctx, backoff(attempt)) != nil {
+		if link.Pause(ctx, link.Backoff(attempt)) != nil {
 			return nil, err
 		}
 	}
@@ -121,14 +89,14 @@ func dialOnce(ctx context.Context, o *options) (*nats.Conn, error) {
 		return nil, err
 	}
 	each := o.dialTimeout / time.Duration(len(servers))
-	d := newDialer(ctx, each)
-	nc, err := nats.Connect(joinURLs(servers), append(o.natsDefaults(each, d), o.natsOptions...)...)
-	if why := d.settle(); err != nil {
+	d := link.NewDialer(ctx, each)
+	nc, err := nats.Connect(link.JoinURLs(servers), append(link.NatsDefaults(o.name, o.log, each, d), o.natsOptions...)...)
+	if why := d.Settle(); err != nil {
 		if why != nil {
 			err = why
 		}
 		return nil, fmt.Errorf("%w at %s: %w; start one with 'metaq broker', or name another server",
-			ErrNoBroker, joinServers(servers), err)
+			ErrNoBroker, link.JoinServers(servers), err)
 	}
 	return nc, nil
 }

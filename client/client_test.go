@@ -13,6 +13,8 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/nats-io/nats.go"
 
+	"metaq/client/internal/clientfake"
+	"metaq/client/internal/link"
 	"metaq/protocol"
 )
 
@@ -111,9 +113,9 @@ func TestConnectHonoursCtx(t *testing.T) {
 }
 
 func TestConnectWaitsForAServer(t *testing.T) {
-	s := startServer(t, newFakeBroker())
-	s.stop()
-	address := fmt.Sprintf("127.0.0.1:%d", s.port)
+	s := clientfake.StartServer(t, clientfake.NewBroker())
+	s.Stop()
+	address := fmt.Sprintf("127.0.0.1:%d", s.Port)
 	type made struct {
 		c   *Client
 		err error
@@ -123,7 +125,7 @@ func TestConnectWaitsForAServer(t *testing.T) {
 		c, err := Connect(t.Context(), WithServers(address), WithWait())
 		got <- made{c, err}
 	}()
-	if err := s.start(); err != nil {
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
 	m := <-got
@@ -138,10 +140,10 @@ func TestConnectWaitsForAServer(t *testing.T) {
 }
 
 func TestPingWithoutABroker(t *testing.T) {
-	s := startServer(t, newFakeBroker())
-	c := connect(t, WithServers(s.url()), WithPrefix("elsewhere"))
+	s := clientfake.StartServer(t, clientfake.NewBroker())
+	c := connect(t, WithServers(s.URL()), WithPrefix("elsewhere"))
 	_, err := c.Admin().Ping(t.Context())
-	if !errors.Is(err, ErrNoBroker) || !strings.Contains(err.Error(), s.url()) {
+	if !errors.Is(err, ErrNoBroker) || !strings.Contains(err.Error(), s.URL()) {
 		t.Errorf("error %v", err)
 	}
 }
@@ -149,14 +151,14 @@ func TestPingWithoutABroker(t *testing.T) {
 func TestWaitReady(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, l, c := fakeCluster(t, "orders", 1)
-		l.down = true
+		l.Down = true
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
 		defer cancel()
 		begun := time.Now()
 		if _, err := c.Admin().WaitReady(ctx); !errors.Is(err, ErrNoBroker) || time.Since(begun) != 3*time.Second {
 			t.Errorf("after %v: %v", time.Since(begun), err)
 		}
-		time.AfterFunc(3*time.Second, func() { l.set(func() { l.down = false }) })
+		time.AfterFunc(3*time.Second, func() { l.Set(func() { l.Down = false }) })
 		if b, err := c.Admin().WaitReady(t.Context()); err != nil || !b.Ready {
 			t.Errorf("once it is there: %+v, %v", b, err)
 		}
@@ -164,8 +166,8 @@ func TestWaitReady(t *testing.T) {
 }
 
 func TestAdmin(t *testing.T) {
-	s := startServer(t, newFakeBroker())
-	nc, err := nats.Connect(s.url())
+	s := clientfake.StartServer(t, clientfake.NewBroker())
+	nc, err := nats.Connect(s.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,7 +186,7 @@ func TestAdmin(t *testing.T) {
 	if list, err := a.ListTopics(t.Context()); err != nil || len(list) != 1 || list[0].Topic != "orders" {
 		t.Errorf("ls: %+v, %v", list, err)
 	}
-	fill(t, s.b, "orders", 1, 0, 10)
+	fill(t, s.B, "orders", 1, 0, 10)
 	if o, err := a.Offsets(t.Context(), "orders", PartitionID{N: 1}, time.UnixMilli(4000)); err != nil || o.Offset != 4 || o.EndOffset != 10 {
 		t.Errorf("offsets: %+v, %v", o, err)
 	}
@@ -209,10 +211,10 @@ func TestAdmin(t *testing.T) {
 // TestServerRestart stops the server in the middle of a stream: nothing is lost or
 // stored twice, and what was in flight does not wait for its timeout.
 func TestServerRestart(t *testing.T) {
-	b := newFakeBroker()
-	b.create("orders", 2)
-	s := startServer(t, b)
-	c := connect(t, WithServers(s.url()))
+	b := clientfake.NewBroker()
+	b.Create("orders", 2)
+	s := clientfake.StartServer(t, b)
+	c := connect(t, WithServers(s.URL()))
 	p := mustProducer(t, c, WithRequestTimeout(time.Minute))
 	r := mustReader(t, c, "orders", ReadPartitions(PartitionID{N: 1}), WithMaxWait(time.Minute))
 	defer r.Close()
@@ -231,7 +233,7 @@ func TestServerRestart(t *testing.T) {
 	// The answers to the next batches are swallowed, so that one is in flight when
 	// the server goes.
 	arrived := make(chan struct{}, 100)
-	s.swallow(func(subject string) bool {
+	s.Swallow(func(subject string) bool {
 		if strings.HasPrefix(subject, "metaq.batch.") {
 			arrived <- struct{}{}
 			return true
@@ -242,12 +244,12 @@ func TestServerRestart(t *testing.T) {
 		send(i)
 	}
 	<-arrived
-	s.stop()
+	s.Stop()
 	for i := 100; i < 200; i++ {
 		send(i)
 	}
-	s.swallow(nil)
-	if err := s.start(); err != nil {
+	s.Swallow(nil)
+	if err := s.Start(); err != nil {
 		t.Fatal(err)
 	}
 	begun := time.Now()
@@ -264,27 +266,27 @@ func TestServerRestart(t *testing.T) {
 }
 
 func TestRequestsWithoutAConnection(t *testing.T) {
-	b := newFakeBroker()
-	b.create("orders", 1)
-	s := startServer(t, b)
-	nc, err := nats.Connect(s.url(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond)) // keeps what it cannot send
+	b := clientfake.NewBroker()
+	b.Create("orders", 1)
+	s := clientfake.StartServer(t, b)
+	nc, err := nats.Connect(s.URL(), nats.MaxReconnects(-1), nats.ReconnectWait(10*time.Millisecond)) // keeps what it cannot send
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
 	for name, c := range map[string]*Client{
-		"own connection": connect(t, WithServers(s.url())), "given connection": connect(t, WithNATS(nc)),
+		"own connection": connect(t, WithServers(s.URL())), "given connection": connect(t, WithNATS(nc)),
 	} {
-		s.stop()
+		s.Stop()
 		// Until the client notices the request may count as sent.
 		_, err := c.Admin().TopicInfo(t.Context(), "orders")
-		for errors.Is(err, errConnLost) {
+		for errors.Is(err, link.ErrConnLost) {
 			_, err = c.Admin().TopicInfo(t.Context(), "orders")
 		}
-		if !errors.Is(err, ErrNoBroker) || !strings.Contains(fmt.Sprint(err), fmt.Sprintf("not connected to nats://127.0.0.1:%d", s.port)) {
+		if !errors.Is(err, ErrNoBroker) || !strings.Contains(fmt.Sprint(err), fmt.Sprintf("not connected to nats://127.0.0.1:%d", s.Port)) {
 			t.Errorf("%s: error %v", name, err)
 		}
-		if err := s.start(); err != nil {
+		if err := s.Start(); err != nil {
 			t.Fatal(err)
 		}
 		if _, err := c.Admin().WaitReady(t.Context()); err != nil {
@@ -295,28 +297,28 @@ func TestRequestsWithoutAConnection(t *testing.T) {
 
 // TestClosedClient: what is in flight ends, and says that it is unknown.
 func TestClosedClient(t *testing.T) {
-	b := newFakeBroker()
-	b.create("orders", 1)
-	s := startServer(t, b)
-	nc, err := nats.Connect(s.url())
+	b := clientfake.NewBroker()
+	b.Create("orders", 1)
+	s := clientfake.StartServer(t, b)
+	nc, err := nats.Connect(s.URL())
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer nc.Close()
-	for name, opt := range map[string]Option{"own connection": WithServers(s.url()), "given connection": WithNATS(nc)} {
+	for name, opt := range map[string]Option{"own connection": WithServers(s.URL()), "given connection": WithNATS(nc)} {
 		c := connect(t, opt)
 		p := mustProducer(t, c)
 		if _, err := p.Send(t.Context(), Record{Topic: "orders"}); err != nil {
 			t.Fatal(err)
 		}
 		arrived := make(chan struct{})
-		s.swallow(func(string) bool { close(arrived); return true })
+		s.Swallow(func(string) bool { close(arrived); return true })
 		var got collected
 		if err := p.SendAsync(t.Context(), Record{Topic: "orders"}, got.done); err != nil {
 			t.Fatal(err)
 		}
 		<-arrived
-		s.swallow(nil)
+		s.Swallow(nil)
 		c.Close()
 		mustClose(t, p)
 		if err := got.failed(); !errors.Is(err, ErrOutcomeUnknown) || !strings.Contains(fmt.Sprint(err), "is closed") {

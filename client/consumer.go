@@ -11,6 +11,8 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"metaq/client/internal/group"
+	"metaq/client/internal/link"
 	"metaq/protocol"
 )
 
@@ -49,29 +51,20 @@ type Consumer struct {
 // a broadcast consumer, the list of all partitions. Its methods may be called from
 // any goroutine.
 type source interface {
-	// enter returns when there is a first view, or why there will be none.
-	enter(ctx context.Context) error
-	// run keeps the views coming until ctx ends, or returns why it cannot.
-	run(ctx context.Context) error
-	// commit makes positions durable and returns those that it took.
-	commit(ctx context.Context, positions []protocol.GroupPosition) ([]protocol.GroupPosition, error)
-	// release says that all work on a partition has ended.
-	release(p protocol.TopicPartition)
-	// inSession says whether what was assigned still is, as far as is known.
-	inSession() bool
-	// session is how long that lasts without news.
-	session() time.Duration
-	leave(ctx context.Context) error
-	name() string
-}
-
-// callbacks are what a source calls.
-type callbacks struct {
-	// changed is called with each new view, in order; it must not block.
-	changed func(protocol.GroupView)
-	// lost is called when what was assigned is not any more: the session may be
-	// over. It returns when all work on the partitions has ended.
-	lost func(ctx context.Context)
+	// Enter returns when there is a first view, or why there will be none.
+	Enter(ctx context.Context) error
+	// Run keeps the views coming until ctx ends, or returns why it cannot.
+	Run(ctx context.Context) error
+	// Commit makes positions durable and returns those that it took.
+	Commit(ctx context.Context, positions []protocol.GroupPosition) ([]protocol.GroupPosition, error)
+	// Release says that all work on a partition has ended.
+	Release(p protocol.TopicPartition)
+	// InSession says whether what was assigned still is, as far as is known.
+	InSession() bool
+	// Session is how long that lasts without news.
+	Session() time.Duration
+	Leave(ctx context.Context) error
+	Name() string
 }
 
 // NewConsumer joins group and processes its topics with handle, until Close. It
@@ -89,15 +82,7 @@ func (c *Client) NewConsumer(ctx context.Context, group string, topics []string,
 	}
 	con.ctx, con.cancel = context.WithCancel(context.Background())
 	con.dlq = &deadLetters{c: c, group: group, known: map[string]bool{}}
-	callbacks := callbacks{changed: func(v protocol.GroupView) { con.tell(v) }, lost: con.lost}
-	switch {
-	case !o.broadcast:
-		con.m = newMembership(c, group, o.join, callbacks)
-	case o.store != nil:
-		con.m = newBroadcast(c, o.join, o.store, callbacks)
-	default:
-		con.m = newBroadcast(c, o.join, con.files, callbacks)
-	}
+	con.m = con.newSource()
 	if o.failure == Keep {
 		con.kept = newKeeper(con)
 	}
@@ -107,9 +92,9 @@ func (c *Client) NewConsumer(ctx context.Context, group string, topics []string,
 	// A child that panics is not made again from nothing: its parent begins anew
 	// from what is committed.
 	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
-	root := &consumerActor{con: con, parts: map[protocol.TopicPartition]*consumed{}, committed: map[protocol.TopicPartition]place{}}
+	root := newConsumerActor(con)
 	con.pid = con.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return root }, actor.WithSupervisor(stop)))
-	if err := con.m.enter(ctx); err != nil {
+	if err := con.m.Enter(ctx); err != nil {
 		con.cancel()
 		con.tell(closeConsumer{})
 		<-con.over
@@ -117,11 +102,25 @@ func (c *Client) NewConsumer(ctx context.Context, group string, topics []string,
 	}
 	con.kept.begin()
 	con.work.Go(func() {
-		if err := con.m.run(con.ctx); err != nil {
+		if err := con.m.Run(con.ctx); err != nil {
 			con.fail(err)
 		}
 	})
 	return con, nil
+}
+
+// newSource returns what tells con which partitions to work on.
+func (con *Consumer) newSource() source {
+	o := &con.o
+	callbacks := group.Callbacks{Changed: func(v protocol.GroupView) { con.tell(v) }, Lost: con.lost}
+	switch {
+	case !o.broadcast:
+		return group.NewMembership(con.c.calls, con.c.log, con.group, o.join, callbacks)
+	case o.store != nil:
+		return newBroadcast(con.c, o.join, o.store, callbacks)
+	default:
+		return newBroadcast(con.c, o.join, con.files, callbacks)
+	}
 }
 
 func (con *Consumer) tell(m any) { con.system.Root.Send(con.pid, m) }
@@ -227,7 +226,7 @@ func (con *Consumer) Err() error {
 }
 
 // Member is the consumer's present name in the group.
-func (con *Consumer) Member() string { return con.m.name() }
+func (con *Consumer) Member() string { return con.m.Name() }
 
 // Assigned are the partitions that the consumer works on now, sorted.
 func (con *Consumer) Assigned() []protocol.TopicPartition {
@@ -246,19 +245,19 @@ func (con *Consumer) Assigned() []protocol.TopicPartition {
 // used without. ErrFenced or nothing committed means that a partition is not the
 // consumer's any more.
 func (con *Consumer) Commit(ctx context.Context, recs ...Record) error {
-	next := map[protocol.TopicPartition]place{}
+	next := map[protocol.TopicPartition]group.Place{}
 	for i := range recs {
 		p := protocol.TopicPartition{Topic: recs[i].Topic, Partition: recs[i].Partition}
-		if at := (place{recs[i].Offset + 1, recs[i].Epoch}); at.beyond(next[p]) {
+		if at := (group.Place{Offset: recs[i].Offset + 1, Epoch: recs[i].Epoch}); at.Beyond(next[p]) {
 			next[p] = at
 		}
 	}
 	var positions []protocol.GroupPosition
 	for p, at := range next {
-		positions = append(positions, at.of(p))
+		positions = append(positions, at.Of(p))
 	}
-	member := con.m.name()
-	done, err := con.m.commit(ctx, positions)
+	member := con.m.Name()
+	done, err := con.m.Commit(ctx, positions)
 	if err != nil {
 		return fmt.Errorf("commit: %w", err)
 	}
@@ -312,9 +311,9 @@ type consumerActor struct {
 	con        *Consumer
 	view       protocol.GroupView
 	parts      map[protocol.TopicPartition]*consumed
-	committed  map[protocol.TopicPartition]place  // by this membership, or before it as its views say
-	unsaved    map[protocol.TopicPartition]place  // of partitions that have ended, to be committed and released
-	diverged   map[protocol.TopicPartition]Offset // told to OnError: the group has stopped there
+	committed  map[protocol.TopicPartition]group.Place // by this membership, or before it as its views say
+	unsaved    map[protocol.TopicPartition]group.Place // of partitions that have ended, to be committed and released
+	diverged   map[protocol.TopicPartition]Offset      // told to OnError: the group has stopped there
 	committing bool
 	refused    int // commits in a row that were refused as busy
 	dropping   []chan struct{}
@@ -322,11 +321,15 @@ type consumerActor struct {
 	timer      *time.Timer
 }
 
+func newConsumerActor(con *Consumer) *consumerActor {
+	return &consumerActor{con: con, parts: map[protocol.TopicPartition]*consumed{}, committed: map[protocol.TopicPartition]group.Place{}}
+}
+
 // Receive is the actor.
 func (a *consumerActor) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case *actor.Started:
-		a.unsaved = map[protocol.TopicPartition]place{}
+		a.unsaved = map[protocol.TopicPartition]group.Place{}
 		a.arm(ctx)
 	case protocol.GroupView:
 		a.view = m
@@ -353,7 +356,7 @@ func (a *consumerActor) Receive(ctx actor.Context) {
 			}
 		}
 	case closeConsumer:
-		a.close(ctx)
+		a.Close(ctx)
 	}
 }
 
@@ -408,7 +411,7 @@ func (a *consumerActor) reconcile(ctx actor.Context) {
 	}
 	for _, p := range a.view.Release {
 		if _, unsaved := a.unsaved[p]; a.parts[p] == nil && !unsaved {
-			a.con.m.release(p)
+			a.con.m.Release(p)
 		}
 	}
 }
@@ -416,8 +419,8 @@ func (a *consumerActor) reconcile(ctx actor.Context) {
 func (a *consumerActor) begin(ctx actor.Context, p *protocol.GroupPosition) {
 	// A partition that was to go and stays after all comes with a view that may be older
 	// than its last commit, which was made when its work had ended.
-	from := placeIn(p)
-	if known := a.committed[p.At()]; known.beyond(from) {
+	from := group.PlaceIn(p)
+	if known := a.committed[p.At()]; known.Beyond(from) {
 		from = known
 	}
 	c := newConsumed(a.con, p.At(), from)
@@ -435,7 +438,7 @@ func (a *consumerActor) ended(ctx actor.Context, who *actor.PID) {
 		}
 		delete(a.parts, p)
 		a.con.o.onRevoke([]protocol.TopicPartition{p})
-		if at := c.processed(); len(a.dropping) == 0 && !a.con.o.manual && at.beyond(a.committed[p]) {
+		if at := c.processed(); len(a.dropping) == 0 && !a.con.o.manual && at.Beyond(a.committed[p]) {
 			a.unsaved[p] = at
 		}
 		if !c.ending {
@@ -474,13 +477,13 @@ func (a *consumerActor) commit(ctx actor.Context) {
 		return
 	}
 	var positions []protocol.GroupPosition
-	add := func(p protocol.TopicPartition, at place) { positions = append(positions, at.of(p)) }
+	add := func(p protocol.TopicPartition, at group.Place) { positions = append(positions, at.Of(p)) }
 	for p, at := range a.unsaved {
 		add(p, at)
 	}
 	if !a.con.o.manual {
 		for p, c := range a.parts {
-			if at := c.processed(); at.beyond(a.committed[p]) {
+			if at := c.processed(); at.Beyond(a.committed[p]) {
 				add(p, at)
 			}
 		}
@@ -492,9 +495,9 @@ func (a *consumerActor) commit(ctx actor.Context) {
 	self, con, member := ctx.Self(), a.con, a.view.Member
 	con.work.Go(func() {
 		// Not bounded by the consumer's context: the last commit comes after its end.
-		bounded, cancel := context.WithTimeout(context.Background(), max(requestTimeout, con.m.session()))
+		bounded, cancel := context.WithTimeout(context.Background(), max(link.RequestTimeout, con.m.Session()))
 		defer cancel()
-		done, err := con.m.commit(bounded, positions)
+		done, err := con.m.Commit(bounded, positions)
 		con.system.Root.Send(self, commitDone{member: member, asked: positions, done: done, err: err})
 	})
 }
@@ -504,13 +507,13 @@ func (a *consumerActor) commit(ctx actor.Context) {
 func (a *consumerActor) commitDone(ctx actor.Context, m commitDone) {
 	for _, p := range m.done {
 		if m.member == a.view.Member { // else it may have been reset since
-			if at := placeIn(&p); at.beyond(a.committed[p.At()]) {
+			if at := group.PlaceIn(&p); at.Beyond(a.committed[p.At()]) {
 				a.committed[p.At()] = at
 			}
 		}
 	}
 	for _, p := range m.asked {
-		if at, ended := a.unsaved[p.At()]; ended && !at.beyond(placeIn(&p)) {
+		if at, ended := a.unsaved[p.At()]; ended && !at.Beyond(group.PlaceIn(&p)) {
 			delete(a.unsaved, p.At())
 		}
 	}
@@ -535,14 +538,14 @@ func (a *consumerActor) commitDone(ctx actor.Context, m commitDone) {
 	a.finish(ctx)
 }
 
-// close ends the children after the records in hand.
-func (a *consumerActor) close(ctx actor.Context) {
+// Close ends the children after the records in hand.
+func (a *consumerActor) Close(ctx actor.Context) {
 	if a.closing {
 		return
 	}
 	a.closing = true
 	a.timer.Stop()
-	a.con.kept.stop()
+	a.con.kept.Stop()
 	for _, c := range a.parts {
 		c.end(ctx, false)
 	}
@@ -561,15 +564,15 @@ func (a *consumerActor) finish(ctx actor.Context) {
 
 // end leaves the group and joins what runs.
 func (con *Consumer) end() {
-	con.kept.wait()
+	con.kept.Wait()
 	con.cancel()
 	con.work.Wait()
-	bounded, cancel := context.WithTimeout(context.Background(), requestTimeout)
+	bounded, cancel := context.WithTimeout(context.Background(), link.RequestTimeout)
 	defer cancel()
-	if err := con.m.leave(bounded); err != nil {
+	if err := con.m.Leave(bounded); err != nil {
 		con.err = fmt.Errorf("leave group %s: its partitions wait for the session's end: %w", con.group, err)
 	}
-	con.err = errors.Join(con.err, con.dlq.close(bounded))
+	con.err = errors.Join(con.err, con.dlq.Close(bounded))
 	if con.files != nil {
 		con.err = errors.Join(con.err, con.files.Close())
 	}

@@ -7,6 +7,7 @@ import (
 	"strconv"
 	"sync"
 
+	"metaq/client/internal/link"
 	"metaq/protocol"
 )
 
@@ -56,8 +57,8 @@ type deadLetters struct {
 	known    map[string]bool // guarded by mu; topics that exist
 }
 
-// send returns when the record is stored.
-func (d *deadLetters) send(ctx context.Context, r Record, attempts int, reason error) error {
+// Send returns when the record is stored.
+func (d *deadLetters) Send(ctx context.Context, r Record, attempts int, reason error) error {
 	topic := DeadLetterTopic(r.Topic, d.group)
 	p, err := d.prepare(ctx, topic)
 	if err != nil {
@@ -88,7 +89,7 @@ func (d *deadLetters) prepare(ctx context.Context, topic string) (*Producer, err
 		switch {
 		case err == nil || errors.Is(err, ErrExists):
 			known = true
-		case !retriable(err) || pause(ctx, backoff(attempt)) != nil:
+		case !link.Retriable(err) || link.Pause(ctx, link.Backoff(attempt)) != nil:
 			return nil, err
 		}
 	}
@@ -103,7 +104,7 @@ func (d *deadLetters) prepare(ctx context.Context, topic string) (*Producer, err
 	return p, err
 }
 
-func (d *deadLetters) close(ctx context.Context) error {
+func (d *deadLetters) Close(ctx context.Context) error {
 	d.mu.Lock()
 	p := d.producer
 	d.mu.Unlock()

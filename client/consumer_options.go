@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"time"
 
+	"metaq/client/internal/link"
 	"metaq/protocol"
 )
 
@@ -213,7 +214,7 @@ func newConsumerOptions(group string, topics []string, h Handler, opts []Consume
 			errs = append(errs, fmt.Errorf(format, args...))
 		}
 	}
-	if err := errors.Join(checkGroup(group), o.join.Check()); err != nil {
+	if err := errors.Join(link.CheckGroup(group), o.join.Check()); err != nil {
 		errs = append(errs, err)
 	}
 	check((o.handle == nil) != (o.batch == nil), "give either a handler or WithBatchHandler")

@@ -14,6 +14,8 @@ import (
 
 	"github.com/asynkron/protoactor-go/actor"
 
+	"metaq/client/internal/group"
+	"metaq/client/internal/link"
 	"metaq/protocol"
 )
 
@@ -35,14 +37,14 @@ type (
 type consumed struct {
 	con  *Consumer
 	at   protocol.TopicPartition
-	from place
+	from group.Place
 	pid  *actor.PID // owned by the parent, as is ending
 
 	ending bool
 	ctx    context.Context // of the handler
 	cancel context.CancelFunc
-	next   atomic.Int64              // offset of the next record to process
-	mark   atomic.Pointer[epochMark] // for next; replaced before next moves to where it matters
+	next   atomic.Int64                    // offset of the next record to process
+	mark   atomic.Pointer[group.EpochMark] // for next; replaced before next moves to where it matters
 
 	mu       sync.Mutex // guards what follows
 	wait     context.CancelFunc
@@ -61,25 +63,25 @@ type consumed struct {
 	generation int   // of the retry
 }
 
-func newConsumed(con *Consumer, at protocol.TopicPartition, from place) *consumed {
+func newConsumed(con *Consumer, at protocol.TopicPartition, from group.Place) *consumed {
 	c := &consumed{con: con, at: at, from: from}
 	c.ctx, c.cancel = context.WithCancel(con.ctx)
-	c.mark.Store(&epochMark{epoch: from.epoch})
-	c.next.Store(int64(from.offset))
+	c.mark.Store(&group.EpochMark{Epoch: from.Epoch})
+	c.next.Store(int64(from.Offset))
 	return c
 }
 
 // processed is the place that may be committed. It reads next first: a mark that is newer
 // knows the epoch before it.
-func (c *consumed) processed() place {
+func (c *consumed) processed() group.Place {
 	next := Offset(c.next.Load())
-	return c.mark.Load().at(next)
+	return c.mark.Load().At(next)
 }
 
 // advance moves the place to next, behind a record of epoch.
 func (c *consumed) advance(next Offset, epoch protocol.Epoch) {
-	if m := c.mark.Load(); m.epoch != epoch {
-		c.mark.Store(&epochMark{first: next, epoch: epoch, before: m.epoch})
+	if m := c.mark.Load(); m.Epoch != epoch {
+		c.mark.Store(&group.EpochMark{First: next, Epoch: epoch, Before: m.Epoch})
 	}
 	c.next.Store(int64(next))
 }
@@ -131,7 +133,7 @@ func (c *consumed) Receive(ctx actor.Context) {
 		c.paused = m.paused
 		c.roll(ctx)
 	case seekPart:
-		c.seek(ctx, m.to)
+		c.Seek(ctx, m.to)
 	case *actor.Stopping:
 		c.cancel()
 		if c.reader != nil {
@@ -149,8 +151,8 @@ func (c *consumed) roll(ctx actor.Context) {
 	ctx.Send(ctx.Self(), proceed{})
 }
 
-func (c *consumed) seek(ctx actor.Context, to Start) {
-	if !c.open() {
+func (c *consumed) Seek(ctx actor.Context, to Start) {
+	if !c.Open() {
 		c.roll(ctx)
 		return
 	}
@@ -163,13 +165,13 @@ func (c *consumed) seek(ctx actor.Context, to Start) {
 	c.roll(ctx)
 }
 
-// open makes the reader; false when that did not work.
-func (c *consumed) open() bool {
+// Open makes the reader; false when that did not work.
+func (c *consumed) Open() bool {
 	if c.reader != nil {
 		return true
 	}
 	opts := []ReaderOption{
-		ReadPartitions(c.at.Partition), startAtPlace(c.from.of(c.at)),
+		ReadPartitions(c.at.Partition), startAtPlace(c.from.Of(c.at)),
 		WhenOutOfRange(c.con.o.outOfRange), WithPrefetch(c.con.o.prefetch),
 		WhenMoved(func(m *MovedError) { c.con.o.onError(m) }),
 	}
@@ -198,18 +200,18 @@ func (c *consumed) step(ctx actor.Context) {
 	if c.paused || c.resting || c.stopped() {
 		return
 	}
-	if !c.con.m.inSession() {
+	if !c.con.m.InSession() {
 		// The partition may be another's by now. Whether it is, the next answer tells.
-		c.rest(ctx, backoffFirst)
+		c.rest(ctx, link.BackoffFirst)
 		return
 	}
-	if !c.open() {
-		c.rest(ctx, backoffMost)
+	if !c.Open() {
+		c.rest(ctx, link.BackoffMost)
 		return
 	}
 	if len(c.buf) == 0 {
 		recs, err := c.fetch()
-		if notThere(err) && !c.seen() {
+		if link.NotThere(err) && !c.seen() {
 			c.lost(ctx, err)
 			return
 		}
@@ -241,7 +243,7 @@ func (c *consumed) lost(ctx actor.Context, err error) {
 	}
 	c.reader.Close()
 	c.reader, c.from = nil, c.processed()
-	c.rest(ctx, backoffMost)
+	c.rest(ctx, link.BackoffMost)
 }
 
 // fetch waits for records. It returns none when it was interrupted.
@@ -270,11 +272,9 @@ func (c *consumed) fetch() ([]Record, error) {
 	c.mu.Unlock()
 	if wait.Err() != nil && len(recs) == 0 {
 		// All that the reader handed out is processed, so its position is ours.
-		for _, p := range c.reader.Positions() {
-			if p.Known {
-				if int64(p.Offset) > c.next.Load() {
-					c.advance(p.Offset, p.epoch)
-				}
+		for _, p := range c.reader.feeds.Positions() {
+			if p.Known && int64(p.Offset) > c.next.Load() {
+				c.advance(p.Offset, p.Epoch)
 			}
 		}
 		return nil, nil
@@ -350,7 +350,7 @@ func (c *consumed) bury(ctx actor.Context, err error) {
 	var lost error
 	switch o.failure {
 	case DeadLetter:
-		lost = c.con.dlq.send(c.ctx, rec, c.attempts, err)
+		lost = c.con.dlq.Send(c.ctx, rec, c.attempts, err)
 	case Keep:
 		lost = c.con.kept.keep(rec, err)
 	case Drop:

@@ -15,6 +15,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"metaq/client/internal/clientfake"
 	"metaq/protocol"
 )
 
@@ -50,28 +51,28 @@ type faultyRun struct {
 	buffer                                  int
 }
 
-func (run faultyRun) plan() func(string, int) fault {
+func (run faultyRun) plan() func(string, int) clientfake.Fault {
 	rnd := rand.New(rand.NewPCG(run.seed, 1))
-	return func(string, int) fault {
+	return func(string, int) clientfake.Fault {
 		if rnd.IntN(100) >= run.faults {
-			return fault{delay: time.Duration(rnd.IntN(3)) * time.Millisecond}
+			return clientfake.Fault{Delay: time.Duration(rnd.IntN(3)) * time.Millisecond}
 		}
-		return []fault{
-			{nobody: true},
-			{lose: true},
-			{mute: true},
-			{cut: true},
-			{late: time.Duration(rnd.IntN(30)) * time.Second},
-			{refuse: protocol.ErrBusy},
-			{refuse: protocol.ErrUnavailable},
-			{delay: time.Second},
+		return []clientfake.Fault{
+			{Nobody: true},
+			{Lose: true},
+			{Mute: true},
+			{Cut: true},
+			{Late: time.Duration(rnd.IntN(30)) * time.Second},
+			{Refuse: protocol.ErrBusy},
+			{Refuse: protocol.ErrUnavailable},
+			{Delay: time.Second},
 		}[rnd.IntN(8)]
 	}
 }
 
 func (run faultyRun) check(t *testing.T) error {
 	b, l, c := fakeCluster(t, "orders", run.partitions)
-	l.plan = run.plan()
+	l.Plan = run.plan()
 	p := mustProducer(t, c, WithBatchBytes(run.batchBytes), WithLinger(run.linger), WithCompression(run.compression),
 		WithBuffer(1<<20, run.buffer), WithDeliveryTimeout(24*time.Hour))
 	rnd := rand.New(rand.NewPCG(run.seed, 2))
@@ -101,11 +102,11 @@ func (run faultyRun) check(t *testing.T) error {
 	if err := p.Close(t.Context()); err != nil {
 		return err
 	}
-	l.late.Wait()
+	l.Late.Wait()
 	stored := 0
 	for n := range run.partitions {
 		last := -1
-		for _, r := range b.records(t, "orders", n) {
+		for _, r := range recordsOf(t, b, "orders", n) {
 			var i int
 			if _, err := fmt.Sscan(string(r.Value), &i); err != nil {
 				return err
@@ -145,8 +146,8 @@ func TestBrokerAwayForTenSeconds(t *testing.T) {
 					t.Fatal(err)
 				}
 				begun := time.Now()
-				l.set(func() { l.down = true })
-				time.AfterFunc(10*time.Second, func() { l.set(func() { l.down = false }) })
+				l.Set(func() { l.Down = true })
+				time.AfterFunc(10*time.Second, func() { l.Set(func() { l.Down = false }) })
 				var c1 collected
 				for i := 1; i < 200; i++ {
 					err := p.SendAsync(t.Context(), Record{Topic: "orders", Value: fmt.Append(nil, i)}, c1.done)
@@ -172,7 +173,7 @@ func TestBrokerAwayForTenSeconds(t *testing.T) {
 				if refuse {
 					want = numbered(101)
 				}
-				if diff := cmp.Diff(want, values(b.records(t, "orders", 0))); diff != "" {
+				if diff := cmp.Diff(want, values(recordsOf(t, b, "orders", 0))); diff != "" {
 					t.Errorf("stored (-want +got):\n%s", diff)
 				}
 			})
@@ -184,7 +185,7 @@ func TestBlockedSendHonoursCtxAndClose(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, l, c := fakeCluster(t, "orders", 1)
 		p := mustProducer(t, c, WithBuffer(1<<20, 1))
-		l.plan = func(string, int) fault { return fault{delay: time.Minute} }
+		l.Plan = func(string, int) clientfake.Fault { return clientfake.Fault{Delay: time.Minute} }
 		if err := p.SendAsync(t.Context(), Record{Topic: "orders"}, nil); err != nil {
 			t.Fatal(err)
 		}
@@ -196,7 +197,7 @@ func TestBlockedSendHonoursCtxAndClose(t *testing.T) {
 		closed := make(chan error)
 		go func() { closed <- p.SendAsync(t.Context(), Record{Topic: "orders"}, nil) }()
 		synctest.Wait()
-		l.set(func() { l.plan = nil })
+		l.Set(func() { l.Plan = nil })
 		mustClose(t, p)
 		if err := <-closed; !errors.Is(err, ErrClosed) {
 			t.Errorf("while the producer is closed: %v", err)
@@ -213,21 +214,21 @@ func TestBlockedSendHonoursCtxAndClose(t *testing.T) {
 func TestGivenUpBatchLeavesNoTrace(t *testing.T) {
 	for _, tc := range []struct {
 		name   string
-		fault  fault
+		fault  clientfake.Fault
 		want   error
 		not    error
 		stored []string
 	}{
-		{"never arrived", fault{nobody: true}, ErrNotDelivered, ErrOutcomeUnknown, []string{"after"}},
-		{"lost", fault{lose: true}, ErrOutcomeUnknown, ErrNotDelivered, []string{"after"}},
-		{"answer lost", fault{mute: true}, ErrOutcomeUnknown, ErrNotDelivered, []string{"first", "after"}},
+		{"never arrived", clientfake.Fault{Nobody: true}, ErrNotDelivered, ErrOutcomeUnknown, []string{"after"}},
+		{"lost", clientfake.Fault{Lose: true}, ErrOutcomeUnknown, ErrNotDelivered, []string{"after"}},
+		{"answer lost", clientfake.Fault{Mute: true}, ErrOutcomeUnknown, ErrNotDelivered, []string{"first", "after"}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, l, c := fakeCluster(t, "orders", 1)
-				l.plan = func(string, int) fault { return tc.fault }
+				l.Plan = func(string, int) clientfake.Fault { return tc.fault }
 				var copies [][]byte
-				l.tap = func(data []byte) { copies = append(copies, slices.Clone(data)) }
+				l.Tap = func(data []byte) { copies = append(copies, slices.Clone(data)) }
 				p := mustProducer(t, c, WithDeliveryTimeout(5*time.Second))
 				defer mustClose(t, p)
 				begun := time.Now()
@@ -235,16 +236,16 @@ func TestGivenUpBatchLeavesNoTrace(t *testing.T) {
 				if !errors.Is(err, tc.want) || errors.Is(err, tc.not) || time.Since(begun) != 5*time.Second {
 					t.Errorf("after %v: %v", time.Since(begun), err)
 				}
-				l.set(func() { l.plan = nil })
+				l.Set(func() { l.Plan = nil })
 				if _, err := p.Send(t.Context(), Record{Topic: "orders", Value: []byte("after")}); err != nil {
 					t.Error(err)
 				}
 				for _, late := range copies[:max(len(copies)-1, 0)] {
-					if _, err := b.handle(t.Context(), "metaq.batch.orders.0-0", late); err != nil {
+					if _, err := b.Handle(t.Context(), "metaq.batch.orders.0-0", late); err != nil {
 						t.Error(err)
 					}
 				}
-				if diff := cmp.Diff(tc.stored, values(b.records(t, "orders", 0))); diff != "" {
+				if diff := cmp.Diff(tc.stored, values(recordsOf(t, b, "orders", 0))); diff != "" {
 					t.Errorf("stored (-want +got):\n%s", diff)
 				}
 			})
@@ -256,8 +257,8 @@ func TestGivenUpBatchLeavesNoTrace(t *testing.T) {
 func TestBrokerThatDoesNotKnowItsPartitionYet(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l, c := fakeCluster(t, "orders", 1)
-		l.plan = func(string, int) fault { return fault{refuse: protocol.ErrNoPartition} }
-		time.AfterFunc(5*time.Second, func() { l.set(func() { l.plan = nil }) })
+		l.Plan = func(string, int) clientfake.Fault { return clientfake.Fault{Refuse: protocol.ErrNoPartition} }
+		time.AfterFunc(5*time.Second, func() { l.Set(func() { l.Plan = nil }) })
 		p := mustProducer(t, c)
 		defer mustClose(t, p)
 		r := mustReader(t, c, "orders")
@@ -265,7 +266,7 @@ func TestBrokerThatDoesNotKnowItsPartitionYet(t *testing.T) {
 		if _, err := p.Send(t.Context(), Record{Topic: "orders", Value: []byte("v")}); err != nil {
 			t.Error(err)
 		}
-		if got := read(t, r, 1); got[0] != "v" || len(b.records(t, "orders", 0)) != 1 {
+		if got := read(t, r, 1); got[0] != "v" || len(recordsOf(t, b, "orders", 0)) != 1 {
 			t.Errorf("read %q", got)
 		}
 	})
@@ -276,11 +277,11 @@ func TestFinalRefusalFailsTheBatchOnly(t *testing.T) {
 		b, l, c := fakeCluster(t, "orders", 1)
 		p := mustProducer(t, c)
 		defer mustClose(t, p)
-		l.plan = func(_ string, n int) fault {
+		l.Plan = func(_ string, n int) clientfake.Fault {
 			if n == 1 {
-				return fault{refuse: protocol.ErrNotAccepted}
+				return clientfake.Fault{Refuse: protocol.ErrNotAccepted}
 			}
-			return fault{}
+			return clientfake.Fault{}
 		}
 		for i := range 4 {
 			_, err := p.Send(t.Context(), Record{Topic: "orders", Value: fmt.Append(nil, i)})
@@ -288,7 +289,7 @@ func TestFinalRefusalFailsTheBatchOnly(t *testing.T) {
 				t.Errorf("record %d: %v", i, err)
 			}
 		}
-		if diff := cmp.Diff([]string{"0", "2", "3"}, values(b.records(t, "orders", 0))); diff != "" {
+		if diff := cmp.Diff([]string{"0", "2", "3"}, values(recordsOf(t, b, "orders", 0))); diff != "" {
 			t.Errorf("stored (-want +got):\n%s", diff)
 		}
 	})
@@ -309,14 +310,14 @@ func TestBrokerThatLostItsMemory(t *testing.T) {
 		}
 		send("kept")
 		send("lost with the machine")
-		b.with("orders", 0, func(q *fakePartition) {
-			q.batches, q.end = q.batches[:1], 1
-			for _, known := range q.producers {
-				known.next, known.recent = 1, known.recent[:1]
+		b.With("orders", 0, func(q *clientfake.Partition) {
+			q.Batches, q.End = q.Batches[:1], 1
+			for _, known := range q.Producers {
+				known.Next, known.Recent = 1, known.Recent[:1]
 			}
 		})
 		send("next")
-		if diff := cmp.Diff([]string{"kept", "next"}, values(b.records(t, "orders", 0))); diff != "" {
+		if diff := cmp.Diff([]string{"kept", "next"}, values(recordsOf(t, b, "orders", 0))); diff != "" {
 			t.Errorf("stored (-want +got):\n%s", diff)
 		}
 	})
@@ -336,8 +337,8 @@ func TestLingerCollectsAndFlushEndsIt(t *testing.T) {
 		}
 		expect := func(when string, batches, reported int) {
 			t.Helper()
-			if b.arrived() != batches || got.count() != reported {
-				t.Errorf("%s: %d batches, %d records reported; want %d and %d", when, b.arrived(), got.count(), batches, reported)
+			if b.Arrived() != batches || got.count() != reported {
+				t.Errorf("%s: %d batches, %d records reported; want %d and %d", when, b.Arrived(), got.count(), batches, reported)
 			}
 		}
 		for range 3 {
@@ -368,7 +369,7 @@ func TestLingerCollectsAndFlushEndsIt(t *testing.T) {
 func TestWithoutLingerBatchesGrowWhileOneIsInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l, c := fakeCluster(t, "orders", 1)
-		l.plan = func(string, int) fault { return fault{delay: time.Millisecond} }
+		l.Plan = func(string, int) clientfake.Fault { return clientfake.Fault{Delay: time.Millisecond} }
 		p := mustProducer(t, c)
 		for i := range 1000 {
 			if err := p.SendAsync(t.Context(), Record{Topic: "orders", Value: fmt.Append(nil, i)}, nil); err != nil {
@@ -379,10 +380,10 @@ func TestWithoutLingerBatchesGrowWhileOneIsInFlight(t *testing.T) {
 			}
 		}
 		mustClose(t, p)
-		if n := b.arrived(); n != 2 {
+		if n := b.Arrived(); n != 2 {
 			t.Errorf("%d batches, want 2", n)
 		}
-		if diff := cmp.Diff(numbered(1000), values(b.records(t, "orders", 0))); diff != "" {
+		if diff := cmp.Diff(numbered(1000), values(recordsOf(t, b, "orders", 0))); diff != "" {
 			t.Errorf("stored (-want +got):\n%s", diff)
 		}
 	})
@@ -397,7 +398,7 @@ func TestFlushWaitsForWhatWasTakenBefore(t *testing.T) {
 			t.Errorf("of nothing: %v", err)
 		}
 		var got collected
-		l.plan = func(string, int) fault { return fault{delay: time.Second} }
+		l.Plan = func(string, int) clientfake.Fault { return clientfake.Fault{Delay: time.Second} }
 		for i := range 4 {
 			if err := p.SendAsync(t.Context(), Record{Topic: "orders", Key: keyFor(i, 4)}, got.done); err != nil {
 				t.Fatal(err)
@@ -420,7 +421,7 @@ func TestCloseReportsEveryRecord(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, l, c := fakeCluster(t, "orders", 1)
 		p := mustProducer(t, c)
-		l.plan = func(string, int) fault { return fault{lose: true} }
+		l.Plan = func(string, int) clientfake.Fault { return clientfake.Fault{Lose: true} }
 		var sent, unsent collected
 		if err := p.SendAsync(t.Context(), Record{Topic: "orders"}, sent.done); err != nil {
 			t.Fatal(err)
@@ -449,7 +450,7 @@ func TestSendThatIsLeftDoesNotKnow(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l, c := fakeCluster(t, "orders", 1)
 		p := mustProducer(t, c)
-		l.plan = func(string, int) fault { return fault{delay: time.Second} }
+		l.Plan = func(string, int) clientfake.Fault { return clientfake.Fault{Delay: time.Second} }
 		ctx, cancel := context.WithTimeout(t.Context(), time.Millisecond)
 		defer cancel()
 		_, err := p.Send(ctx, Record{Topic: "orders", Value: []byte("v")})
@@ -457,7 +458,7 @@ func TestSendThatIsLeftDoesNotKnow(t *testing.T) {
 			t.Errorf("error %v", err)
 		}
 		mustClose(t, p)
-		if got := values(b.records(t, "orders", 0)); len(got) != 1 {
+		if got := values(recordsOf(t, b, "orders", 0)); len(got) != 1 {
 			t.Errorf("stored %q: what was taken is delivered", got)
 		}
 	})

@@ -19,9 +19,11 @@
 // Reader for each, and one for the records that it keeps. Each ends, and is joined, in the Close of its owner. Close
 // producers and readers before their Client.
 //
-// Start at Producer.SendAsync (producer.go), then partition (accumulator.go) and
-// deliver (sender.go); for reading at Reader.Next (reader.go), then fetcher.go; for
-// groups at Client.NewConsumer (consumer.go), then group_member.go. What a Consumer
-// keeps over a restart of the process goes to a MessageDir: see package messagedir.
-// Programs that use this package are tested with a broker of package clienttest.
+// The machinery is in internal: link makes the requests, produce batches and numbers
+// records, fetch reads ahead, group keeps a consumer in its group. Start at
+// Producer.SendAsync (producer.go), then produce.Engine; for reading at Reader.Next
+// (reader.go), then fetch.Feeds; for groups at Client.NewConsumer (consumer.go), then
+// group.Membership. What a Consumer keeps over a restart of the process goes to a
+// MessageDir: see package messagedir. Programs that use this package are tested with a
+// broker of package clienttest.
 package client

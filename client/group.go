@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"slices"
 
+	"metaq/client/internal/fetch"
 	"metaq/protocol"
 )
 
@@ -28,35 +29,17 @@ var (
 
 // place is the form of a Start in requests.
 func (s Start) place() protocol.GroupPlace {
-	switch s.kind {
-	case startLatest:
+	switch s.s.Kind {
+	case fetch.StartLatest:
 		return protocol.GroupPlace{At: protocol.StartLatest}
-	case startOffset:
-		return protocol.GroupPlace{At: protocol.StartOffset, Offset: s.offset}
-	case startTime:
-		at := s.at.UTC()
+	case fetch.StartOffset:
+		return protocol.GroupPlace{At: protocol.StartOffset, Offset: s.s.Offset}
+	case fetch.StartTime:
+		at := s.s.At.UTC()
 		return protocol.GroupPlace{At: protocol.StartTime, Time: &at}
 	default:
 		return protocol.GroupPlace{At: protocol.StartEarliest}
 	}
-}
-
-func checkGroup(name string) error {
-	if err := protocol.CheckName("group", name); err != nil {
-		return protocol.ErrBadName.With("%v", err)
-	}
-	return nil
-}
-
-// callGroup makes one request to a group's coordinator.
-func (c *Client) callGroup(ctx context.Context, group, verb string, req, reply any) error {
-	if err := checkGroup(group); err != nil {
-		return err
-	}
-	if err := c.call(ctx, c.subjects.Group(group, verb), req, reply); err != nil {
-		return fmt.Errorf("group %s %s: %w", verb, group, err)
-	}
-	return nil
 }
 
 // GroupList returns the groups of all brokers that answer in time, sorted by name.
@@ -64,7 +47,7 @@ func (a *Admin) GroupList(ctx context.Context) (all protocol.GroupList, err erro
 	all.Groups = []protocol.GroupSummary{}
 	err = protocol.EachPage(func(after string) (string, error) {
 		var page protocol.GroupList
-		err := a.c.call(ctx, a.c.subjects.Admin("group", "ls"), protocol.ListRequest{After: after}, &page)
+		err := a.c.calls.Call(ctx, a.c.calls.Subjects.Admin("group", "ls"), protocol.ListRequest{After: after}, &page)
 		all.Groups, all.Silent = append(all.Groups, page.Groups...), page.Silent
 		return page.Next, err
 	})
@@ -79,7 +62,7 @@ func (a *Admin) GroupInfo(ctx context.Context, group string) (protocol.GroupInfo
 	var all protocol.GroupInfo
 	err := protocol.EachPage(func(after string) (string, error) {
 		var page protocol.GroupInfo
-		err := a.c.callGroup(ctx, group, protocol.GroupVerbInfo, protocol.ListRequest{After: after}, &page)
+		err := a.c.calls.Group(ctx, group, protocol.GroupVerbInfo, protocol.ListRequest{After: after}, &page)
 		page.Members, page.Partitions = append(all.Members, page.Members...), append(all.Partitions, page.Partitions...)
 		all = page
 		return page.Next, err
@@ -97,7 +80,7 @@ func (a *Admin) GroupOffsets(ctx context.Context, group string) ([]protocol.Grou
 func (c *Client) groupOffsets(ctx context.Context, group, from string) (all []protocol.GroupPosition, err error) {
 	err = protocol.EachPage(func(after string) (string, error) {
 		var page protocol.GroupOffsets
-		err := c.callGroup(ctx, group, protocol.GroupVerbOffsets, protocol.ListRequest{After: cmp.Or(after, from)}, &page)
+		err := c.calls.Group(ctx, group, protocol.GroupVerbOffsets, protocol.ListRequest{After: cmp.Or(after, from)}, &page)
 		all = append(all, page.Offsets...)
 		return page.Next, err
 	})
@@ -109,7 +92,7 @@ func (c *Client) groupOffsets(ctx context.Context, group, from string) (all []pr
 // unless force is set, which puts them out of the group. It may make a group.
 func (a *Admin) GroupReset(ctx context.Context, group, topic string, to Start, force bool, partitions ...PartitionID) ([]protocol.GroupPosition, error) {
 	var reply protocol.GroupOffsets
-	err := a.c.callGroup(ctx, group, protocol.GroupVerbReset,
+	err := a.c.calls.Group(ctx, group, protocol.GroupVerbReset,
 		protocol.GroupReset{Topic: topic, Partitions: partitions, To: to.place(), Force: force}, &reply)
 	if err != nil || reply.Next == "" {
 		return reply.Offsets, err
@@ -129,12 +112,12 @@ func (a *Admin) GroupReset(ctx context.Context, group, topic string, to Start, f
 // again. ErrNoMember when it is not there.
 func (a *Admin) GroupRemove(ctx context.Context, group, instance string) error {
 	var done protocol.Done
-	return a.c.callGroup(ctx, group, protocol.GroupVerbLeave, protocol.GroupLeave{Instance: instance}, &done)
+	return a.c.calls.Group(ctx, group, protocol.GroupVerbLeave, protocol.GroupLeave{Instance: instance}, &done)
 }
 
 // GroupDelete forgets a group and its offsets. ErrConflict while it has members,
 // unless force is set.
 func (a *Admin) GroupDelete(ctx context.Context, group string, force bool) error {
 	var done protocol.Done
-	return a.c.callGroup(ctx, group, protocol.GroupVerbDelete, protocol.GroupDelete{Force: force}, &done)
+	return a.c.calls.Group(ctx, group, protocol.GroupVerbDelete, protocol.GroupDelete{Force: force}, &done)
 }

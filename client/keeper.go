@@ -41,15 +41,15 @@ func (k *keeper) begin() {
 	}
 }
 
-// stop ends the rounds after the record in hand. It may be called again.
-func (k *keeper) stop() {
+// Stop ends the rounds after the record in hand. It may be called again.
+func (k *keeper) Stop() {
 	if k != nil {
 		k.once.Do(func() { close(k.quit) })
 	}
 }
 
-// wait returns when a stopped keeper has ended.
-func (k *keeper) wait() {
+// Wait returns when a stopped keeper has ended.
+func (k *keeper) Wait() {
 	if k != nil {
 		<-k.done
 	}

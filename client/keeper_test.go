@@ -148,9 +148,9 @@ func TestKeptRecordsAreTriedAtTheStartAndEveryFiveMinutes(t *testing.T) {
 		if numbers, err := k.files.Kept(); err != nil || !slices.Equal(numbers, []int64{3}) {
 			t.Errorf("left: %v, %v", numbers, err)
 		}
-		k.stop()
-		k.stop()
-		k.wait()
+		k.Stop()
+		k.Stop()
+		k.Wait()
 	})
 }
 
@@ -158,14 +158,14 @@ func TestAKeeperStopsAfterTheRecordInHand(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		k := newKeeping(t, WithKeptInterval(time.Second))
 		defer k.con.cancel()
-		k.fails(func(Record) error { k.stop(); return nil })
+		k.fails(func(Record) error { k.Stop(); return nil })
 		k.begin()
-		k.wait()
+		k.Wait()
 		k.expect(t, "[1]")
 		idle := newKeeping(t)
 		defer idle.con.cancel()
-		idle.stop() // it was never begun
-		idle.wait()
+		idle.Stop() // it was never begun
+		idle.Wait()
 		idle.expect(t, "[]")
 	})
 }
@@ -193,8 +193,8 @@ func TestProblemsOfTheStoreAreTold(t *testing.T) {
 		k.fails(func(Record) error { return nil })
 		elapse(time.Second)
 		k.expect(t, "[1 2]")
-		k.stop()
-		k.wait()
+		k.Stop()
+		k.Wait()
 	})
 }
 

@@ -9,11 +9,12 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"metaq/client/internal/clientfake"
 	"metaq/protocol"
 )
 
 // single fills a partition with batches of one record.
-func single(t testing.TB, b *fakeBroker, topic string, from, to int) {
+func single(t testing.TB, b *clientfake.Broker, topic string, from, to int) {
 	t.Helper()
 	for i := from; i < to; i++ {
 		fill(t, b, topic, 0, i, i+1)
@@ -47,9 +48,9 @@ func TestAReaderNoticesThatALogHasLostItsEnd(t *testing.T) {
 			t.Run(c.name+", "+begin, func(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b, _, client := fakeCluster(t, "orders", 1)
-					b.epoch = 1
+					b.Epoch = 1
 					single(t, b, "orders", 0, 30)
-					b.with("orders", 0, func(p *fakePartition) { p.jump = c.jump })
+					b.With("orders", 0, func(p *clientfake.Partition) { p.Jump = c.jump })
 					var moves []MovedError
 					start := map[string]Start{"has read": Earliest(), "latest": Latest(), "named": AtOffset(30)}[begin]
 					r := mustReader(t, client, "orders", StartAt(start), WhenOutOfRange(c.policy),
@@ -59,7 +60,7 @@ func TestAReaderNoticesThatALogHasLostItsEnd(t *testing.T) {
 						read(t, r, 30)
 					}
 					synctest.Wait() // its get waits at the end
-					b.lose("orders", 0, 10)
+					b.Lose("orders", 0, 10)
 					single(t, b, "orders", 100, 125)
 					if !c.goesOn {
 						_, err := r.Next(t.Context())
@@ -89,16 +90,16 @@ func TestAReaderBeginsAnewInATopicThatWasMadeAgain(t *testing.T) {
 		t.Run(strconv.Itoa(records), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, _, c := fakeCluster(t, "orders", 1)
-				b.epoch = 1
+				b.Epoch = 1
 				single(t, b, "orders", 0, 10)
 				var moves []MovedError
 				r := mustReader(t, c, "orders", WhenMoved(func(m *MovedError) { moves = append(moves, *m) }))
 				defer r.Close()
 				read(t, r, 10)
 				synctest.Wait()
-				b.with("orders", 0, func(p *fakePartition) {
-					*p = fakePartition{producers: p.producers, born: 1}
-					b.epoch = 2
+				b.With("orders", 0, func(p *clientfake.Partition) {
+					*p = clientfake.Partition{Producers: p.Producers, Born: 1}
+					b.Epoch = 2
 				})
 				single(t, b, "orders", 100, 100+records)
 				got := read(t, r, records)
@@ -119,9 +120,9 @@ func TestAReaderBeginsAnewInATopicThatWasMadeAgain(t *testing.T) {
 
 func TestRecordsTellTheirEpoch(t *testing.T) {
 	b, _, c := fakeCluster(t, "orders", 1)
-	b.epoch = 3
+	b.Epoch = 3
 	single(t, b, "orders", 0, 1)
-	b.lose("orders", 0, 0)
+	b.Lose("orders", 0, 0)
 	single(t, b, "orders", 1, 2)
 	r := mustReader(t, c, "orders")
 	defer r.Close()
@@ -135,26 +136,5 @@ func TestRecordsTellTheirEpoch(t *testing.T) {
 	}
 	if !slices.Equal(epochs, []protocol.Epoch{3, 4}) {
 		t.Errorf("epochs are %v", epochs)
-	}
-}
-
-func TestPlacesKnowTheEpochBeforeThem(t *testing.T) {
-	m := epochMark{first: 10, epoch: 2, before: 1}
-	if m.at(9) != (place{9, 1}) || m.at(10) != (place{10, 2}) {
-		t.Errorf("%v %v", m.at(9), m.at(10))
-	}
-	for _, c := range []struct {
-		a, b   place
-		beyond bool
-	}{
-		{place{5, 1}, place{4, 1}, true},
-		{place{5, 1}, place{5, 1}, false},
-		{place{3, 2}, place{5, 1}, true}, // of a log that lost its end after b
-		{place{3, 2}, place{5, 0}, false},
-		{place{0, 0}, place{}, false},
-	} {
-		if got := c.a.beyond(c.b); got != c.beyond {
-			t.Errorf("%v beyond %v: %v", c.a, c.b, got)
-		}
 	}
 }

@@ -126,12 +126,3 @@ func (o *options) findServers(ctx context.Context) ([]string, error) {
 	}
 	return out, nil
 }
-
-// joinServers names servers in an error, without user info.
-func joinServers(urls []string) string {
-	names := make([]string, 0, len(urls))
-	for _, s := range urls {
-		names = append(names, protocol.PublicURL(s))
-	}
-	return strings.Join(names, ", ")
-}

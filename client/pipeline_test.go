@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"testing"
@@ -9,6 +10,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"metaq/client/internal/clientfake"
 	"metaq/protocol"
 )
 
@@ -25,12 +27,12 @@ func sendNumbered(t *testing.T, p *Producer, n int) *collected {
 }
 
 // requireNumbered: all is stored once and in order, and the results say where.
-func requireNumbered(t *testing.T, b *fakeBroker, got *collected, n int) {
+func requireNumbered(t *testing.T, b *clientfake.Broker, got *collected, n int) {
 	t.Helper()
 	if err := got.failed(); err != nil {
 		t.Error(err)
 	}
-	if diff := cmp.Diff(numbered(n), values(b.records(t, "orders", 0))); diff != "" {
+	if diff := cmp.Diff(numbered(n), values(recordsOf(t, b, "orders", 0))); diff != "" {
 		t.Errorf("stored (-want +got):\n%s", diff)
 	}
 	for i, r := range got.results {
@@ -44,10 +46,10 @@ func TestUpToFiveFullBatchesAreInFlight(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l, c := fakeCluster(t, "orders", 1)
 		p := mustProducer(t, c, WithBatchBytes(1))
-		l.plan = func(string, int) fault { return fault{delay: time.Second} }
+		l.Plan = func(string, int) clientfake.Fault { return clientfake.Fault{Delay: time.Second} }
 		got := sendNumbered(t, p, 12)
 		synctest.Wait()
-		if n := l.seen["bat"]; n != 5 {
+		if n := l.Seen["bat"]; n != 5 {
 			t.Errorf("%d batches are in flight, want 5", n)
 		}
 		mustClose(t, p)
@@ -59,15 +61,15 @@ func TestUpToFiveFullBatchesAreInFlight(t *testing.T) {
 // others arrive, also when the broker has never heard of the producer, so that
 // nothing but the sequence tells that the first one is missing.
 func TestLaterBatchesWaitForOneThatFailed(t *testing.T) {
-	faults := map[string]fault{
-		"refused":     {refuse: protocol.ErrBusy},
-		"not there":   {nobody: true},
-		"lost":        {lose: true},
-		"answer lost": {mute: true},
-		"cut":         {cut: true},
-		"failed":      {refuse: protocol.ErrPartition},
-		"slow":        {delay: time.Second},
-		"twice":       {late: 15 * time.Second},
+	faults := map[string]clientfake.Fault{
+		"refused":     {Refuse: protocol.ErrBusy},
+		"not there":   {Nobody: true},
+		"lost":        {Lose: true},
+		"answer lost": {Mute: true},
+		"cut":         {Cut: true},
+		"failed":      {Refuse: protocol.ErrPartition},
+		"slow":        {Delay: time.Second},
+		"twice":       {Late: 15 * time.Second},
 	}
 	for name, f := range faults {
 		for at := range 5 {
@@ -75,15 +77,15 @@ func TestLaterBatchesWaitForOneThatFailed(t *testing.T) {
 				synctest.Test(t, func(t *testing.T) {
 					b, l, c := fakeCluster(t, "orders", 1)
 					p := mustProducer(t, c, WithBatchBytes(1))
-					l.plan = func(_ string, n int) fault {
+					l.Plan = func(_ string, n int) clientfake.Fault {
 						if n == at {
 							return f
 						}
-						return fault{delay: time.Millisecond}
+						return clientfake.Fault{Delay: time.Millisecond}
 					}
 					got := sendNumbered(t, p, 20)
 					mustClose(t, p)
-					l.late.Wait()
+					l.Late.Wait()
 					requireNumbered(t, b, got, 20)
 				})
 			})
@@ -100,13 +102,13 @@ func TestBrokerThatForgotTheProducer(t *testing.T) {
 		if _, err := p.Send(t.Context(), Record{Topic: "orders", Value: []byte("0")}); err != nil {
 			t.Fatal(err)
 		}
-		b.with("orders", 0, func(q *fakePartition) { clear(q.producers) })
-		l.set(func() {
-			l.plan = func(_ string, n int) fault {
+		b.With("orders", 0, func(q *clientfake.Partition) { clear(q.Producers) })
+		l.Set(func() {
+			l.Plan = func(_ string, n int) clientfake.Fault {
 				if n == 1 {
-					return fault{refuse: protocol.ErrBusy}
+					return clientfake.Fault{Refuse: protocol.ErrBusy}
 				}
-				return fault{delay: time.Millisecond}
+				return clientfake.Fault{Delay: time.Millisecond}
 			}
 		})
 		for i := 1; i < 10; i++ {
@@ -115,7 +117,7 @@ func TestBrokerThatForgotTheProducer(t *testing.T) {
 			}
 		}
 		mustClose(t, p)
-		if diff := cmp.Diff(numbered(10), values(b.records(t, "orders", 0))); diff != "" {
+		if diff := cmp.Diff(numbered(10), values(recordsOf(t, b, "orders", 0))); diff != "" {
 			t.Errorf("stored (-want +got):\n%s", diff)
 		}
 	})
@@ -127,11 +129,11 @@ func TestOneBatchIsGivenUpAmongMany(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l, c := fakeCluster(t, "orders", 1)
 		p := mustProducer(t, c, WithBatchBytes(1))
-		l.plan = func(_ string, n int) fault {
+		l.Plan = func(_ string, n int) clientfake.Fault {
 			if n == 2 {
-				return fault{refuse: protocol.ErrNotAccepted}
+				return clientfake.Fault{Refuse: protocol.ErrNotAccepted}
 			}
-			return fault{delay: time.Millisecond}
+			return clientfake.Fault{Delay: time.Millisecond}
 		}
 		got := sendNumbered(t, p, 8)
 		mustClose(t, p)
@@ -140,7 +142,7 @@ func TestOneBatchIsGivenUpAmongMany(t *testing.T) {
 				t.Errorf("record %d: %v", i, err)
 			}
 		}
-		if diff := cmp.Diff([]string{"0", "1", "3", "4", "5", "6", "7"}, values(b.records(t, "orders", 0))); diff != "" {
+		if diff := cmp.Diff([]string{"0", "1", "3", "4", "5", "6", "7"}, values(recordsOf(t, b, "orders", 0))); diff != "" {
 			t.Errorf("stored (-want +got):\n%s", diff)
 		}
 	})
@@ -152,12 +154,12 @@ func TestProducersAreGrantedTheirIDs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l, c := fakeCluster(t, "orders", 1)
 		seen := make(map[int64]bool)
-		l.tap = func(batch []byte) {
+		l.Tap = func(batch []byte) {
 			h, err := protocol.ParseBatchHeader(batch)
 			if err != nil {
 				t.Error(err)
 			}
-			if seen[h.ProducerID] || (h.ProducerID >= drawnIDs) != b.old || h.ProducerEpoch != 0 || h.BaseSequence != 0 {
+			if seen[h.ProducerID] || (h.ProducerID >= 1<<62) != b.Old || h.ProducerEpoch != 0 || h.BaseSequence != 0 {
 				t.Errorf("a producer begins with id %d, epoch %d, sequence %d", h.ProducerID, h.ProducerEpoch, h.BaseSequence)
 			}
 			seen[h.ProducerID] = true
@@ -168,17 +170,22 @@ func TestProducersAreGrantedTheirIDs(t *testing.T) {
 			mustClose(t, p)
 		}
 		// While there is no connection nothing is drawn.
-		l.set(func() { l.down = true })
+		l.Set(func() { l.Down = true })
 		p := mustProducer(t, c)
-		if err := p.askID(t.Context()); !errors.Is(err, ErrNoBroker) || p.id.Load() != 0 {
-			t.Errorf("without a connection: id %d, %v", p.id.Load(), err)
+		short, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if _, err := p.Send(short, Record{Topic: "orders"}); !errors.Is(err, ErrNoBroker) {
+			t.Errorf("without a connection: %v", err)
 		}
-		l.set(func() { l.down = false })
-		b.old = true
+		l.Set(func() { l.Down = false })
 		sendNumbered(t, p, 1)
 		mustClose(t, p)
-		if len(seen) != 4 {
-			t.Errorf("%d producers have sent, want 4", len(seen))
+		b.Old = true
+		p = mustProducer(t, c)
+		sendNumbered(t, p, 1)
+		mustClose(t, p)
+		if len(seen) != 5 {
+			t.Errorf("%d producers have sent, want 5", len(seen))
 		}
 	})
 }

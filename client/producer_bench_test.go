@@ -4,13 +4,14 @@ import (
 	"context"
 	"testing"
 
+	"metaq/client/internal/clientfake"
 	"metaq/protocol"
 )
 
 // nowhere is a link whose broker stores nothing and acknowledges at once.
-type nowhere struct{ *fakeLink }
+type nowhere struct{ *clientfake.Link }
 
-func (l nowhere) post(_ context.Context, _ string, data []byte, done func([]byte, error)) {
+func (l nowhere) Post(_ context.Context, _ string, data []byte, done func([]byte, error)) {
 	h, err := protocol.ParseBatchHeader(data)
 	if err != nil {
 		done(nil, err)

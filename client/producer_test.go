@@ -13,6 +13,7 @@ import (
 
 	"github.com/google/go-cmp/cmp"
 
+	"metaq/client/internal/clientfake"
 	"metaq/protocol"
 )
 
@@ -71,7 +72,7 @@ func TestSendStoresAllOfARecord(t *testing.T) {
 			}
 		}
 		mustClose(t, p)
-		got := b.records(t, "orders", n)
+		got := recordsOf(t, b, "orders", n)
 		if len(got) != 3 || !bytes.Equal(got[2].Key, rec.Key) || !bytes.Equal(got[2].Value, rec.Value) || !cmp.Equal(got[2].Headers, rec.Headers) {
 			t.Errorf("stored %+v", got)
 		}
@@ -81,7 +82,7 @@ func TestSendStoresAllOfARecord(t *testing.T) {
 func TestSendRefusesAtOnce(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l, c := fakeCluster(t, "orders", 2)
-		b.maxMessage = 1000
+		b.MaxMessage = 1000
 		p := mustProducer(t, c)
 		defer mustClose(t, p)
 		for _, tc := range []struct {
@@ -101,8 +102,8 @@ func TestSendRefusesAtOnce(t *testing.T) {
 				t.Errorf("%s: error %q, want %q with %q", tc.name, err, tc.want, tc.text)
 			}
 		}
-		if l.seen["bat"] != 0 {
-			t.Errorf("%d batches were sent", l.seen["bat"])
+		if l.Seen["bat"] != 0 {
+			t.Errorf("%d batches were sent", l.Seen["bat"])
 		}
 		if n, bytes := p.Buffered(); n != 0 || bytes != 0 {
 			t.Errorf("%d records, %d bytes are left in the buffer", n, bytes)
@@ -113,7 +114,7 @@ func TestSendRefusesAtOnce(t *testing.T) {
 func TestRecordsUpToTheLimitFitTheConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l, c := fakeCluster(t, "orders", 1)
-		b.maxMessage, l.limit = 1<<20, 64<<10
+		b.MaxMessage, l.Limit = 1<<20, 64<<10
 		p := mustProducer(t, c, WithBatchBytes(1<<20))
 		defer mustClose(t, p)
 		headers := []Header{{Name: "n", Value: "v"}}
@@ -122,7 +123,7 @@ func TestRecordsUpToTheLimitFitTheConnection(t *testing.T) {
 			return err
 		}
 		var most int
-		l.tap = func(data []byte) { most = max(most, len(data)) }
+		l.Tap = func(data []byte) { most = max(most, len(data)) }
 		limit := 0
 		for n := 64 << 10; n > 0 && limit == 0; n-- {
 			if err := send(n); err == nil {
@@ -131,8 +132,8 @@ func TestRecordsUpToTheLimitFitTheConnection(t *testing.T) {
 				t.Fatal(err)
 			}
 		}
-		if most > l.limit-protocol.FetchHeaderSize || most < l.limit-2*batchSlack {
-			t.Errorf("the largest batch has %d bytes, the connection takes %d", most, l.limit)
+		if most > l.Limit-protocol.FetchHeaderSize || most < l.Limit-2*1024 {
+			t.Errorf("the largest batch has %d bytes, the connection takes %d", most, l.Limit)
 		}
 	})
 }
@@ -140,7 +141,7 @@ func TestRecordsUpToTheLimitFitTheConnection(t *testing.T) {
 func TestTopicIsCreatedAtFirstUseWhereTheBrokerDoesThat(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _, c := fakeCluster(t, "other", 1)
-		b.autoCreate = true
+		b.AutoCreate = true
 		p := mustProducer(t, c)
 		defer mustClose(t, p)
 		if _, err := p.Send(t.Context(), Record{Topic: "fresh", Value: []byte("v")}); err != nil {
@@ -155,7 +156,7 @@ func TestTopicIsCreatedAtFirstUseWhereTheBrokerDoesThat(t *testing.T) {
 func TestRecordsWithoutKeyGoAroundAbsentBrokers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, _, c := fakeCluster(t, "orders", 4)
-		b.with("orders", 1, func(p *fakePartition) { p.leaderOff = true })
+		b.With("orders", 1, func(p *clientfake.Partition) { p.LeaderOff = true })
 		p := mustProducer(t, c, WithDeliveryTimeout(5*time.Second))
 		defer mustClose(t, p)
 		per := map[PartitionID]int{}
@@ -180,7 +181,7 @@ func TestRecordsWithoutKeyGoAroundAbsentBrokers(t *testing.T) {
 			t.Errorf("keyed record: %+v, %v", res, err)
 		}
 		// Once it is back, it gets its share.
-		b.with("orders", 1, func(p *fakePartition) { p.leaderOff = false })
+		b.With("orders", 1, func(p *clientfake.Partition) { p.LeaderOff = false })
 		elapse(2 * time.Minute) // past the next refresh
 		per = map[PartitionID]int{}
 		for range 40 {
@@ -201,7 +202,9 @@ func TestRecordsWithoutKeyGoAroundAbsentBrokers(t *testing.T) {
 func TestRecordsWithoutKeyLeaveAFailingPartition(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b, l, c := fakeCluster(t, "orders", 2)
-		l.plan = func(subject string, _ int) fault { return fault{nobody: strings.HasSuffix(subject, ".0-1")} }
+		l.Plan = func(subject string, _ int) clientfake.Fault {
+			return clientfake.Fault{Nobody: strings.HasSuffix(subject, ".0-1")}
+		}
 		p := mustProducer(t, c)
 		var got collected
 		for range 50 {
@@ -213,9 +216,9 @@ func TestRecordsWithoutKeyLeaveAFailingPartition(t *testing.T) {
 		if n := got.count(); n < 49 {
 			t.Errorf("%d of 50 records are stored; one may wait", n)
 		}
-		l.set(func() { l.plan = nil })
+		l.Set(func() { l.Plan = nil })
 		mustClose(t, p)
-		if n := len(b.records(t, "orders", 0)) + len(b.records(t, "orders", 1)); n != 50 || got.failed() != nil {
+		if n := len(recordsOf(t, b, "orders", 0)) + len(recordsOf(t, b, "orders", 1)); n != 50 || got.failed() != nil {
 			t.Errorf("%d of 50 records are stored, %v", n, got.failed())
 		}
 	})
@@ -241,7 +244,7 @@ func TestNewPartitionsAreUsed(t *testing.T) {
 			if err != nil || res.Partition.N != want {
 				t.Errorf("%+v, %v; want partition %d", res, err, want)
 			}
-			b.create("orders", 2)
+			b.Create("orders", 2)
 			elapse(2 * time.Minute) // past the next refresh
 		}
 	})
@@ -269,7 +272,7 @@ func TestDeletedTopicFailsAndMayComeBack(t *testing.T) {
 		if _, err := p.Send(t.Context(), rec); !errors.Is(err, ErrNoTopic) {
 			t.Errorf("into a deleted topic again: %v", err)
 		}
-		b.create("orders", 1)
+		b.Create("orders", 1)
 		if res, err := p.Send(t.Context(), rec); err != nil || res.Offset != 0 {
 			t.Errorf("into the new topic: %+v, %v", res, err)
 		}
@@ -279,7 +282,7 @@ func TestDeletedTopicFailsAndMayComeBack(t *testing.T) {
 func TestLookupWaitsForABrokerUntilCtxEnds(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		_, l, c := fakeCluster(t, "orders", 1)
-		l.down = true
+		l.Down = true
 		p := mustProducer(t, c)
 		defer mustClose(t, p)
 		ctx, cancel := context.WithTimeout(t.Context(), 3*time.Second)
@@ -288,7 +291,7 @@ func TestLookupWaitsForABrokerUntilCtxEnds(t *testing.T) {
 		if !errors.Is(err, context.DeadlineExceeded) || !errors.Is(err, ErrNoBroker) || !strings.Contains(err.Error(), "nats://fake:4222") {
 			t.Errorf("error %v", err)
 		}
-		time.AfterFunc(3*time.Second, func() { l.set(func() { l.down = false }) })
+		time.AfterFunc(3*time.Second, func() { l.Set(func() { l.Down = false }) })
 		if _, err := p.Send(t.Context(), Record{Topic: "orders"}); err != nil {
 			t.Errorf("once the broker is there: %v", err)
 		}

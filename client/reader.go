@@ -8,36 +8,19 @@ import (
 	"sync"
 	"time"
 
+	"metaq/client/internal/fetch"
 	"metaq/protocol"
 )
-
-// resolveTimeout bounds how long NewReader waits for a partition without leader.
-const resolveTimeout = 2 * time.Second
 
 // Reader reads partitions of one topic, without a group and without remembering
 // where it was. It fetches ahead. Records of one partition come in order; those of
 // several are mixed as they arrive. Its methods may be called from any goroutine.
 type Reader struct {
-	c     *Client
-	topic string
-	o     readerOptions
-	began time.Time
-
-	ctx    context.Context
-	cancel context.CancelFunc
-	work   sync.WaitGroup // feeds and growLoop
-
-	ready chan struct{} // has a token when a waiting Next should look again
+	feeds *fetch.Feeds
 
 	// taking is held while records are taken from the first chunk, so that they are
-	// decoded once and without holding mu. Take it before mu.
+	// decoded once, and without holding the feeds' lock, which is taken after it.
 	taking sync.Mutex
-
-	mu    sync.Mutex    // guards the fields below, and those of the feeds
-	feeds []*feed       // Invariant: sorted by id
-	queue []*chunk      // fetched, oldest first; no chunk is empty
-	held  int64         // bytes of the queue
-	freed chan struct{} // closed and replaced when held became smaller
 }
 
 // Position is how far a Reader is in one partition.
@@ -50,8 +33,6 @@ type Position struct {
 	// Err is why the partition is not read now: a passing problem that is tried
 	// again, or what stopped it. Nil when all is well.
 	Err error
-
-	epoch protocol.Epoch // of the record before Offset; 0: not known
 }
 
 // NewReader reads topic. It asks for the topic's partitions, and for the offsets
@@ -70,12 +51,12 @@ func (c *Client) NewReader(ctx context.Context, topic string, opts ...ReaderOpti
 	if err != nil {
 		return nil, err
 	}
-	ids := o.partitions
+	ids := o.Partitions
 	if len(ids) == 0 {
 		for i := range info.Partitions {
 			ids = append(ids, info.Partitions[i].Partition)
 		}
-	} else if err := checkPartitions(&info, ids); err != nil {
+	} else if err := fetch.CheckPartitions(&info, ids); err != nil {
 		return nil, err
 	}
 	return c.newReader(ctx, topic, o, ids, began)
@@ -83,63 +64,11 @@ func (c *Client) NewReader(ctx context.Context, topic string, opts ...ReaderOpti
 
 // newReader reads partitions that are known to exist.
 func (c *Client) newReader(ctx context.Context, topic string, o readerOptions, ids []PartitionID, began time.Time) (*Reader, error) {
-	r := &Reader{c: c, topic: topic, o: o, began: began, ready: make(chan struct{}, 1), freed: make(chan struct{})}
-	r.ctx, r.cancel = context.WithCancel(context.Background())
-	slices.SortFunc(ids, PartitionID.Compare)
-	for _, id := range slices.Compact(ids) {
-		start := o.start
-		if at, ok := o.offsets[id]; ok {
-			start = AtOffset(at)
-		}
-		if o.place != nil {
-			start = atPlace(o.place)
-		}
-		r.feeds = append(r.feeds, newFeed(r, id, start))
-	}
-	if err := r.resolveStarts(ctx); err != nil {
-		r.Close()
+	f, err := fetch.Open(ctx, c.calls, c.log, topic, fetch.Options(o), ids, began)
+	if err != nil {
 		return nil, err
 	}
-	for _, f := range r.feeds {
-		r.work.Go(f.run)
-	}
-	if len(o.partitions) == 0 {
-		r.work.Go(r.growLoop)
-	}
-	return r, nil
-}
-
-func checkPartitions(info *protocol.TopicInfo, ids []PartitionID) error {
-	for _, id := range ids {
-		if !slices.ContainsFunc(info.Partitions, func(p protocol.PartitionInfo) bool { return p.Partition == id }) {
-			return protocol.ErrNoPartition.With("topic %s has no partition %s: see metaq topic info %s", info.Topic, id, info.Topic)
-		}
-	}
-	return nil
-}
-
-// resolveStarts turns the starts that need a broker into offsets. What cannot be
-// asked for now is left to the feeds.
-func (r *Reader) resolveStarts(ctx context.Context) error {
-	ctx, cancel := context.WithTimeout(ctx, resolveTimeout)
-	defer cancel()
-	for _, f := range r.feeds {
-		for attempt := 0; !f.known && f.start.kind != startEarliest; attempt++ {
-			from, epoch, err := f.resolve(ctx, f.start)
-			if err == nil {
-				f.setFetch(from, epoch)
-				break
-			}
-			if !retriable(err) {
-				return err
-			}
-			if pause(ctx, backoff(attempt)) != nil {
-				f.start = f.start.asOf(r.began)
-				break
-			}
-		}
-	}
-	return nil
+	return &Reader{feeds: f}, nil
 }
 
 // Next returns the next record. It waits until there is one, ctx ends or the
@@ -174,21 +103,14 @@ func (r *Reader) AppendBatch(ctx context.Context, dst []Record) ([]Record, error
 
 func (r *Reader) next(ctx context.Context, dst []Record, most int) ([]Record, error) {
 	for {
-		switch {
-		case r.ctx.Err() != nil:
-			return dst, fmt.Errorf("read %s: the reader is %w", r.topic, ErrClosed)
-		case ctx.Err() != nil:
-			return dst, fmt.Errorf("read %s: %w", r.topic, ctx.Err())
+		if err := r.feeds.Over(ctx); err != nil {
+			return dst, err
 		}
 		recs, err := r.take(dst, most)
 		if len(recs) > len(dst) || err != nil {
 			return recs, err
 		}
-		select {
-		case <-r.ready:
-		case <-ctx.Done():
-		case <-r.ctx.Done():
-		}
+		r.feeds.Wait(ctx)
 	}
 }
 
@@ -198,78 +120,65 @@ func (r *Reader) take(dst []Record, most int) ([]Record, error) {
 	r.taking.Lock()
 	defer r.taking.Unlock()
 	for {
-		r.mu.Lock()
-		if len(r.queue) == 0 {
-			defer r.mu.Unlock()
-			return dst, r.allStoppedLocked()
+		c, err := r.feeds.First()
+		if c == nil {
+			return dst, err
 		}
-		c := r.queue[0]
-		r.mu.Unlock()
-		recs, bad := c.take(dst, most)
-		r.mu.Lock()
-		if len(r.queue) == 0 || r.queue[0] != c { // a Seek dropped it in between
-			r.mu.Unlock()
-			continue
+		recs, bad := appendRecords(dst, c, most)
+		n, last := len(recs)-len(dst), Offset(0)
+		if n > 0 {
+			last = recs[len(recs)-1].Offset
 		}
-		err := c.err
-		if bad == nil {
-			c.feed.position, c.feed.passed = c.position(), c.epoch
-		} else if len(recs) > len(dst) {
-			c.feed.position, c.feed.passed = recs[len(recs)-1].Offset+1, c.epoch
-		}
-		switch {
-		case bad != nil:
-			c.feed.failLocked(bad)
-		case c.left() == 0:
-			r.queue[0] = nil
-			r.queue = r.queue[1:]
-			r.freeLocked(c.bytes)
-		}
-		if len(r.queue) > 0 {
-			r.signal() // for another goroutine in Next
-		}
-		r.mu.Unlock()
-		if len(recs) > len(dst) || err != nil {
+		ok, err := r.feeds.Taken(c, n, last, bad)
+		if ok && (n > 0 || err != nil) {
 			return recs, err
 		}
 	}
 }
 
-// allStoppedLocked returns an error when no partition will give a record.
-func (r *Reader) allStoppedLocked() error {
-	for _, f := range r.feeds {
-		if f.stopped == nil {
-			return nil
+// appendRecords appends up to most records of c to dst. An error comes after the records
+// before it.
+func appendRecords(dst []Record, c *fetch.Chunk, most int) ([]Record, error) {
+	if err := c.Open(); err != nil {
+		return dst, err
+	}
+	most = min(most, c.Left())
+	dst = slices.Grow(dst, most)
+	filtered, epoch := len(c.Decoded) > 0, c.Epoch
+	if filtered {
+		epoch = 0 // it is that of the last record only
+	}
+	var in protocol.Record
+	for range most {
+		if filtered {
+			in, c.Decoded = c.Decoded[0], c.Decoded[1:]
+		} else if !c.Batch.Next(&in) {
+			return dst, c.Corrupt(c.Batch.Err())
 		}
+		if in.Time != c.Last || filtered {
+			c.Last, c.Stamp = in.Time, time.UnixMilli(in.Time).UTC()
+		}
+		dst = dst[:len(dst)+1]
+		out := &dst[len(dst)-1]
+		out.Topic, out.Partition, out.Pinned, out.Offset, out.Time = c.Topic, c.ID, false, in.Offset, c.Stamp
+		out.Epoch = epoch
+		out.Key, out.Value, out.Headers = in.Key, in.Value, in.Headers
 	}
-	if len(r.feeds) == 0 {
-		return nil
+	if !filtered && c.Batch.Left() == 0 {
+		c.Batch.Next(&in) // looks whether something follows
+		return dst, c.Corrupt(c.Batch.Err())
 	}
-	return r.feeds[0].stopped
-}
-
-func (r *Reader) freeLocked(bytes int64) {
-	r.held -= bytes
-	close(r.freed)
-	r.freed = make(chan struct{})
-}
-
-func (r *Reader) signal() {
-	select {
-	case r.ready <- struct{}{}:
-	default:
-	}
+	return dst, nil
 }
 
 // Positions returns where the Reader is, sorted by partition.
 func (r *Reader) Positions() []Position {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	out := make([]Position, 0, len(r.feeds))
-	for _, f := range r.feeds {
+	all := r.feeds.Positions()
+	out := make([]Position, 0, len(all))
+	for i := range all {
+		p := &all[i]
 		out = append(out, Position{
-			Partition: f.id, Offset: f.position, LogStart: f.logStart, EndOffset: f.end,
-			Known: f.seen && f.known, Err: f.problem, epoch: f.passed,
+			Partition: p.Partition, Offset: p.Offset, LogStart: p.LogStart, EndOffset: p.End, Known: p.Known, Err: p.Err,
 		})
 	}
 	return out
@@ -294,58 +203,8 @@ func (r *Reader) Lag() (records int64, exact bool) {
 // Seek continues the partition at s. What was fetched of it is dropped; a stopped
 // partition starts again. It returns ErrNoPartition when the Reader does not read
 // the partition.
-func (r *Reader) Seek(p PartitionID, s Start) error {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	f := r.findLocked(p)
-	if f == nil {
-		return protocol.ErrNoPartition.With("the reader of %s does not read partition %s", r.topic, p)
-	}
-	f.dropLocked()
-	f.resetLocked(s)
-	return nil
-}
-
-func (r *Reader) findLocked(p PartitionID) *feed {
-	i, ok := slices.BinarySearchFunc(r.feeds, p, func(f *feed, id PartitionID) int { return f.id.Compare(id) })
-	if !ok {
-		return nil
-	}
-	return r.feeds[i]
-}
+func (r *Reader) Seek(p PartitionID, s Start) error { return r.feeds.Seek(p, s.s) }
 
 // Close stops fetching and returns when the Reader's goroutines have ended. It
 // may be called twice.
-func (r *Reader) Close() {
-	r.cancel()
-	r.work.Wait()
-}
-
-// growLoop looks for new partitions from time to time.
-func (r *Reader) growLoop() {
-	for pause(r.ctx, r.o.refresh) == nil {
-		info, err := r.c.Admin().TopicInfo(r.ctx, r.topic)
-		if err != nil {
-			continue // the feeds find out and tell
-		}
-		for i := range info.Partitions {
-			r.addFeed(info.Partitions[i].Partition)
-		}
-	}
-}
-
-func (r *Reader) addFeed(id PartitionID) {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	if r.findLocked(id) != nil {
-		return
-	}
-	start := Earliest()
-	if r.o.start.kind == startTime && r.o.start.at.After(r.began) {
-		start = r.o.start
-	}
-	f := newFeed(r, id, start)
-	at, _ := slices.BinarySearchFunc(r.feeds, id, func(f *feed, id PartitionID) int { return f.id.Compare(id) })
-	r.feeds = slices.Insert(r.feeds, at, f)
-	r.work.Go(f.run) // growLoop is in work, so Close is still waiting
-}
+func (r *Reader) Close() { r.feeds.Close() }

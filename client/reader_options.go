@@ -5,7 +5,9 @@ import (
 	"fmt"
 	"maps"
 	"time"
+	"unsafe"
 
+	"metaq/client/internal/fetch"
 	"metaq/protocol"
 )
 
@@ -26,83 +28,83 @@ const (
 // ReaderOption changes a Reader.
 type ReaderOption func(*readerOptions)
 
-type readerOptions struct {
-	partitions []PartitionID
-	start      Start
-	offsets    map[PartitionID]Offset
-	prefetch   int64
-	maxWait    time.Duration
-	policy     OutOfRange
-	refresh    time.Duration
-	filter     *protocol.Filter
-	moved      func(*MovedError)
-	place      *protocol.GroupPosition // where the one partition of a consumer begins
-}
+type readerOptions fetch.Options
 
 // ReadPartitions reads these partitions only. Default: all of the topic, also
 // those that come later, which are read from their start.
 func ReadPartitions(ids ...PartitionID) ReaderOption {
-	return func(o *readerOptions) { o.partitions = append(o.partitions, ids...) }
+	return func(o *readerOptions) { o.Partitions = append(o.Partitions, ids...) }
 }
 
 // StartAt begins there in every partition. Default: Earliest.
-func StartAt(s Start) ReaderOption { return func(o *readerOptions) { o.start = s } }
+func StartAt(s Start) ReaderOption { return func(o *readerOptions) { o.Start = s.s } }
 
 // StartAtOffsets begins at the given offsets in the partitions that m names, for
 // example where an earlier Reader stopped. It comes before StartAt.
 func StartAtOffsets(m map[PartitionID]Offset) ReaderOption {
-	return func(o *readerOptions) { o.offsets = maps.Clone(m) }
+	return func(o *readerOptions) { o.Offsets = maps.Clone(m) }
 }
 
 // startAtPlace begins at a place of the one partition that is read.
 func startAtPlace(p protocol.GroupPosition) ReaderOption {
-	return func(o *readerOptions) { o.place = &p }
+	return func(o *readerOptions) { o.Place = &p }
 }
 
 // WithPrefetch bounds the bytes of records that are held for Next. Default
 // 16 MiB. Each partition may hold one batch, and one answer of at most 256 KiB, beyond it.
-func WithPrefetch(bytes int64) ReaderOption { return func(o *readerOptions) { o.prefetch = bytes } }
+func WithPrefetch(bytes int64) ReaderOption { return func(o *readerOptions) { o.Prefetch = bytes } }
 
 // WithMaxWait is how long one request waits at a broker for new records. Default
 // 5 s. Records are delivered as soon as they are there; a shorter wait only makes
 // an idle partition ask more often.
-func WithMaxWait(d time.Duration) ReaderOption { return func(o *readerOptions) { o.maxWait = d } }
+func WithMaxWait(d time.Duration) ReaderOption { return func(o *readerOptions) { o.MaxWait = d } }
 
 // ReadFilter leaves out, at the broker, the records that f does not select. The
 // position still moves past them. Records then come as JSON, whose headers are
 // sorted by name.
 func ReadFilter(f protocol.Filter) ReaderOption {
-	return func(o *readerOptions) { o.filter = &f }
+	return func(o *readerOptions) { o.Filter = &f }
 }
 
 // WhenOutOfRange sets the policy. Default: OutOfRangeError.
-func WhenOutOfRange(p OutOfRange) ReaderOption { return func(o *readerOptions) { o.policy = p } }
+func WhenOutOfRange(p OutOfRange) ReaderOption {
+	return func(o *readerOptions) { o.Policy = fetch.OutOfRange(p) }
+}
 
 // WhenMoved is called when the log turns out not to be the one that was read, and reading
 // continues elsewhere: the topic was deleted and made again, which is read from its
 // beginning, or a log has lost its end. It is called from the Reader's goroutines and must
 // not block.
-func WhenMoved(f func(*MovedError)) ReaderOption { return func(o *readerOptions) { o.moved = f } }
+func WhenMoved(f func(*MovedError)) ReaderOption {
+	return func(o *readerOptions) {
+		if o.Moved = nil; f != nil {
+			o.Moved = func(m *fetch.Moved) { f((*MovedError)(m)) }
+		}
+	}
+}
+
+// RecordBytes is what a record takes in memory besides its key, value and headers.
+const recordBytes = int64(unsafe.Sizeof(Record{}))
 
 func newReaderOptions(opts []ReaderOption) (readerOptions, error) {
-	o := readerOptions{prefetch: 16 << 20, maxWait: 5 * time.Second, refresh: time.Minute}
+	o := readerOptions{RecordBytes: recordBytes, Prefetch: 16 << 20, MaxWait: 5 * time.Second, Refresh: time.Minute}
 	for _, opt := range opts {
 		opt(&o)
 	}
 	var errs []error
-	if o.prefetch <= 0 {
-		errs = append(errs, fmt.Errorf("prefetch of %d bytes is not above 0", o.prefetch))
+	if o.Prefetch <= 0 {
+		errs = append(errs, fmt.Errorf("prefetch of %d bytes is not above 0", o.Prefetch))
 	}
-	if o.maxWait < time.Millisecond {
-		errs = append(errs, fmt.Errorf("max wait %v is below 1 ms", o.maxWait))
+	if o.MaxWait < time.Millisecond {
+		errs = append(errs, fmt.Errorf("max wait %v is below 1 ms", o.MaxWait))
 	}
-	if o.filter != nil {
-		if err := o.filter.Check(); err != nil {
+	if o.Filter != nil {
+		if err := o.Filter.Check(); err != nil {
 			errs = append(errs, err)
 		}
 	}
-	if o.policy > OutOfRangeAsBroker {
-		errs = append(errs, fmt.Errorf("out-of-range policy %d is not known", o.policy))
+	if o.Policy > fetch.OutOfRangeAsBroker {
+		errs = append(errs, fmt.Errorf("out-of-range policy %d is not known", o.Policy))
 	}
 	return o, errors.Join(errs...)
 }

@@ -15,11 +15,13 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"pgregory.net/rapid"
 
+	"metaq/client/internal/clientfake"
+	"metaq/client/internal/fetch"
 	"metaq/protocol"
 )
 
 // fill stores records with the values from..to-1 in one batch, a second apart.
-func fill(t testing.TB, b *fakeBroker, topic string, n, from, to int) {
+func fill(t testing.TB, b *clientfake.Broker, topic string, n, from, to int) {
 	t.Helper()
 	var bb protocol.BatchBuilder
 	for i := from; i < to; i++ {
@@ -28,10 +30,10 @@ func fill(t testing.TB, b *fakeBroker, topic string, n, from, to int) {
 		}
 	}
 	data := bb.Encode(protocol.CompressionS2, protocol.Producer{ID: protocol.NoProducer})
-	b.with(topic, n, func(p *fakePartition) {
-		protocol.StampBatch(data, protocol.Stamp{Base: p.end, Epoch: b.epoch, MaxTime: int64(to-1) * 1000, MetaqLen: bb.MetaqLen()})
-		p.batches = append(p.batches, data)
-		p.end += Offset(bb.Count())
+	b.With(topic, n, func(p *clientfake.Partition) {
+		protocol.StampBatch(data, protocol.Stamp{Base: p.End, Epoch: b.Epoch, MaxTime: int64(to-1) * 1000, MetaqLen: bb.MetaqLen()})
+		p.Batches = append(p.Batches, data)
+		p.End += Offset(bb.Count())
 	})
 }
 
@@ -89,7 +91,7 @@ func TestReaderBeginsWhereItIsTold(t *testing.T) {
 				b, _, c := fakeCluster(t, "orders", 1)
 				fill(t, b, "orders", 0, 0, 4)
 				fill(t, b, "orders", 0, 4, 10)
-				b.with("orders", 0, func(p *fakePartition) { p.start = 2 })
+				b.With("orders", 0, func(p *clientfake.Partition) { p.Start = 2 })
 				r := mustReader(t, c, "orders", tc.opts...)
 				defer r.Close()
 				if diff := cmp.Diff(tc.want, read(t, r, len(tc.want))); diff != "" {
@@ -148,18 +150,18 @@ func TestReaderGivesEveryRecordOnceInOrder(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			b, l, c := fakeCluster(t, "orders", partitions)
 			rnd := rand.New(rand.NewPCG(seed, 1))
-			l.plan = func(string, int) fault {
+			l.Plan = func(string, int) clientfake.Fault {
 				if rnd.IntN(100) >= faults {
-					return fault{}
+					return clientfake.Fault{}
 				}
-				return []fault{
-					{nobody: true},
-					{lose: true},
-					{mute: true},
-					{cut: true},
-					{refuse: protocol.ErrBusy},
-					{refuse: protocol.ErrUnavailable},
-					{delay: time.Second},
+				return []clientfake.Fault{
+					{Nobody: true},
+					{Lose: true},
+					{Mute: true},
+					{Cut: true},
+					{Refuse: protocol.ErrBusy},
+					{Refuse: protocol.ErrUnavailable},
+					{Delay: time.Second},
 				}[rnd.IntN(7)]
 			}
 			r := mustReader(t, c, "orders", WithPrefetch(prefetch))
@@ -227,7 +229,7 @@ func TestReaderOutOfRange(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				b, _, c := fakeCluster(t, "orders", 1)
 				fill(t, b, "orders", 0, 0, 10)
-				b.with("orders", 0, func(p *fakePartition) { p.start = 4 })
+				b.With("orders", 0, func(p *clientfake.Partition) { p.Start = 4 })
 				r := mustReader(t, c, "orders", StartAt(AtOffset(tc.at)), WhenOutOfRange(tc.policy))
 				defer r.Close()
 				if tc.want != nil {
@@ -264,7 +266,7 @@ func TestReaderStopsADamagedPartitionOnly(t *testing.T) {
 		fill(t, b, "orders", 0, 0, 3)
 		fill(t, b, "orders", 0, 3, 6)
 		fill(t, b, "orders", 0, 6, 9) // is fetched, and must not be given
-		b.with("orders", 0, func(p *fakePartition) { p.batches[1][len(p.batches[1])-1] ^= 1 })
+		b.With("orders", 0, func(p *clientfake.Partition) { p.Batches[1][len(p.Batches[1])-1] ^= 1 })
 		r := mustReader(t, c, "orders")
 		defer r.Close()
 		if diff := cmp.Diff(numbered(3), read(t, r, 3)); diff != "" {
@@ -352,7 +354,6 @@ func BenchmarkTakeBatch(b *testing.B) {
 	if err != nil {
 		b.Fatal(err)
 	}
-	f := &feed{r: &Reader{topic: "orders"}}
 	for _, again := range []bool{false, true} {
 		b.Run(fmt.Sprintf("again=%v", again), func(b *testing.B) {
 			b.SetBytes(int64(len(raw)))
@@ -362,8 +363,8 @@ func BenchmarkTakeBatch(b *testing.B) {
 				if !again {
 					recs = nil
 				}
-				c := chunk{feed: f, raw: raw, head: h}
-				if recs, err = c.take(recs[:0], math.MaxInt); err != nil || len(recs) != 1000 {
+				c := fetch.Chunk{Topic: "orders", Raw: raw, Head: h}
+				if recs, err = appendRecords(recs[:0], &c, math.MaxInt); err != nil || len(recs) != 1000 {
 					b.Fatal(len(recs), err)
 				}
 			}
@@ -414,7 +415,7 @@ func TestSeekBeatsAnAnswerOnItsWay(t *testing.T) {
 		b, l, c := fakeCluster(t, "orders", 1)
 		fill(t, b, "orders", 0, 0, 5)
 		fill(t, b, "orders", 0, 5, 10)
-		l.plan = func(string, int) fault { return fault{deaf: time.Second} }
+		l.Plan = func(string, int) clientfake.Fault { return clientfake.Fault{Deaf: time.Second} }
 		r := mustReader(t, c, "orders")
 		defer r.Close()
 		synctest.Wait() // the answer is on its way
@@ -433,7 +434,7 @@ func TestReaderPositions(t *testing.T) {
 		b, _, c := fakeCluster(t, "orders", 2)
 		fill(t, b, "orders", 0, 0, 4)
 		fill(t, b, "orders", 0, 4, 8)
-		b.with("orders", 1, func(p *fakePartition) { p.leaderOff = true })
+		b.With("orders", 1, func(p *clientfake.Partition) { p.LeaderOff = true })
 		r := mustReader(t, c, "orders")
 		defer r.Close()
 		synctest.Wait()
@@ -472,16 +473,14 @@ func TestReaderHoldsNoMoreThanItsPrefetch(t *testing.T) {
 		defer r.Close()
 		for range 500 {
 			synctest.Wait() // all is fetched that may be
-			r.mu.Lock()
-			held := r.held
-			r.mu.Unlock()
+			held := r.feeds.Held()
 			if most := prefetch + 2*(10*recordBytes+100); held > most {
 				t.Fatalf("%d bytes are held, at most %d may be", held, most)
 			}
 			read(t, r, 1)
 		}
-		if r.held != 0 {
-			t.Errorf("%d bytes are held of nothing", r.held)
+		if held := r.feeds.Held(); held != 0 {
+			t.Errorf("%d bytes are held of nothing", held)
 		}
 	})
 }
@@ -491,7 +490,7 @@ func TestReaderFindsNewPartitionsAndMissesDeletedTopics(t *testing.T) {
 		b, _, c := fakeCluster(t, "orders", 1)
 		r := mustReader(t, c, "orders", StartAt(Latest()))
 		defer r.Close()
-		b.create("orders", 2)
+		b.Create("orders", 2)
 		fill(t, b, "orders", 1, 0, 3)
 		if diff := cmp.Diff(numbered(3), read(t, r, 3)); diff != "" {
 			t.Errorf("the new partition (-want +got):\n%s", diff)
@@ -556,9 +555,9 @@ func TestControlBatchesMoveThePositionOnly(t *testing.T) {
 		for i := range 6 {
 			fill(t, b, "orders", 0, i, i+1)
 		}
-		b.with("orders", 0, func(p *fakePartition) {
+		b.With("orders", 0, func(p *clientfake.Partition) {
 			for _, i := range []int{0, 3, 5} {
-				p.batches[i] = markControl(t, p.batches[i])
+				p.Batches[i] = markControl(t, p.Batches[i])
 			}
 		})
 		r := mustReader(t, c, "orders")

@@ -62,16 +62,3 @@ type Result struct {
 	Partition PartitionID
 	Offset    Offset
 }
-
-// size is what limits and buffers count: payload, key and headers in bytes.
-func (r *Record) size() int {
-	n := len(r.Key) + len(r.Value)
-	for i := range r.Headers {
-		n += len(r.Headers[i].Name) + len(r.Headers[i].Value)
-	}
-	return n
-}
-
-// encodedBound is an upper bound of the bytes that the record takes in a batch:
-// what size counts, and up to 20 bytes of lengths and time, and 10 a header.
-func (r *Record) encodedBound() int { return r.size() + 20 + 10*len(r.Headers) }

@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"metaq/client/internal/link"
 	"metaq/protocol"
 )
 
@@ -33,7 +34,7 @@ var errRedriven = errors.New("all that were there are put back")
 // a session after one has crashed; ErrNoTopic and ErrNoGroup when there are neither dead
 // letters nor the topic, or the group, that they would be from.
 func (c *Client) Redrive(ctx context.Context, group, topic string) (int64, error) {
-	if err := errors.Join(checkGroup(group), checkTopic(topic)); err != nil {
+	if err := errors.Join(link.CheckGroup(group), link.CheckTopic(topic)); err != nil {
 		return 0, err
 	}
 	r := &redrive{
@@ -49,7 +50,7 @@ func (c *Client) Redrive(ctx context.Context, group, topic string) (int64, error
 	if r.producer, err = c.NewProducer(); err != nil {
 		return 0, err
 	}
-	consumer, err := c.NewConsumer(ctx, r.from, []string{r.from}, nil, WithBatchHandler(r.handle, 1000), WithClientName("redrive"),
+	consumer, err := c.NewConsumer(ctx, r.from, []string{r.from}, nil, WithBatchHandler(r.Handle, 1000), WithClientName("redrive"),
 		WithRetries(math.MaxInt, time.Second, time.Second), OnFailure(StopConsumer), OnError(r.failed), alone)
 	switch {
 	case errors.Is(err, ErrConflict):
@@ -57,10 +58,10 @@ func (c *Client) Redrive(ctx context.Context, group, topic string) (int64, error
 	case err == nil:
 		if err = r.look(ctx, c.Admin(), true); err == nil {
 			close(r.ready)
-			err = r.wait(ctx, consumer)
+			err = r.Wait(ctx, consumer)
 		}
 	}
-	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), requestTimeout)
+	bounded, cancel := context.WithTimeout(context.WithoutCancel(ctx), link.RequestTimeout)
 	defer cancel()
 	if consumer != nil {
 		err = errors.Join(err, consumer.Close(bounded))
@@ -128,8 +129,8 @@ func (r *redrive) look(ctx context.Context, a *Admin, joined bool) error {
 	return nil
 }
 
-// handle is a BatchHandler: it puts letters back and waits until they are stored.
-func (r *redrive) handle(ctx context.Context, recs []Record) error {
+// Handle is a BatchHandler: it puts letters back and waits until they are stored.
+func (r *redrive) Handle(ctx context.Context, recs []Record) error {
 	select {
 	case <-r.ready:
 	case <-ctx.Done():
@@ -161,7 +162,7 @@ func (r *redrive) handle(ctx context.Context, recs []Record) error {
 	}
 	r.count(stored)
 	r.failed(errs[stored])
-	if !retriable(errs[stored]) {
+	if !link.Retriable(errs[stored]) {
 		r.once.Do(func() { close(r.over) })
 	}
 	return &BatchError{Index: stored, Err: errs[stored]}
@@ -190,8 +191,8 @@ func (r *redrive) failed(err error) {
 	r.cause = err
 }
 
-// wait returns when all is put back, or why not.
-func (r *redrive) wait(ctx context.Context, con *Consumer) error {
+// Wait returns when all is put back, or why not.
+func (r *redrive) Wait(ctx context.Context, con *Consumer) error {
 	idle := time.NewTimer(redriveIdle)
 	defer idle.Stop()
 	for {

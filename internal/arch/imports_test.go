@@ -29,10 +29,16 @@ var allowed = map[string][]string{
 	"transport/front":      {},
 	"transport/resolver":   {"actors", "protocol"},
 	"actors":               {"internal/aligned", "protocol"}, // it declares the interfaces that it needs
-	"client":               {"protocol"},
-	"client/clienttest":    {"configs", "internal/broker"},                                 // a broker for tests of programs; package client stays free of it
-	"client/discovery":     {"client", "cluster", "cluster/registry", "cluster/zookeeper"}, // read-only; apart from client, so that client needs no ZooKeeper
-	"client/messagedir":    {"client", "internal/vfs", "protocol"},                         // apart from client, so that one that keeps nothing needs no file system
+	"client":               {"client/internal/fetch", "client/internal/group", "client/internal/link", "client/internal/produce", "protocol"},
+	// The rooms of client know one another by link only, and nothing of the public package.
+	"client/internal/link":       {"protocol"},
+	"client/internal/produce":    {"client/internal/link", "protocol"},
+	"client/internal/fetch":      {"client/internal/link", "protocol"},
+	"client/internal/group":      {"client/internal/link", "protocol"},
+	"client/internal/clientfake": {"client/internal/link", "protocol"},                           // for tests
+	"client/clienttest":          {"configs", "internal/broker"},                                 // a broker for tests of programs; package client stays free of it
+	"client/discovery":           {"client", "cluster", "cluster/registry", "cluster/zookeeper"}, // read-only; apart from client, so that client needs no ZooKeeper
+	"client/messagedir":          {"client", "internal/vfs", "protocol"},                         // apart from client, so that one that keeps nothing needs no file system
 	"internal/broker": {
 		"actors", "cluster", "cluster/local", "cluster/registry", "cluster/zookeeper", "configs", "internal/vfs", "persistence", "persistence/store", "protocol", "transport", "transport/front", "transport/resolver",
 	},
@@ -53,7 +59,7 @@ var owners = map[string][]string{
 	"github.com/asynkron/protoactor-go": {"actors", "client", "internal/broker", "transport"},
 	"github.com/gofrs/flock":            {"internal/vfs"},
 	"github.com/go-zookeeper/zk":        {"cluster/zookeeper"},
-	"github.com/nats-io/nats-server/v2": {"internal/broker", "transport"},
+	"github.com/nats-io/nats-server/v2": {"client/internal/clientfake", "internal/broker", "transport"},
 	"github.com/nats-io/nats.go":        {"client", "cmd/metaq", "internal/broker", "transport"},
 	"github.com/spf13/cobra":            {"cmd/metaq", "internal/cli"},
 	"gopkg.in/ini.v1":                   {"configs"},
