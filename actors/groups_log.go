@@ -6,6 +6,7 @@ import (
 	"log/slog"
 	"maps"
 	"slices"
+	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -18,8 +19,9 @@ type groupLog struct {
 	store    Log // nil while it is not open
 	images   groupImages
 	staged   []groupWrite
-	flushing bool // a flush message is on its way
-	seen     int  // staged when it was sent
+	flushing bool      // a flush message is on its way
+	seen     int       // staged when it was sent
+	since    time.Time // when the oldest entry was staged
 
 	builder protocol.BatchBuilder
 	synced  protocol.Offset // all below is durable
@@ -90,12 +92,29 @@ func (g *groups) stage(ctx actor.Context, w groupWrite) bool {
 // line is stage for an entry that waits for nothing any more.
 func (g *groups) line(ctx actor.Context, w groupWrite) bool {
 	j := &g.journal
-	if !g.put(ctx, w) || j.flushing {
+	if len(j.staged) == 0 {
+		j.since = g.now()
+	}
+	if !g.put(ctx, w) {
 		return false
 	}
-	j.flushing, j.seen = true, len(j.staged)
-	return true
+	if !j.flushing {
+		j.flushing, j.seen = true, len(j.staged)
+		return true
+	}
+	if g.gathered() {
+		g.flush(ctx, true)
+	}
+	return false
 }
+
+// gatherTime is how long an entry waits for others to share its write. Without a bound, groups
+// that change in an unbroken stream would put off the write, and with it every answer, for as
+// long as the stream lasts: a commit would outlast its member's session.
+const gatherTime = 10 * time.Millisecond
+
+// gathered reports whether the oldest staged entry has waited for gatherTime.
+func (g *groups) gathered() bool { return g.now().Sub(g.journal.since) >= gatherTime }
 
 // put encodes an entry for the next write. An entry that cannot be encoded ends its
 // group's actor, and with it this step alone: the next request begins from the log.
@@ -114,11 +133,11 @@ func (g *groups) put(ctx actor.Context, w groupWrite) bool {
 
 // flush writes all that is staged with one write and one sync, and then lets the
 // groups answer. While more keeps coming it waits for what is already in the
-// mailbox, unless it is forced.
+// mailbox, for gatherTime at most, unless it is forced.
 func (g *groups) flush(ctx actor.Context, force bool) {
 	j := &g.journal
 	if !force {
-		if len(j.staged) > j.seen {
+		if len(j.staged) > j.seen && !g.gathered() {
 			j.seen = len(j.staged)
 			ctx.Send(ctx.Self(), groupsFlush{})
 			return

@@ -217,7 +217,8 @@ func TestALogThatKeptNothingLosesNoGroup(t *testing.T) {
 }
 
 func TestCommitsThatComeDuringASyncShareTheNext(t *testing.T) {
-	w := newGroupsWorld(t, nil)
+	began := time.Now()
+	w := newGroupsWorld(t, func(d *GroupsDeps) { d.Now = func() time.Time { return began } }) // gatherTime never ends
 	const groups = 20
 	views := make([]protocol.GroupView, groups)
 	for i := range views {
