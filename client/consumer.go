@@ -44,7 +44,7 @@ type Consumer struct {
 	err  error         // why; to be read after over
 
 	mu    sync.Mutex
-	cause error // guarded by mu: what ended the consumer by itself
+	cause error // guarded by mu: what ended the consumer other than Close
 }
 
 // source tells a Consumer what to work on: the group's coordinator does, or, for
@@ -89,7 +89,7 @@ func (c *Client) NewConsumer(ctx context.Context, group string, topics []string,
 	con.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}))
-	// A child that panics is not made again from nothing: its parent begins anew
+	// A child that panics is not restarted empty: its parent starts again
 	// from what is committed.
 	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 	root := newConsumerActor(con)
@@ -214,11 +214,11 @@ func (con *Consumer) unfinished() string {
 // unfinishedWait bounds how long Close looks for the reason after its ctx has ended.
 const unfinishedWait = 50 * time.Millisecond
 
-// Done is closed when the consumer has ended: by Close, or by itself because of
-// Err.
+// Done is closed when the consumer has ended: after Close, or because of the error that
+// Err returns.
 func (con *Consumer) Done() <-chan struct{} { return con.over }
 
-// Err is why the consumer has ended by itself, or nil.
+// Err returns the error that ended the consumer, or nil after Close.
 func (con *Consumer) Err() error {
 	con.mu.Lock()
 	defer con.mu.Unlock()
@@ -276,8 +276,8 @@ func (con *Consumer) Pause(ps ...protocol.TopicPartition) { con.tell(control{ps,
 // Resume ends Pause.
 func (con *Consumer) Resume(ps ...protocol.TopicPartition) { con.tell(control{ps, pausePart{false}}) }
 
-// Seek goes on at s in a partition. It does not change what is committed until
-// something after it is; the committed offset never goes back: see Admin.GroupReset.
+// Seek continues at s in a partition. It does not change what is committed until
+// something after it is. Committed offsets only move forward: see Admin.GroupReset.
 func (con *Consumer) Seek(p protocol.TopicPartition, s Start) {
 	con.tell(control{[]protocol.TopicPartition{p}, seekPart{s}})
 }

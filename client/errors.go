@@ -20,10 +20,10 @@ var (
 	// RefuseWhenFull while its buffer is full. The record was not taken.
 	ErrBufferFull = produce.ErrBufferFull
 	// ErrOutcomeUnknown is given to a record that was sent and never answered:
-	// it may or may not be stored. Sending it anew may store it twice.
+	// it may or may not be stored. Sending it again may store it twice.
 	ErrOutcomeUnknown = produce.ErrOutcomeUnknown
 	// ErrNotDelivered is given to a record that was certainly not stored within
-	// the delivery timeout. Sending it anew is safe.
+	// the delivery timeout. Sending it again is safe.
 	ErrNotDelivered = produce.ErrNotDelivered
 	// ErrNoBroker says that no broker serves what was asked for now, or that there
 	// is no connection. The request was not carried out.
@@ -36,7 +36,7 @@ var (
 )
 
 // Refusals of the broker that callers often look for. Compare with errors.Is;
-// protocol has all of them. A producer returns ErrTooLarge also by itself.
+// protocol has all of them. A producer also returns ErrTooLarge on its own.
 var (
 	ErrTooLarge    error = protocol.ErrTooLarge
 	ErrNoTopic     error = protocol.ErrNoTopic

@@ -19,7 +19,7 @@ import (
 //
 // While a batch of a partition is in flight the next one fills; up to five that
 // are full are in flight at once. A batch that has to be repeated is not overtaken:
-// the broker refuses those behind it until it is there, and they are repeated, too.
+// the broker refuses those behind it until it arrives, and they are repeated as well.
 type Producer struct {
 	engine *produce.Engine
 }

@@ -76,7 +76,7 @@ func (c *Client) newReader(ctx context.Context, topic string, o readerOptions, i
 //
 // A partition that cannot be read on (ErrOutOfRange with OutOfRangeError,
 // ErrCorrupt, ErrNoTopic ...) gives its error once, after the records before it,
-// and stops until Seek; the others go on. When all have stopped, every call
+// and stops until Seek; the others continue. When all have stopped, every call
 // returns an error.
 func (r *Reader) Next(ctx context.Context) (Record, error) {
 	var one [1]Record

@@ -111,7 +111,7 @@ type GroupJoin struct {
 	// SessionMs is how long the member may be silent. Default DefaultSessionMs.
 	SessionMs int `json:"session_ms,omitempty"`
 	// ReleaseMs is how long the member may take to give a partition back before
-	// it is put out of the group. Default DefaultReleaseMs.
+	// it is evicted from the group. Default DefaultReleaseMs.
 	ReleaseMs int `json:"release_ms,omitempty"`
 	// Start is where partitions without a committed offset begin.
 	Start GroupPlace `json:"start,omitzero"`

@@ -47,6 +47,7 @@ func shop(t *testing.T) (dir string) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	t.Setenv("CGO_ENABLED", "0") // whatever the test was built with: the build cache has it from `make build`
 	t.Setenv("GOWORK", "off")
 	t.Setenv("GOFLAGS", "-mod=mod")
 	commands := 0

@@ -80,6 +80,7 @@ func TestOneCommandRenamesTheModule(t *testing.T) {
 		t.Skip("the script is written for bash and perl")
 	}
 	dir, old := copyCheckout(t), modulePath(t)
+	t.Setenv("CGO_ENABLED", "0")
 	const moved = "example.org/metaq"
 	run(t, dir, "scripts/rename-module.sh", moved)
 

@@ -8,14 +8,14 @@ import (
 
 // turnStep says how a batch of records without a key passes the turn on: when
 // the batch is closed, the topic's turn goes from one index to the next, unless
-// somebody moved it meanwhile.
+// somebody has moved it since.
 type turnStep struct {
 	ok       bool // the batch has such a record
 	from, to uint32
 }
 
 // pick chooses the partition of r. Records with a key go by its hash over the
-// whole list, whoever is there, since the order within the key depends on it.
+// whole list, regardless of who is up, since the order within the key depends on it.
 // Records without go to one partition until its batch is closed, then to the next
 // one; partitions that do not answer are passed by, unless none answers.
 func (t *topic) pick(list []*partition, r *Record) (*partition, turnStep, error) {
