@@ -6,6 +6,8 @@ import (
 	"encoding/json"
 	"fmt"
 	"net"
+	"strconv"
+	"strings"
 	"sync"
 	"time"
 
@@ -27,8 +29,8 @@ const (
 // peer could guess, and a connection that the process did not open is refused.
 //
 // The server asks again for every connection at each reload, so an entry stays as long as its
-// connection. The ids do not come from the client library: it holds its lock while it writes,
-// and the server asks the brake in the goroutine that this write waits for.
+// connection. The ids do not come from the client library, which holds its lock while it
+// writes: who reads for the server must not wait for that.
 type connections struct {
 	server *server.Server // set before the first connection
 
@@ -62,6 +64,21 @@ func (c *connections) of(id uint64) made {
 	return c.byID[id]
 }
 
+// isOwn reports whether a log line of the server is about one of the broker's connections.
+func (c *connections) isOwn(line string) bool {
+	_, rest, _ := strings.Cut(line, connection)
+	digits := strings.IndexFunc(rest, func(r rune) bool { return r < '0' || r > '9' })
+	if digits < 0 {
+		digits = len(rest)
+	}
+	id, err := strconv.ParseUint(rest[:digits], 10, 64)
+	if err != nil {
+		return false
+	}
+	who := c.of(id)
+	return who == forGateway || who == forPeers
+}
+
 func (c *connections) forget(id uint64) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -70,13 +87,12 @@ func (c *connections) forget(id uint64) {
 
 // Check implements server.Authentication.
 //
-// Names are refused: the server closes a connection that gave one at its next reload.
+// The verdict has no name: the server closes a connection with one at its next reload.
 func (c *connections) Check(client server.ClientAuthentication) bool {
-	who, o := c.of(client.GetID()), client.GetOpts()
-	switch {
-	case who == 0, o.Username+o.Password+o.Token+o.Nkey+o.JWT != "":
+	switch c.of(client.GetID()) {
+	case 0:
 		return false
-	case who != forPeers:
+	case forClient, forGateway:
 		client.RegisterUser(&server.User{})
 		return true
 	}

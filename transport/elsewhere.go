@@ -28,7 +28,7 @@ const anyBroker = "metaq"
 // connected; see ClusterOptions.Local.
 func LocalSubjects(s protocol.Subjects) []string {
 	var local []string
-	for _, op := range append(slices.Clone(dataOps), opHeard, opGroup, opAdmin) {
+	for _, op := range append(slices.Clone(dataOps), opGroup, opAdmin) {
 		local = append(local, prefixOf(s)+op+".>")
 	}
 	return local

@@ -126,15 +126,11 @@ type gatedServer struct {
 	wrap   func(net.Conn) net.Conn
 }
 
-// InProcessConn implements nats.InProcessConnProvider. The library asks at each reconnect,
-// too, so the brake knows the connection by its new id.
+// InProcessConn implements nats.InProcessConnProvider.
 func (s gatedServer) InProcessConn() (net.Conn, error) {
 	c, err := s.server.made.open(s.who)
 	if err != nil {
 		return nil, err
-	}
-	if s.who == forGateway {
-		s.server.brake.gateway.Store(c.id)
 	}
 	return s.wrap(c), nil
 }

@@ -7,6 +7,7 @@ import (
 	"iter"
 	"log/slog"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -65,10 +66,12 @@ type Gateway struct {
 	serving   bool                          // in a cluster: routes are followed
 	listeners listeners
 	service   stopper
-	payload   atomic.Int64 // largest NATS message; 0 before Start
-	counter   *counter     // what the front's clients sent
-	writer    *writer      // answers that go by NATS; nil before Start
-	incoming  chan *nats.Msg
+	endpoints map[string]*endpoint // of the administration, by subject; not changed
+	groups    *account             // of requests to groups
+	payload   atomic.Int64         // largest NATS message; 0 before Start
+	counter   *counter             // what the front's clients sent
+	writer    *writer              // answers that go by NATS; nil before Start
+	incoming  chan *nats.Msg       // of an existing NATS deployment; nil with a front
 	gate      *gate
 	peersIn   chan *nats.Msg // what other brokers sent on: it does not queue behind a flood of our own clients
 	peersGate *gate
@@ -102,7 +105,6 @@ type dispatcher struct {
 	waiting  map[string]*waitingTopic
 	asides   map[string]*checkQueue // by topic
 	prepared *prepared              // of the request in hand; nil: nothing
-	came     []*nats.Msg            // some that came by the server
 	memory   actors.Memory          // of the request in hand, unless somebody has taken it; else nil
 	runs     []*run                 // that are not empty
 }
@@ -128,7 +130,8 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 		opts: o, log: o.Logger, system: system, prefix: prefixOf(o.Subjects),
 		loud: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 		puts: newBudget(o.Total), reads: newBudget(o.Reads),
-		counter: newCounter(o.Backlog / front.ManyRequests), incoming: make(chan *nats.Msg, o.Backlog),
+		groups:   newAccount(newBudget(groupsInFlight), groupsInFlight),
+		counter:  newCounter(o.Backlog / front.ManyRequests),
 		created:  make(chan creation, o.Waiting), // never blocks the actor that answers
 		checking: make(chan struct{}, checkers()), checked: make(chan checkedBatch, manyChecked),
 		leaving: make(chan struct{}),
@@ -142,6 +145,9 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 	}
 	g.heardAs = g.prefix + opHeard + "."
 	g.putsTo, g.batchesTo = g.prefix+protocol.OpPut+".", g.prefix+protocol.OpBatch+"."
+	if o.Front == nil {
+		g.incoming = make(chan *nats.Msg, o.Backlog)
+	}
 	g.gate = newGate(g.incoming, g.shed)
 	if o.Cluster != nil {
 		g.peersIn = make(chan *nats.Msg, o.Backlog)
@@ -155,6 +161,7 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 	g.adminReplies = resolver.Register(system, addressAdmin, g.answerAdmin, g.refuseSystem)
 	g.pages = resolver.Register(system, addressPage, g.answerPage, g.refuseSystem)
 	g.creations = resolver.Register(system, addressCreate, g.answerCreate, g.refuseSystem)
+	g.endpoints = g.newEndpoints()
 	g.led, g.asking = make(map[string]*nats.Subscription), make(chan struct{}, peerAsks)
 	g.leaders = resolver.RegisterAsk(system, addressLeader, g.askLeader, g.refuseSystem)
 	return g, nil
@@ -242,6 +249,7 @@ func (g *Gateway) Drain(ctx context.Context) error {
 	var err error
 	g.drain.Do(func() {
 		close(g.leaving)
+		g.writer.letGo()
 		if g.opts.Front != nil {
 			g.opts.Front.Leave()
 		}
@@ -300,11 +308,12 @@ func (g *Gateway) dispatch() {
 			g.handed(len(g.counter.requests))
 		case m := <-g.incoming:
 			g.gate.looked(m)
-			g.fromNATS(m)
+			g.receive(m)
+			g.fromGate(g.gate)
 		case m := <-g.peersIn:
 			g.peersGate.looked(m)
 			g.receive(m)
-			g.fromPeers()
+			g.fromGate(g.peersGate)
 		case c := <-g.created:
 			g.topicCreated(c)
 		case c := <-g.checked:
@@ -317,10 +326,20 @@ func (g *Gateway) dispatch() {
 }
 
 // handOver returns what takes the requests of the front's clients, on their connection's
-// goroutine.
+// goroutine. Whose answers go by NATS waits while many of those do.
 func (g *Gateway) handOver() front.Receiver {
 	note := g.opts.Events.Receive
 	return func(r *front.Requests) {
+		if slices.ContainsFunc(r.All(), func(m front.Request) bool { return m.Reply != "" && !front.Mine(m.Reply) }) {
+			g.writer.room()
+		}
+		if r.Control {
+			one := &r.All()[0]
+			m := &nats.Msg{Subject: one.Subject, Reply: one.Reply, Header: one.Header, Data: one.Data}
+			r.Done()
+			g.control(m)
+			return
+		}
 		if note != nil {
 			for i := range r.All() {
 				note(actors.Event{Topic: r.All()[i].Subject})
@@ -373,37 +392,37 @@ func (g *Gateway) handed(times int) (left int) {
 	return times
 }
 
+// control serves a request to a group or of the administration. It is called on the goroutine
+// of the client's connection, of many at a time.
+func (g *Gateway) control(m *nats.Msg) {
+	op, rest, _ := strings.Cut(m.Subject[len(g.prefix):], ".")
+	if op == opGroup && strings.Count(rest, ".") == 1 {
+		g.group(g.groups, m)
+		return
+	}
+	if e := g.endpoints[m.Subject]; e != nil {
+		g.admin(e, m)
+		return
+	}
+	if m.Reply != "" && !g.ignoreReply(m) {
+		g.publish(m.Reply, nobody{})
+	}
+}
+
 // allHanded handles what was handed over until now. Other brokers do not wait for all of
 // it.
 func (g *Gateway) allHanded() {
 	for left := len(g.counter.requests); left > 0; {
 		left = g.handed(left)
 		g.sendRuns()
-		g.fromPeers()
+		g.fromGate(g.peersGate)
 	}
 }
 
-// fromNATS handles some of what came by the server, where first was the oldest. What their
-// clients had handed over before they took this way comes first, once for all of them: a
-// flood goes on meanwhile.
-func (g *Gateway) fromNATS(first *nats.Msg) {
-	for m, there := first, true; there; m, there = g.gate.next() {
-		if g.came = append(g.came, m); len(g.came) == some {
-			break
-		}
-	}
-	g.allHanded()
-	for _, m := range g.came {
-		g.receive(m)
-	}
-	clear(g.came)
-	g.came = g.came[:0]
-}
-
-// fromPeers handles some of what other brokers sent on.
-func (g *Gateway) fromPeers() {
+// fromGate handles some of what has come through a gate.
+func (g *Gateway) fromGate(from *gate) {
 	for range some {
-		m, there := g.peersGate.next()
+		m, there := from.next()
 		if !there {
 			return
 		}
@@ -414,11 +433,9 @@ func (g *Gateway) fromPeers() {
 // finish handles what is left when no more messages come.
 func (g *Gateway) finish() {
 	g.allHanded()
-	for m, there := g.gate.next(); there; m, there = g.gate.next() {
-		g.fromNATS(m)
-	}
-	for len(g.peersIn) > 0 {
-		g.fromPeers()
+	for len(g.incoming)+len(g.peersIn) > 0 {
+		g.fromGate(g.gate)
+		g.fromGate(g.peersGate)
 	}
 	g.sendRuns()
 	gaveUp := g.gaveUp

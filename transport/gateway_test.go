@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
 	"github.com/prometheus/client_golang/prometheus"
 	"go.uber.org/goleak"
@@ -168,7 +169,8 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 		t.Fatal(err)
 	}
 	o := defaultOptions()
-	o.Connect, o.Metrics = r.server.Connect, r.reg
+	o.Connect, o.Front, o.Metrics = r.server.Connect, r.server.Front(), r.reg
+	url := "nats://" + r.server.Addr().String()
 	o.MaxMessage = func(topic string) int {
 		if topic == "small" {
 			return 10
@@ -190,7 +192,10 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 	if err := r.Start(t.Context()); err != nil {
 		t.Fatal(err)
 	}
-	r.asker = newAsker(t, r.server.nats.ClientURL())
+	if o.Front == nil {
+		url = r.Gateway.nc.ConnectedUrl()
+	}
+	r.asker = newAsker(t, url)
 	t.Cleanup(func() {
 		r.exactlyOnce()
 		r.asker.nc.Close()
@@ -209,6 +214,21 @@ func newRig(t testing.TB, change func(*Options)) *rig {
 		system.Shutdown()
 	})
 	return r
+}
+
+// external makes a rig's gateway one of an existing NATS deployment.
+func external(t testing.TB) func(*Options) {
+	t.Helper()
+	s, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT, MaxPayload: 128 << 10, NoSigs: true, NoLog: true})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.Start()
+	if !s.ReadyForConnections(patience) {
+		t.Fatal("the NATS server did not start")
+	}
+	t.Cleanup(func() { s.Shutdown(); s.WaitForShutdown() })
+	return func(o *Options) { o.Front, o.Connect = nil, ConnectURL(s.ClientURL()) }
 }
 
 func (r *rig) addTopic(name string, n, leaderless int) {

@@ -49,9 +49,7 @@ func markPart(m *nats.Msg, sentOn bool) {
 		}
 	}
 	came, why := headerSize(m), ""
-	if bytes := m.Header[front.Oversized]; len(bytes) == 1 && came < front.MaxHeader {
-		why = front.TooManyBytes(bytes[0]) // the front has passed on that, in the place of the message
-	} else if !sentOn {
+	if !sentOn {
 		why = front.TooLarge(came, blanks)
 	}
 	switch {

@@ -39,7 +39,11 @@ func TestAFullPartitionIsBusyAndTheOthersAreNot(t *testing.T) {
 
 // A header block stays in memory as long as its message: it counts as it came.
 func TestAHeaderBlockThatSaysLittleCountsAll(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.Partition = Limits{Requests: 100, Bytes: 2_700} })
+	deploy := external(t) // the front gives names and values memory of their own
+	r := newRig(t, func(o *Options) {
+		deploy(o)
+		o.Partition = Limits{Requests: 100, Bytes: 2_700}
+	})
 	r.parts[0].holdBack()
 	blanks := nats.Header{}
 	for range 250 {
@@ -60,8 +64,8 @@ func TestAFullBrokerIsBusy(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Total = Limits{Requests: 100, Bytes: 10} })
 	r.parts[0].holdBack()
 	held := r.request("metaq.put.t.0-0", nil, "1234567890")
-	for _, subject := range []string{"metaq.put.t.0-1", "metaq.batch.t.0-1"} {
-		if answer := r.ask(subject, nil, "x"); codeOf(t, answer) != 429 {
+	for subject, body := range map[string]string{"metaq.put.t.0-1": "x", "metaq.batch.t.0-1": string(batchOf(t, 0, "x"))} {
+		if answer := r.ask(subject, nil, body); codeOf(t, answer) != 429 {
 			t.Errorf("%s: %s", subject, answer)
 		}
 	}

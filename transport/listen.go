@@ -15,12 +15,12 @@ import (
 
 // Topics that listen: publishers that know nothing of the broker publish as ever,
 // and what goes to a topic's subjects is stored in the topic as if it had been put
-// to <prefix>.put.<topic>, with the subject in a header. The front brings what the
-// broker's own clients publish there as <prefix>.heard.<subject>, straight or by the
-// server, so that each message comes to one broker, which can hold who sends too fast.
-// With an existing NATS deployment the brokers listen as one queue group.
+// to <prefix>.put.<topic>, with the subject in a header. The front hands over what the
+// broker's own clients publish there as <prefix>.heard.<subject>, so that each message comes
+// to one broker, which can hold who sends too fast. With an existing NATS deployment the
+// brokers listen as one queue group.
 
-// opHeard is the operation of what the front brings.
+// opHeard is the operation of what the front hands over.
 const opHeard = "heard"
 
 // hearing is a subscription to one of a topic's filters.

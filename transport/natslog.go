@@ -10,10 +10,12 @@ import (
 // messages to us: what an operator has to know, the broker says itself.
 type natsLog struct {
 	log   *slog.Logger
-	fatal chan string // the first fatal line; the server goes on after it
-	debug func(format string)
+	fatal chan string            // the first fatal line; the server goes on after it
 	own   func(line string) bool // it is about a connection of the broker's own
 }
+
+// connection stands before the id of the connection that a line of the server is about.
+const connection = " - cid:"
 
 // ofClient reports whether a line is about the connection of a client. The server knows no
 // address and writes one for each error; the front tells of them with the address, and in
@@ -27,9 +29,8 @@ func (l *natsLog) Noticef(format string, v ...any) {
 	l.log.Debug("nats server", "text", fmt.Sprintf(format, v...))
 }
 
-// Warnf implements server.Logger.
-//
-// What it says of publishers that the brake holds, the brake says itself.
+// Warnf implements server.Logger. That it slows down a publisher whose subscribers are slow is
+// what it should do, and no warning.
 func (l *natsLog) Warnf(format string, v ...any) {
 	text := fmt.Sprintf(format, v...)
 	if l.ofClient(format) {
@@ -58,8 +59,8 @@ func (l *natsLog) Fatalf(format string, v ...any) {
 	}
 }
 
-// Debugf implements server.Logger. The lines go nowhere, but the brake hears them.
-func (l *natsLog) Debugf(format string, _ ...any) { l.debug(format) }
+// Debugf implements server.Logger; it is switched off.
+func (l *natsLog) Debugf(string, ...any) {}
 
 // Tracef implements server.Logger; it is switched off.
 func (l *natsLog) Tracef(string, ...any) {}

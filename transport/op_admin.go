@@ -3,6 +3,7 @@ package transport
 import (
 	"fmt"
 	"regexp"
+	"sync/atomic"
 	"time"
 
 	"github.com/nats-io/nats.go"
@@ -10,12 +11,11 @@ import (
 
 	"metaq/actors"
 	"metaq/protocol"
-	"metaq/transport/front"
 )
 
-// Administration: <prefix>.admin.<noun>.<verb>, JSON, served as the NATS micro
-// service "metaq", so that `nats micro ls` finds it. In a cluster one broker
-// answers each request.
+// Administration: <prefix>.admin.<noun>.<verb>, JSON, shown as the NATS micro
+// service "metaq", so that `nats micro ls` finds it. The client's own broker answers
+// each request.
 //
 //	limits    maxControlSize of request; Options.Admin requests in flight
 //	400       name not allowed; not the JSON expected; a number out of range
@@ -109,27 +109,56 @@ func partitions(n int) error {
 // semver is what the micro service takes as a version.
 var semver = regexp.MustCompile(`^\d+\.\d+\.\d+(-[0-9A-Za-z.-]+)?(\+[0-9A-Za-z.-]+)?$`)
 
-// serveAdmin adds the micro service to the connection.
+// endpoint is an adminEndpoint at its subject.
+type endpoint struct {
+	adminEndpoint
+	subject           string
+	requests, refused atomic.Int64
+}
+
+func (e *endpoint) name() string { return e.noun + "-" + e.verb }
+
+func (e *endpoint) metadata() map[string]string { return map[string]string{"request": e.about} }
+
+func (g *Gateway) newEndpoints() map[string]*endpoint {
+	all := make(map[string]*endpoint, len(adminEndpoints))
+	for _, e := range adminEndpoints {
+		subject := g.opts.Subjects.Admin(e.noun, e.verb)
+		all[subject] = &endpoint{adminEndpoint: e, subject: subject}
+	}
+	return all
+}
+
+// serveAdmin begins to answer who asks for services, and, with an existing NATS deployment,
+// administration requests: those of its own clients the front hands over.
 func (g *Gateway) serveAdmin() error {
 	version := g.opts.Version
 	if !semver.MatchString(version) {
 		version = "0.0.0"
 	}
+	if g.opts.Front != nil {
+		service, err := g.announce(version)
+		if err == nil {
+			g.service = service
+		}
+		return err
+	}
 	service, err := micro.AddService(g.nc, micro.Config{
-		Name: "metaq", Version: version, Description: "MetaQ: topics, brokers and cluster",
-		Metadata: g.opts.Metadata,
+		Name: serviceName, Version: version, Description: serviceAbout, Metadata: g.opts.Metadata,
 	})
 	if err != nil {
 		return fmt.Errorf("start admin service: %w", err)
 	}
 	g.service = service
-	for _, e := range adminEndpoints {
-		subject := g.opts.Subjects.Admin(e.noun, e.verb)
-		err := service.AddEndpoint(e.noun+"-"+e.verb, micro.HandlerFunc(func(r micro.Request) { g.admin(e, r) }),
-			micro.WithEndpointSubject(subject),
-			micro.WithEndpointMetadata(map[string]string{"request": e.about}))
+	for _, like := range adminEndpoints {
+		e := g.endpoints[g.opts.Subjects.Admin(like.noun, like.verb)]
+		take := func(r micro.Request) {
+			g.admin(e, &nats.Msg{Subject: r.Subject(), Reply: r.Reply(), Data: r.Data()})
+		}
+		err := service.AddEndpoint(e.name(), micro.HandlerFunc(take),
+			micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(e.metadata()))
 		if err != nil {
-			return fmt.Errorf("serve %s: %w", subject, err)
+			return fmt.Errorf("serve %s: %w", e.subject, err)
 		}
 	}
 	return g.nc.Flush()
@@ -137,8 +166,8 @@ func (g *Gateway) serveAdmin() error {
 
 // admin sends one request on. It does not wait: the actor's answer goes to the
 // reply subject by itself, so one slow request holds no other up.
-func (g *Gateway) admin(e adminEndpoint, r micro.Request) {
-	m := &nats.Msg{Subject: r.Subject(), Reply: r.Reply(), Data: r.Data()}
+func (g *Gateway) admin(e *endpoint, m *nats.Msg) {
+	e.requests.Add(1)
 	if m.Reply == "" {
 		g.metrics.noReply.Inc()
 		return
@@ -147,8 +176,8 @@ func (g *Gateway) admin(e adminEndpoint, r micro.Request) {
 		return
 	}
 	message, page, err := e.decode(m.Data)
-	if size := r.Headers().Get(front.Oversized); size != "" {
-		err = protocol.ErrTooLarge.With("%s", front.TooManyBytes(size))
+	if large := oversizedHeaders(m); large != nil {
+		err = large
 	}
 	switch message.(type) {
 	case actors.CreateTopic, actors.SetTopic, actors.DeleteTopic:
@@ -160,6 +189,7 @@ func (g *Gateway) admin(e adminEndpoint, r micro.Request) {
 		err = protocol.ErrBusy.With("%d administration requests are in flight: back off and try again", g.opts.Admin)
 	}
 	if err != nil {
+		e.refused.Add(1)
 		g.refuse(m, err)
 		return
 	}

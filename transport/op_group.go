@@ -37,16 +37,21 @@ var groupsInFlight = Limits{Requests: 65_536, Bytes: 64 << 20}
 
 // subscribeGroups takes the requests of all groups.
 func (g *Gateway) subscribeGroups() error {
-	account := newAccount(newBudget(groupsInFlight), groupsInFlight)
-	take := func(m *nats.Msg) { g.group(account, m) }
-	subject := g.opts.Subjects.Group("*", "*")
-	if g.opts.Cluster == nil {
-		return g.subscribeTo(g.nc, subject, "", take)
+	take := func(m *nats.Msg) { g.group(g.groups, m) }
+	var err error
+	if g.opts.Cluster != nil {
+		// Any broker takes a request; it knows, or asks the registry, who coordinates the
+		// group, and sends the request on to that one's own subject.
+		err = g.subscribeTo(g.peers, g.node+opGroup+".*.*", "", take)
 	}
-	// Any broker takes a request; it knows, or asks the registry, who coordinates the
-	// group, and sends the request on to that one's own subject.
-	own := g.node + opGroup + ".*.*"
-	return errors.Join(g.subscribeTo(g.nc, subject, anyBroker, take), g.subscribeTo(g.peers, own, "", take))
+	if g.opts.Front != nil {
+		return err
+	}
+	queue := ""
+	if g.opts.Cluster != nil {
+		queue = anyBroker
+	}
+	return errors.Join(err, g.subscribeTo(g.nc, g.opts.Subjects.Group("*", "*"), queue, take))
 }
 
 func (g *Gateway) subscribeTo(nc *nats.Conn, subject, queue string, take nats.MsgHandler) error {
@@ -89,7 +94,9 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 	if g.opts.Events.Receive != nil {
 		g.opts.Events.Receive(actors.Event{Topic: m.Subject})
 	}
-	markPart(m, g.sentOn(m))
+	if m.Sub != nil {
+		markPart(m, g.sentOn(m))
+	}
 	if err := oversizedHeaders(m); err != nil {
 		g.refuse(m, err)
 		return

@@ -94,8 +94,8 @@ func (g *Gateway) recordOf(t *target, m *nats.Msg) (protocol.Record, error) {
 // their partition in one object. It returns how many are alike, at least 1; they are not
 // served where each needs a look, and then put has it. It says what serve and put say:
 // messages of one subject have one target, and here that is a partition which is led
-// here, without headers there is nothing else to judge, and who sent them to the front
-// is answered outside of the broker's subjects.
+// here, and without headers and other places for the answer than a client's own there is
+// nothing else to judge.
 func (g *Gateway) putAlike(all []front.Request) (n int, served bool) {
 	t, subject := &g.last.target, all[0].Subject
 	if subject != g.last.subject || t.op != protocol.OpPut || g.waiting[t.topic] != nil {
@@ -110,7 +110,8 @@ func (g *Gateway) putAlike(all []front.Request) (n int, served bool) {
 		return 1, false
 	}
 	bytes, limit := 0, g.opts.MaxMessage(t.topic)
-	for n < len(all) && all[n].Subject == subject && all[n].Header == nil && len(all[n].Data) <= limit {
+	for n < len(all) && all[n].Subject == subject && all[n].Header == nil && len(all[n].Data) <= limit &&
+		(all[n].Reply == "" || front.Mine(all[n].Reply)) {
 		bytes += len(all[n].Data)
 		n++
 	}

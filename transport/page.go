@@ -7,18 +7,19 @@ import (
 	"metaq/protocol"
 )
 
-// pagePlace is the place of an answer of which a page is asked for: the reply subject, which
-// has no space, the limit, and what the page comes after.
+// pagePlace is the place of an answer of which a page is asked for: the limit, the length of
+// what the page comes after, that, and the reply subject.
 func pagePlace(reply string, p protocol.Page) string {
-	return reply + " " + strconv.Itoa(p.Limit) + " " + p.After
+	return strconv.Itoa(p.Limit) + " " + strconv.Itoa(len(p.After)) + " " + p.After + reply
 }
 
 func fromPagePlace(place string) (reply string, p protocol.Page) {
-	reply, rest, _ := strings.Cut(place, " ")
-	limit, after, _ := strings.Cut(rest, " ")
-	p.After = after
+	limit, rest, _ := strings.Cut(place, " ")
+	size, rest, _ := strings.Cut(rest, " ")
 	p.Limit, _ = strconv.Atoi(limit) // pagePlace wrote it; 0 is as much as fits
-	return reply, p
+	n, _ := strconv.Atoi(size)
+	p.After = rest[:n]
+	return rest[n:], p
 }
 
 // answerPage sends the page of an actor's answer that was asked for. It is called from any

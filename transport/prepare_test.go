@@ -44,7 +44,7 @@ func (r *rig) occupy() (release func()) {
 // A batch that grows much is checked aside: it holds up what follows it for its topic, so that
 // the order holds, and nobody else.
 func TestADearBatchHoldsUpItsTopicOnly(t *testing.T) {
-	r := newRig(t, nil)
+	r := newRig(t, external(t))
 	release := r.occupy()
 	batch := r.request("metaq.batch.t.0-0", nil, dearBatch(t))
 	put := r.request("metaq.put.t.0-0", nil, "behind it")
@@ -71,20 +71,9 @@ func TestADearBatchHoldsUpItsTopicOnly(t *testing.T) {
 	}
 }
 
-// behindFront lets the rig's clients hand their requests over straight.
-func behindFront(t *testing.T, r *rig) {
-	t.Helper()
-	r.opts.Front = r.server.Front()
-	r.opts.Front.Take(r.handOver())
-	if err := r.asker.nc.Flush(); err != nil { // accepted
-		t.Fatal(err)
-	}
-}
-
 // The same of a client whose socket ends in the front: its own connection waits.
 func TestADearBatchHoldsUpItsConnectionOnly(t *testing.T) {
 	r := newRig(t, nil)
-	behindFront(t, r)
 	release := r.occupy()
 	other := newAsker(t, r.server.nats.ClientURL())
 	defer other.nc.Close()
@@ -141,19 +130,24 @@ func TestALargeHeaderBlockIsRefused(t *testing.T) {
 	for i := range 256 {
 		many.Set(fmt.Sprintf("N%03d", i), "1")
 	}
-	for name, straight := range map[string]bool{"by the server": false, "straight": true} {
+	for _, name := range []string{"of the front", "of an existing deployment"} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, func(o *Options) { o.MaxMessage = func(string) int { return 10_000 } })
-			if straight {
-				behindFront(t, r)
+			subjects := []string{"metaq.put.t.0-0", "metaq.batch.t.0-0", "metaq.get.t.0-0", "metaq.group.g.info", "metaq.admin.topic.ls"}
+			deploy := func(*Options) {}
+			if name == "of an existing deployment" {
+				deploy, subjects = external(t), subjects[:4] // the library's service does not show the size
 			}
+			r := newRig(t, func(o *Options) {
+				deploy(o)
+				o.MaxMessage = func(string) int { return 10_000 }
+			})
 			ackOf(t, r.ask("metaq.put.t.0-1", many, "256"))
 			for i, h := range r.parts[1].stored()[0].Headers {
 				if h.Name != fmt.Sprintf("N%03d", i) || h.Value != "1" {
 					t.Fatalf("header %d is %v", i, h)
 				}
 			}
-			for _, subject := range []string{"metaq.put.t.0-0", "metaq.batch.t.0-0", "metaq.get.t.0-0", "metaq.group.g.info", "metaq.admin.topic.ls"} {
+			for _, subject := range subjects {
 				if answer := r.ask(subject, long, "x"); codeOf(t, answer) != 413 || !strings.Contains(answer, "65536") {
 					t.Errorf("%s with a long header: %s", subject, answer)
 				}

@@ -30,7 +30,9 @@ func newFarRig(t *testing.T, requests int64) *farRig {
 	t.Helper()
 	f := &farRig{}
 	f.there.Store(true)
+	deploy := external(t)
 	f.rig = newRig(t, func(o *Options) {
+		deploy(o)
 		o.Total.Requests = requests
 		o.Cluster = &ClusterEdge{Listens: func(string) bool { return f.there.Load() }, Shared: true}
 	})
@@ -41,7 +43,7 @@ func newFarRig(t *testing.T, requests int64) *farRig {
 	}
 	f.mu.Unlock()
 	f.publishRoutes()
-	f.far = newAsker(t, f.server.nats.ClientURL()).nc
+	f.far = newAsker(t, f.Gateway.nc.ConnectedUrl()).nc
 	t.Cleanup(f.far.Close)
 	return f
 }
@@ -177,7 +179,7 @@ func TestHeadersAreSentOnAsTheyCame(t *testing.T) {
 			t.Error(err)
 		}
 	})
-	c, err := net.Dial("tcp", f.server.Addr().String())
+	c, err := net.Dial("tcp", f.Gateway.nc.ConnectedAddr())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -14,7 +14,6 @@ import (
 
 	"github.com/nats-io/nats-server/v2/server"
 	"github.com/nats-io/nats.go"
-	"github.com/prometheus/client_golang/prometheus"
 
 	"metaq/protocol"
 	"metaq/transport/front"
@@ -40,7 +39,6 @@ type ServerOptions struct {
 	MaxOutbound int64
 	// Cluster (optional) makes the server one of a cluster.
 	Cluster *ClusterOptions
-	Metrics prometheus.Registerer // optional
 	Logger  *slog.Logger
 }
 
@@ -48,8 +46,7 @@ type ServerOptions struct {
 const readyTimeout = 10 * time.Second
 
 // The most bytes that wait for one client; a client for which more waits is cut
-// off. The gateway is such a client. The brake keeps it from that, but it does not
-// reach publishers of other servers, whose messages come over routes.
+// off. Between brokers more may wait: windows bound it, see relay.
 const (
 	maxPending        = 64 << 20
 	maxPendingCluster = 256 << 20
@@ -68,6 +65,9 @@ const (
 	maxSilent      = 1024
 )
 
+// ownConnections is more than the broker opens to its own server, reconnects included.
+const ownConnections = 16
+
 // maxSubTokens is how many tokens the subject of a subscription may have.
 const maxSubTokens = 32
 
@@ -84,7 +84,6 @@ const dialTimeout = 5 * time.Second
 type Server struct {
 	nats   *server.Server
 	front  *front.Front
-	brake  *brake
 	made   *connections
 	routes *routes // nil when it runs alone
 	once   sync.Once
@@ -113,7 +112,10 @@ func StartServer(o ServerOptions) (*Server, error) {
 		_ = listener.Close()
 		return nil, err
 	}
-	s.front.Serve()
+	if err := s.front.Serve(); err != nil {
+		s.Stop()
+		return nil, err
+	}
 	return s, nil
 }
 
@@ -124,17 +126,16 @@ func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 		pending = maxPendingCluster
 	}
 	made := newConnections()
-	brake := newBrake(pending, made, o.Metrics, o.Logger)
-	log := &natsLog{log: o.Logger.With("lib", "nats-server"), fatal: make(chan string, 1), debug: brake.debug, own: brake.isOwn}
+	log := &natsLog{log: o.Logger.With("lib", "nats-server"), fatal: make(chan string, 1), own: made.isOwn}
 	options := &server.Options{
 		ServerName: o.Name, Host: o.Host, Port: listener.Addr().(*net.TCPAddr).Port, DontListen: true,
 		MaxPayload: int32(min(o.MaxPayload, 64<<20)),
 		// The front counts clients; the broker's own connections always have a place.
-		MaxConn: o.MaxConnections + maxSilent, MaxSubs: o.MaxSubscriptions, MaxSubTokens: maxSubTokens,
+		MaxConn: o.MaxConnections + ownConnections, MaxSubs: o.MaxSubscriptions, MaxSubTokens: maxSubTokens,
 		MaxPending: pending, WriteDeadline: noDeadline,
 		NoSigs: true, NoLog: true, DisableJetStreamBanner: true,
 	}
-	s := &Server{brake: brake, made: made}
+	s := &Server{made: made}
 	if o.Cluster != nil {
 		s.routes = o.Cluster.join(options, made)
 		// Only a server that listens tells the others' clients of itself. They come to the
@@ -147,12 +148,13 @@ func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 		return nil, fmt.Errorf("configure the NATS server: %w", err)
 	}
 	s.nats, made.server = ns, ns
-	brake.server.Store(ns)
 	s.setLogger(log)
 	s.front = front.Listen(listener, front.Options{
 		Server:     func() (net.Conn, error) { return made.open(forClient) },
 		MaxPayload: int(options.MaxPayload), MaxPending: int(min(pending, max(o.MaxOutbound/4, 2*o.MaxPayload))),
-		Prefix: strings.TrimSuffix(prefixOf(o.Subjects), "."), Ops: dataOps, Logger: o.Logger,
+		Prefix: strings.TrimSuffix(prefixOf(o.Subjects), "."), Ops: dataOps, Control: []string{opGroup, opAdmin}, Logger: o.Logger,
+		// In a cluster whoever gives credentials means to be let in where they are checked.
+		Host: o.Host, Anonymous: o.Cluster != nil,
 		Reads: protocol.OpGet, Closed: []string{opHeard, "node"}, Forbidden: forbidden,
 		MaxOutbound: o.MaxOutbound, MaxSubs: o.MaxSubscriptions,
 		Limits: front.Limits{
@@ -207,8 +209,7 @@ func (s *Server) Addr() net.Addr { return s.front.Addr() }
 // Front is where clients' sockets end.
 func (s *Server) Front() *front.Front { return s.front }
 
-// Connect is the gateway's Dial of this server, in process. The brake looks after
-// the connection that was made last.
+// Connect is the gateway's Dial of this server, in process.
 func (s *Server) Connect(wrap func(net.Conn) net.Conn, opts ...nats.Option) (*nats.Conn, error) {
 	return s.connect(forGateway, wrap, opts...)
 }
@@ -226,7 +227,6 @@ func (s *Server) connect(who made, wrap func(net.Conn) net.Conn, opts ...nats.Op
 // Stop ends the server and all its connections. It may be called twice.
 func (s *Server) Stop() {
 	s.once.Do(func() {
-		close(s.brake.stop)
 		s.front.Close()
 		s.nats.Shutdown()
 		s.nats.WaitForShutdown()

@@ -81,14 +81,13 @@ func (c *ClusterOptions) join(o *server.Options, by server.Authentication) *rout
 	return r
 }
 
-// setLogger gives the server our log, with the debug lines that the brake needs.
+// setLogger gives the server our log.
 func (s *Server) setLogger(log *natsLog) {
-	const debugLines = true
 	if s.routes != nil {
-		s.nats.SetLoggerV2(clusterLog{log}, debugLines, false, false)
+		s.nats.SetLoggerV2(clusterLog{log}, false, false, false)
 		return
 	}
-	s.nats.SetLoggerV2(log, debugLines, false, false)
+	s.nats.SetLoggerV2(log, false, false, false)
 }
 
 // enterCluster completes what is only known once the server listens.

@@ -21,13 +21,12 @@ const flushTimeout = 5 * time.Second
 
 // subscribe is the one place that decides which subjects this broker answers.
 //
-// It takes all subjects of an operation with a wildcard, so that every request gets an
-// answer, also one for a topic or a partition that does not exist. All subscriptions feed
-// one channel: no goroutine for each, and one order for all.
-//
-// In a cluster that is so too, since clients' requests stay in the server to which the
-// client is connected (LocalSubjects); from there they are sent on. Where they do not stay,
-// it is subscribeShared.
+// With a front that is none: it hands over what its clients ask for, and the server never
+// carries a request, so no client can stand among those who answer. With an existing NATS
+// deployment the gateway subscribes, to all subjects of an operation with a wildcard, so that
+// every request gets an answer, also one for a topic or a partition that does not exist. All
+// subscriptions feed one channel: no goroutine for each, and one order for all. Where several
+// brokers share the deployment, it is subscribeShared.
 func (g *Gateway) subscribe() error {
 	if g.opts.Cluster != nil {
 		if err := g.relay.start(); err != nil {
@@ -43,19 +42,8 @@ func (g *Gateway) subscribe() error {
 		if err := g.subscribeShared(); err != nil {
 			return err
 		}
-	} else {
-		ops := dataOps
-		if g.opts.Front != nil {
-			// What a client sent before goes to the server, which knows nobody yet. Were the
-			// server the first, it might still have that when the front hands more over. It
-			// may even so, when it is slow with a client; the flush makes that unlikely.
-			g.opts.Front.Take(g.handOver())
-			if err := g.nc.FlushTimeout(flushTimeout); err != nil {
-				return fmt.Errorf("reach the NATS server: %w", err)
-			}
-			ops = append(slices.Clone(ops), opHeard)
-		}
-		for _, op := range ops {
+	} else if g.opts.Front == nil {
+		for _, op := range dataOps {
 			if err := g.takeAll(g.nc, g.prefix+op+".>", g.incoming); err != nil {
 				return err
 			}
@@ -69,6 +57,9 @@ func (g *Gateway) subscribe() error {
 	}
 	if err := g.subscribeGroups(); err != nil {
 		return err
+	}
+	if g.opts.Front != nil {
+		g.opts.Front.Take(g.handOver())
 	}
 	// The server knows them then: from here on nobody is told "no responders".
 	return g.each((*nats.Conn).Flush)

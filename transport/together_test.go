@@ -59,9 +59,15 @@ func TestPutsThatCameTogether(t *testing.T) {
 		Metrics []float64
 	}
 	play := func(t *testing.T, together bool) (out outcome, most int) {
-		r := newRig(t, func(o *Options) { o.Partition = Limits{Requests: 64, Bytes: 20_000} })
+		deploy := func(*Options) {}
+		if !together {
+			deploy = external(t)
+		}
+		r := newRig(t, func(o *Options) {
+			deploy(o)
+			o.Partition = Limits{Requests: 64, Bytes: 20_000}
+		})
 		if together {
-			r.opts.Front = r.server.Front()
 			r.opts.Front.Take(func(all *front.Requests) {
 				most = max(most, len(all.All()))
 				r.counter.hand(all)

@@ -20,8 +20,10 @@ type writer struct {
 
 	mu     sync.Mutex // guards what follows; nothing is written under it
 	wake   sync.Cond
+	roomy  sync.Cond // who asks for more answers may, or need not any more
 	small  letters
 	large  letters
+	open   bool // nobody waits for room
 	ending bool
 }
 
@@ -54,11 +56,12 @@ type letters struct {
 	bytes  int64
 }
 
-// What waits in each class: as many answers as a full broker may give at once, and a burst
-// of whole answers to gets.
+// What waits in each class: as many answers as a full broker may give at once on top of those
+// with which no more requests are taken, and a burst of whole answers to gets.
 var (
-	smallLetters = Limits{Requests: 131_072, Bytes: 32 << 20}
+	smallLetters = Limits{Requests: 393_216, Bytes: 64 << 20}
 	largeLetters = Limits{Requests: 4096, Bytes: 64 << 20}
+	fewLetters   = Limits{Requests: 65_536, Bytes: 16 << 20}
 )
 
 // add reports whether there was room. One fits into an empty queue whatever its size.
@@ -75,7 +78,7 @@ func (q *letters) add(l *letter) bool {
 func startWriter(send func(*letter)) *writer {
 	w := &writer{send: send, done: make(chan struct{})}
 	w.small.limits, w.large.limits = smallLetters, largeLetters
-	w.wake.L = &w.mu
+	w.wake.L, w.roomy.L = &w.mu, &w.mu
 	go w.run()
 	return w
 }
@@ -93,6 +96,23 @@ func (w *writer) add(l *letter) bool {
 	}
 	w.wake.Signal() // only the goroutine waits
 	return true
+}
+
+// room returns when few small ones wait. Who asks for more is not read from until then.
+func (w *writer) room() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	for !w.open && (int64(len(w.small.all)) > fewLetters.Requests || w.small.bytes > fewLetters.Bytes) {
+		w.roomy.Wait()
+	}
+}
+
+// letGo lets all go who wait for room, now and later.
+func (w *writer) letGo() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.open = true
+	w.roomy.Broadcast()
 }
 
 // run sends the small ones first, and a large one when there are none.
@@ -118,6 +138,7 @@ func (w *writer) next(now *[]letter) bool {
 	}
 	if len(w.small.all) > 0 {
 		*now, w.small.all, w.small.bytes = w.small.all, *now, 0
+		w.roomy.Broadcast()
 		return true
 	}
 	first := &w.large.all[0]

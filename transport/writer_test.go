@@ -1,7 +1,6 @@
 package transport
 
 import (
-	"fmt"
 	"net"
 	"strings"
 	"sync"
@@ -38,40 +37,6 @@ func (c stuckWrites) Write(p []byte) (int, error) {
 	default:
 	}
 	return c.Conn.Write(p)
-}
-
-// The server asks the brake about the broker's own connection in the goroutine that reads
-// it, and the library holds its lock as long as that goroutine does not read. The brake asked
-// the library: both stood still for a minute.
-func TestTheBrakeKnowsItsOwnWhileTheLibraryWrites(t *testing.T) {
-	s, at := startServer(t), newStuck()
-	nc, err := s.Connect(func(c net.Conn) net.Conn { return stuckWrites{c, at} })
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer nc.Close()
-	id, err := nc.GetClientID()
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.brake.lag = func() int { return maxPending }
-	close(at.now)
-	var writing sync.WaitGroup
-	defer writing.Wait()
-	defer close(at.released)
-	writing.Go(func() { _ = nc.Publish("x", make([]byte, 128<<10)) })
-	<-at.waits
-	told := make(chan struct{})
-	go func() {
-		s.brake.debug(fmt.Sprintf("pipe - cid:%d - v1.55:go", id) + stallEnds)
-		_ = s.brake.behind()
-		close(told)
-	}()
-	select {
-	case <-told:
-	case <-time.After(patience):
-		t.Fatal("the brake waits for the library")
-	}
 }
 
 // Nobody waits for an answer that NATS does not take: not the dispatcher, and no actor.

@@ -52,7 +52,7 @@ func BenchmarkPut(b *testing.B) {
 // answers each message at once. It is the ceiling of any queue that is a client of
 // the NATS server.
 func BenchmarkEcho(b *testing.B) {
-	s, err := transport.StartServer(transport.ServerOptions{Host: "127.0.0.1", Logger: slog.New(slog.DiscardHandler)})
+	s, err := transport.StartServer(transport.ServerOptions{Host: "127.0.0.1", Subjects: protocol.Subjects{Prefix: "other"}, Logger: slog.New(slog.DiscardHandler)})
 	if err != nil {
 		b.Fatal(err)
 	}

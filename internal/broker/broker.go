@@ -350,7 +350,7 @@ func (b *Broker) startNATS() (transport.Dial, error) {
 		Subjects:   protocol.Subjects{Prefix: n.Prefix},
 		MaxPayload: n.MaxPayload, MaxConnections: b.shares.clients, MaxPerAddress: n.MaxConnectionsPerAddress,
 		MaxSubscriptions: n.MaxSubscriptions, MaxOutbound: outbound(&b.cfg.System),
-		Metrics: b.meter, Logger: b.log,
+		Logger: b.log,
 	}
 	if b.members != nil {
 		o.Cluster = &transport.ClusterOptions{

@@ -1,7 +1,6 @@
 package front
 
 import (
-	"bytes"
 	"io"
 	"net"
 	"net/netip"
@@ -156,25 +155,14 @@ func (a *admission) settleLocked(c *conn) {
 	}
 }
 
-// noteInfo keeps the server's first line for those who are turned away before they get one.
-func (f *Front) noteInfo(b []byte) {
-	if end := bytes.IndexByte(b, '\n'); end > 0 && bytes.HasPrefix(b, []byte("INFO ")) {
-		line := bytes.Clone(b[:end+1])
-		f.info.Store(&line)
-	}
-}
-
 // turnAway tells a client in one line why it is refused, after the line that it waits for.
 func (f *Front) turnAway(socket net.Conn, why string) {
 	f.doors.refused.Add(1)
 	f.told(socket, why)
-	var info []byte
-	if last := f.info.Load(); last != nil {
-		info = *last
-	}
+	info := f.info.Load().lineFor(0, socket)
 	// It goes into the empty buffer of a new socket. What fails is seen by the client, as the end.
 	_ = socket.SetDeadline(time.Now().Add(lastWords))
-	_, _ = socket.Write(append(info[:len(info):len(info)], "-ERR '"+why+"'\r\n"...))
+	_, _ = socket.Write(append(info, "-ERR '"+why+"'\r\n"...))
 	half, ok := socket.(interface{ CloseWrite() error })
 	if n := f.doors.leaving.Add(1); !ok || n > manyLeaving {
 		f.doors.leaving.Add(-1)
@@ -199,11 +187,3 @@ const (
 
 // RefusedConnections is the number of connections that were refused, or closed before CONNECT.
 func (f *Front) RefusedConnections() int64 { return f.doors.refused.Load() }
-
-// dismiss tells a client why it is closed, and closes it when it has got that.
-func (c *conn) dismiss(why string) {
-	c.front.doors.refused.Add(1)
-	c.front.told(c.socket, why)
-	c.out.say("-ERR '" + why + "'\r\n")
-	c.out.end()
-}

@@ -1,6 +1,7 @@
 package front
 
 import (
+	"bytes"
 	"errors"
 	"io"
 	"net"
@@ -9,32 +10,140 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 // conn is one client: its socket, and a connection to the server on its behalf.
+//
+// Its life has two halves. Until CONNECT it is one goroutine and a small buffer. Then come
+// the writer and the connection to the server, with a goroutine that reads it.
 type conn struct {
 	front   *Front
 	id      uint64
 	socket  net.Conn
-	server  net.Conn
+	server  net.Conn // nil before CONNECT; set by the inbound goroutine under mu
 	subs    subs
 	out     *outbox
-	once    sync.Once
 	settled bool // guarded by front.doors.mu: it does not count as silent
-	// statuses says that the client wants to know when nobody listens.
+	// statuses reports that the client wants to know when nobody listens.
 	statuses atomic.Bool
+	// hearsInfo reports that the client takes an INFO at any time.
+	hearsInfo atomic.Bool
+
+	mu     sync.Mutex // guards closed, and server against close
+	closed bool
 }
 
-// serve returns when the client has gone and all goroutines have ended.
-func (c *conn) serve() {
-	var all sync.WaitGroup
-	all.Go(func() { // what the server sends
+// greet says INFO and reads CONNECT. It returns what the client said, or the text that
+// refuses it, or an error of the socket.
+func (in *inbound) greet() (said connect, why string, err error) {
+	c := in.c
+	if t := c.front.opts.Limits.ConnectTimeout; t > 0 {
+		_ = c.socket.SetDeadline(time.Now().Add(t)) // of a socket that was closed: the first read says so
+	}
+	first := c.front.info.Load()
+	if _, err := c.socket.Write(first.lineFor(c.id, c.socket)); err != nil {
+		return said, "", err
+	}
+	for {
+		b := in.buf[in.from:in.to]
+		eol := bytes.IndexByte(b, '\n')
+		if why := wrongBeginning(b); why != "" {
+			return said, why, nil
+		}
+		if eol >= 0 {
+			line := b[:eol+1]
+			in.from += len(line)
+			if said, why = parseConnect(line); why == "" && said.credentials && c.front.opts.Anonymous {
+				why = notAuthorized
+			}
+			if why != "" {
+				return said, why, nil
+			}
+			break
+		}
+		if len(b) >= maxConnect {
+			return said, connectTooLong, nil
+		}
+		n, err := c.socket.Read(in.buf[in.to:])
+		switch {
+		case errors.Is(err, os.ErrDeadlineExceeded):
+			return said, tooSilent, nil
+		case err != nil:
+			return said, "", err
+		}
+		in.to += n
+		in.makeRoom(in.to == len(in.buf))
+	}
+	c.front.doors.settle(c)
+	_ = c.socket.SetDeadline(time.Time{}) // the next read says what is wrong
+	c.statuses.Store(said.headers && said.noResponders)
+	c.hearsInfo.Store(said.protocol > 0)
+	if now := c.front.info.Load(); now != first && said.protocol > 0 {
+		c.out.say(string(now.lineFor(c.id, c.socket)))
+	}
+	return said, "", nil
+}
+
+// wrongBeginning returns why what a client says first is refused, as soon as that shows.
+func wrongBeginning(b []byte) string {
+	const word = "CONNECT"
+	if n := min(len(b), len(word)); is(b[:n], word[:n]) {
+		return ""
+	}
+	if eol := bytes.IndexByte(b, '\n'); eol >= 0 {
+		b = b[:eol+1]
+	} else if len(b) < len(word) && len(b) > 0 && bytes.IndexByte([]byte("PpSsUuHh"), b[0]) >= 0 {
+		return "" // it may be another operation
+	}
+	switch opOf(b) {
+	case opPub, opHeaderPub, opSub, opUnsub, opPing, opPong:
+		return connectFirst
+	default:
+		return unknownOperation
+	}
+}
+
+// dismiss tells a client that has not said CONNECT why it is closed, and closes it. It may be
+// called by anybody.
+func (c *conn) dismiss(why string) {
+	c.front.doors.refused.Add(1)
+	c.front.told(c.socket, why)
+	_ = c.socket.SetWriteDeadline(time.Now().Add(lastWords))
+	_, _ = io.WriteString(c.socket, "-ERR '"+why+"'\r\n")
+	c.close()
+}
+
+// turnedAway is dismiss by the client's own goroutine, which gives it a moment to read why.
+func (c *conn) turnedAway(why string) {
+	c.front.doors.refused.Add(1)
+	c.front.told(c.socket, why)
+	_ = c.socket.SetDeadline(time.Now().Add(lastWords))
+	_, _ = io.WriteString(c.socket, "-ERR '"+why+"'\r\n")
+	if half, ok := c.socket.(interface{ CloseWrite() error }); ok && half.CloseWrite() == nil {
+		_, _ = io.CopyN(io.Discard, c.socket, maxConnect)
+	}
+	c.close()
+}
+
+// join connects to the server for the client and starts the goroutine that reads there.
+func (c *conn) join(said *connect, all *sync.WaitGroup) error {
+	server, err := c.front.opts.Server()
+	if err != nil {
+		return err // it is stopping
+	}
+	c.mu.Lock()
+	if c.closed {
+		c.mu.Unlock()
+		_ = server.Close()
+		return errClosed
+	}
+	c.server = server
+	c.mu.Unlock()
+	all.Go(func() {
 		buf := make([]byte, firstBuffer)
 		for {
-			n, err := c.server.Read(buf)
-			if c.front.info.Load() == nil {
-				c.front.noteInfo(buf[:n])
-			}
+			n, err := server.Read(buf)
 			if n > 0 && !c.out.relay(buf[:n]) || err != nil {
 				break
 			}
@@ -45,6 +154,13 @@ func (c *conn) serve() {
 		}
 		c.out.end() // what it said last has to arrive
 	})
+	_, err = server.Write(said.line())
+	return err
+}
+
+// serve returns when the client has gone and all goroutines have ended.
+func (c *conn) serve(in *inbound) {
+	var all sync.WaitGroup
 	all.Go(func() {
 		if err := c.out.write(c.socket); errors.Is(err, os.ErrDeadlineExceeded) || c.out.over.Load() {
 			c.front.cutOff.Add(1)
@@ -52,17 +168,26 @@ func (c *conn) serve() {
 		}
 		c.close()
 	})
-	in := inbound{c: c}
-	err := in.read()
+	err := c.join(&in.said, &all)
+	if err == nil {
+		if in.said.verbose {
+			c.out.say(confirmation)
+		}
+		err = in.read()
+	}
 	switch {
 	case err == nil, errors.Is(err, io.EOF), errors.Is(err, io.ErrClosedPipe), errors.Is(err, net.ErrClosed), errors.Is(err, errClosed):
 	default:
 		c.front.log.Debug("client lost", "client", c.socket.RemoteAddr(), "err", err)
 	}
 	c.subs.end()
-	_ = c.server.Close() // the server notices, as if the socket had gone
+	if c.server != nil {
+		_ = c.server.Close() // the server notices, as if the socket had gone
+	}
 	if errors.Is(err, io.ErrClosedPipe) {
-		// The server has closed first; its last words are on their way to the client.
+		// The server has closed first, or the front refused something; the last words are on
+		// their way to the client.
+		c.out.end()
 		all.Wait()
 	}
 	c.close()
@@ -71,11 +196,18 @@ func (c *conn) serve() {
 
 // close ends both sides. It may be called more than once and by anybody.
 func (c *conn) close() {
-	c.once.Do(func() {
-		c.out.close()
-		_ = c.socket.Close()
-		_ = c.server.Close()
-	})
+	c.mu.Lock()
+	closed, server := c.closed, c.server
+	c.closed = true
+	c.mu.Unlock()
+	if closed {
+		return
+	}
+	c.out.close()
+	_ = c.socket.Close()
+	if server != nil {
+		_ = server.Close()
+	}
 }
 
 // places makes texts by which answers find their way back: no subject can be one,

@@ -1,19 +1,22 @@
 // Package front is where clients' sockets end: it speaks the NATS protocol and
 // stands before the embedded NATS server.
 //
-// Requests of the data path (put, batch, get, offsets), and what is published to
-// topics' own subjects, go from the socket straight to the gateway, and answers
-// straight back. All else - and there is much: connecting, subscriptions, groups,
-// administration, what clients say to each other - is handed on to the server
-// unread, and so is what the server sends. The server would parse, route, queue and copy every request and every
-// answer once more on each side; that was two thirds of a put's cost. It also
-// gives what the server cannot: who sends faster than the gateway looks is not
-// read from until it has caught up.
+// It is the only way in. It says INFO, decides about CONNECT, and reads every line.
+// Requests to the broker, and what is published to topics' own subjects, go from the
+// socket straight to the gateway, and answers straight back. What clients say to each
+// other goes to the server, on a connection for each client that begins after CONNECT.
+// The server never carries a request: it would parse, route, queue and copy each of
+// them once more, which was two thirds of a put's cost, and clients could stand among
+// those who answer. Who sends faster than the gateway looks is not read from until it
+// has caught up.
 //
 //	front.go   the listener and the table of connections
-//	conn.go    one connection: two sockets and three goroutines
+//	info.go    the first line that clients hear, and what it is made of
+//	connect.go what clients say of themselves
+//	conn.go    one connection: before CONNECT and after it
 //	inbound.go what the client says
-//	request.go what of that is for the gateway, some of it at a time
+//	taking.go  what of that is for the gateway
+//	request.go the same, some of it at a time
 //	memory.go  where that lies, until its partition has copied or written it
 //	outbound.go what is said to the client
 //	answers.go many answers at a time
@@ -22,8 +25,6 @@
 //	subs.go    the client's subscriptions, by which an answer finds its way
 //	op.go      the protocol's lines
 //
-// A client cannot tell the difference. Whatever is unusual - a name or a token,
-// verbose mode, an answer that is wanted at another connection, somebody else who
-// listens to the same subject - goes the long way, and from then on all of that
-// connection does, so that its messages keep their order. ADR 0015 says why.
+// A line that can be read in two ways ends its connection. An answer that another
+// connection wants, or a queue group, goes by the server. ADR 0023 says why.
 package front

@@ -87,3 +87,15 @@ func literal(subject []byte) bool {
 	}
 	return true
 }
+
+// validFilter reports whether the server takes a subject for a subscription.
+func validFilter(filter []byte) bool {
+	for rest, more := filter, true; more; {
+		var token []byte
+		token, rest, more = bytes.Cut(rest, []byte{'.'})
+		if len(token) == 0 || more && string(token) == ">" {
+			return false
+		}
+	}
+	return true
+}

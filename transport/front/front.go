@@ -6,6 +6,7 @@ import (
 	"errors"
 	"log/slog"
 	"net"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -38,9 +39,17 @@ type Options struct {
 	MaxOutbound int64
 	// MaxSubs is how many subscriptions a client may have; 0: no limit.
 	MaxSubs int
-	// Heard is the operation under whose name what Hear says goes to the server, as
-	// Prefix.Heard.SUBJECT. The gateway subscribes to that.
+	// Heard is the operation under whose name the gateway gets what goes to the subjects of
+	// Hear: Prefix.Heard.SUBJECT.
 	Heard string
+	// Control are operations, not of Ops, whose requests are handed over one by one, and in no
+	// order with the others.
+	Control []string
+	// Anonymous refuses clients that give credentials. Otherwise these are ignored, as by a
+	// server without authorization.
+	Anonymous bool
+	// Host is where clients are told that it listens; empty: where the listener does.
+	Host string
 	// Wanted says whether anybody subscribes to a subject, on any server.
 	Wanted func(subject string) bool
 	Limits Limits
@@ -64,21 +73,23 @@ type Front struct {
 	closedTo []string // of Options.Closed, with their final dots
 	reads    []byte   // beginning of the subjects of Options.Reads, with its final dot
 	requests [][]byte // beginnings of the subjects that are taken, with their final dots
+	control  [][]byte // the same of Options.Control
 
 	handing    sync.RWMutex             // held for reading while a request is handed over
-	desk       atomic.Pointer[Receiver] // nil: all goes to the server
+	desk       atomic.Pointer[Receiver] // nil: nobody answers requests
 	cutOff     atomic.Int64             // clients that did not take what they asked for
 	outbound   atomic.Int64             // about the bytes that wait for all clients
 	relieving  sync.Mutex               // one goroutine cuts clients off because of MaxOutbound
 	refusedSub atomic.Int64             // subscriptions beyond MaxSubs or maxTokens
-	// watchers are the subscriptions of clients that want to hear requests, too.
+	// watchers are the subscriptions of clients that may want a copy of requests.
 	watchers atomic.Int64
 
 	teller teller
 	doors  admission
-	info   atomic.Pointer[[]byte] // the server's first line, as some client got it
+	info   atomic.Pointer[info] // set before the first client comes
 
 	mu     sync.RWMutex
+	ear    *ear
 	conns  map[uint64]*conn
 	last   uint64
 	closed bool
@@ -100,6 +111,9 @@ func Listen(l net.Listener, o Options) *Front {
 	for _, op := range o.Ops {
 		f.requests = append(f.requests, []byte(o.Prefix+"."+op+"."))
 	}
+	for _, op := range o.Control {
+		f.control = append(f.control, []byte(o.Prefix+"."+op+"."))
+	}
 	return f
 }
 
@@ -117,8 +131,16 @@ func (f *Front) Clients() int {
 // CutOff is explained at Clients.
 func (f *Front) CutOff() int64 { return f.cutOff.Load() }
 
-// Serve begins to take clients, in the background.
-func (f *Front) Serve() { f.all.Go(f.accept) }
+// Serve begins to take clients, in the background. The server must be running.
+func (f *Front) Serve() error {
+	e, err := f.listenToServer()
+	if err != nil {
+		return err
+	}
+	f.all.Go(func() { f.listen(e) })
+	f.all.Go(f.accept)
+	return nil
+}
 
 // Take begins to hand requests over to r.
 func (f *Front) Take(r Receiver) { f.desk.Store(&r) }
@@ -143,7 +165,7 @@ func (f *Front) hears(subject []byte) bool {
 	return filters != nil && !f.owns(subject) && filters.Find(subject) != nil
 }
 
-// Leave ends what Take began: requests go to the server from now on. When it
+// Leave ends what Take began: from now on nobody answers requests. When it
 // returns, all others have been handed over.
 func (f *Front) Leave() {
 	f.handing.Lock() // nobody is handing over any more
@@ -184,17 +206,9 @@ func (f *Front) pause(err error) bool {
 }
 
 func (f *Front) welcome(socket net.Conn) {
-	server, err := f.opts.Server()
-	if err != nil { // it is stopping
-		_ = socket.Close()
-		return
-	}
-	c := &conn{front: f, socket: socket, server: server, out: newOutbox(f.opts.MaxPending)}
+	c := &conn{front: f, socket: socket, out: newOutbox(f.opts.MaxPending)}
 	c.out.total = &f.outbound
 	c.out.from.refused = func(why string) { f.told(socket, why) }
-	if t := f.opts.Limits.ConnectTimeout; t > 0 {
-		_ = socket.SetReadDeadline(time.Now().Add(t)) // of a socket that was closed: the first read says so
-	}
 	c.subs.front, c.out.from.subs, c.out.socket = f, &c.subs, newPusher(socket)
 	f.mu.Lock()
 	f.last++
@@ -208,20 +222,28 @@ func (f *Front) welcome(socket net.Conn) {
 	if oldest := f.doors.wait(c); oldest != nil {
 		oldest.dismiss(tooManySilent)
 	}
-	c.serve()
+	in := inbound{c: c}
+	in.use(memoryOf(firstBuffer))
+	said, why, err := in.greet()
+	switch in.said = said; {
+	case err != nil:
+		c.close()
+	case why != "":
+		c.turnedAway(why)
+	default:
+		c.serve(&in)
+	}
+	in.mem.leave()
 	f.doors.settle(c)
 	f.mu.Lock()
 	delete(f.conns, c.id)
 	f.mu.Unlock()
 }
 
-// isRequest says whether subject is one of those that the gateway takes.
-func (f *Front) isRequest(subject []byte) bool {
-	if !bytes.HasPrefix(subject, f.prefix) {
-		return false
-	}
-	for _, r := range f.requests {
-		if len(subject) > len(r) && bytes.HasPrefix(subject, r) {
+// beginsWith reports whether a subject is longer than one of the beginnings, and begins so.
+func beginsWith(subject []byte, beginnings [][]byte) bool {
+	for _, b := range beginnings {
+		if len(subject) > len(b) && bytes.HasPrefix(subject, b) {
 			return true
 		}
 	}
@@ -230,7 +252,7 @@ func (f *Front) isRequest(subject []byte) bool {
 
 // watches says whether who subscribes to filter may want to hear requests.
 func (f *Front) watches(filter string) bool {
-	for _, op := range f.opts.Ops {
+	for _, op := range slices.Concat(f.opts.Ops, f.opts.Control) {
 		if overlap(filter, f.opts.Prefix+"."+op+".>") {
 			return true
 		}
@@ -320,6 +342,9 @@ func (f *Front) Close() {
 	f.closed = true
 	for _, c := range f.conns {
 		go c.close()
+	}
+	if f.ear != nil {
+		_ = f.ear.Close()
 	}
 	f.mu.Unlock()
 	if first {

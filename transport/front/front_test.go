@@ -42,12 +42,12 @@ type stand struct {
 
 	mu       sync.Mutex
 	straight []string // payloads of the requests that came from the front
-	around   []string // of those that came from the server
+	around   []string // of those that came by the server
 }
 
 func newStand(t *testing.T, maxPending int, change ...func(*front.Options)) *stand {
 	t.Helper()
-	s := newServed(t, &server.Options{DontListen: true})
+	s := newServed(t, &server.Options{DontListen: true}, false)
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
@@ -64,18 +64,23 @@ func newStand(t *testing.T, maxPending int, change ...func(*front.Options)) *sta
 	s.front = front.Listen(l, o)
 	s.take(func(m *nats.Msg) {
 		s.note(&s.straight, m)
-		if front.Mine(m.Reply) {
+		switch {
+		case front.Mine(m.Reply):
 			s.front.Answer(m.Reply, m.Data, nil)
+		case m.Reply != "" && !strings.HasPrefix(m.Reply, "q."):
+			_ = s.own.Publish(m.Reply, m.Data)
 		}
 	})
-	s.front.Serve()
+	if err := s.front.Serve(); err != nil {
+		t.Fatal(err)
+	}
 	t.Cleanup(s.front.Close)
 	return s
 }
 
-// newServed is a NATS server whose requests are answered by their own payload; it has
-// no front.
-func newServed(t *testing.T, o *server.Options) *stand {
+// newServed is a NATS server without a front. Its requests are answered by their own payload,
+// if it answers.
+func newServed(t *testing.T, o *server.Options, answers bool) *stand {
 	t.Helper()
 	o.NoSigs, o.NoLog, o.MaxPayload = true, true, maxPayload
 	ns, err := server.NewServer(o)
@@ -95,7 +100,7 @@ func newServed(t *testing.T, o *server.Options) *stand {
 	t.Cleanup(s.own.Close)
 	if _, err := s.own.Subscribe("q.put.>", func(m *nats.Msg) {
 		s.note(&s.around, m)
-		if m.Reply != "" {
+		if answers && m.Reply != "" {
 			_ = s.own.Publish(m.Reply, m.Data)
 		}
 	}); err != nil {
@@ -206,14 +211,15 @@ func TestALibrarysRequestsGoStraight(t *testing.T) {
 	}
 }
 
-// What is unusual goes the long way, and so does all that follows on the
-// connection.
-func TestTheLongWay(t *testing.T) {
+// Whatever is unusual about a request or its answer, it goes straight to the gateway, and so
+// does all that follows on the connection.
+func TestEveryRequestGoesStraight(t *testing.T) {
 	for _, tc := range []struct {
-		name string
-		do   func(t *testing.T, s *stand, nc *nats.Conn)
+		name   string
+		copies int
+		do     func(t *testing.T, s *stand, nc *nats.Conn)
 	}{
-		{"the answer is for another connection", func(t *testing.T, s *stand, nc *nats.Conn) {
+		{"the answer is for another connection", 0, func(t *testing.T, s *stand, nc *nats.Conn) {
 			t.Helper()
 			sub, err := s.own.SubscribeSync("elsewhere.1")
 			if err != nil {
@@ -226,7 +232,7 @@ func TestTheLongWay(t *testing.T) {
 				t.Errorf("the other connection got nothing: %v", err)
 			}
 		}},
-		{"two subscriptions want it", func(t *testing.T, _ *stand, nc *nats.Conn) {
+		{"two subscriptions want it", 0, func(t *testing.T, _ *stand, nc *nats.Conn) {
 			t.Helper()
 			a, errA := nc.SubscribeSync("both.*")
 			b, errB := nc.SubscribeSync("both.1")
@@ -242,7 +248,7 @@ func TestTheLongWay(t *testing.T) {
 				}
 			}
 		}},
-		{"a queue group wants it", func(t *testing.T, _ *stand, nc *nats.Conn) {
+		{"a queue group wants it", 0, func(t *testing.T, _ *stand, nc *nats.Conn) {
 			t.Helper()
 			sub, err := nc.QueueSubscribeSync("group.1", "g")
 			if err != nil {
@@ -255,7 +261,7 @@ func TestTheLongWay(t *testing.T) {
 				t.Errorf("it got nothing: %v", err)
 			}
 		}},
-		{"a subscription that ends after one message wants it", func(t *testing.T, _ *stand, nc *nats.Conn) {
+		{"a subscription that ends after one message wants it", 0, func(t *testing.T, _ *stand, nc *nats.Conn) {
 			t.Helper()
 			sub, err := nc.SubscribeSync("once.1")
 			if err == nil {
@@ -271,7 +277,7 @@ func TestTheLongWay(t *testing.T) {
 				t.Errorf("it got nothing: %v", err)
 			}
 		}},
-		{"somebody else listens", func(t *testing.T, s *stand, nc *nats.Conn) {
+		{"somebody else listens", 2, func(t *testing.T, s *stand, nc *nats.Conn) {
 			t.Helper()
 			sub := listen(t, s.client(t), ">")
 			if _, err := nc.Request("q.put.t", []byte("x"), patience); err != nil {
@@ -283,11 +289,14 @@ func TestTheLongWay(t *testing.T) {
 					t.Fatalf("the other one saw nothing of it: %v", err)
 				}
 				if m.Subject == "q.put.t" {
+					if m.Reply != "" {
+						t.Errorf("it can answer to %s", m.Reply)
+					}
 					return
 				}
 			}
 		}},
-		{"the answer would be a request", func(t *testing.T, s *stand, nc *nats.Conn) {
+		{"the answer would be a request", 0, func(t *testing.T, s *stand, nc *nats.Conn) {
 			t.Helper()
 			if _, err := nc.SubscribeSync("q.answers.1"); err != nil {
 				t.Fatal(err)
@@ -295,7 +304,7 @@ func TestTheLongWay(t *testing.T) {
 			if err := nc.PublishRequest("q.put.t", "q.answers.1", []byte("x")); err != nil {
 				t.Fatal(err)
 			}
-			eventually(t, "the gateway may judge", func() bool { _, around := s.seen(); return around == 1 })
+			eventually(t, "the gateway may judge", func() bool { straight, _ := s.seen(); return straight == 2 })
 		}},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
@@ -311,9 +320,10 @@ func TestTheLongWay(t *testing.T) {
 			if _, err := nc.Request("q.put.t", []byte("after"), patience); err != nil {
 				t.Fatal(err)
 			}
-			if straight, around := s.seen(); straight != 1 || around != 2 {
-				t.Errorf("%d went straight, %d around", straight, around)
-			}
+			eventually(t, "copies come by the server and nothing else", func() bool {
+				straight, around := s.seen()
+				return straight == 3 && around == tc.copies
+			})
 		})
 	}
 }
@@ -403,7 +413,8 @@ func TestASidThatIsTaken(t *testing.T) {
 	l.expect("MSG i.1 1 1", "b")
 }
 
-// A payload stands for nothing else, whatever subject others find for it.
+// A payload stands for nothing else, whatever subject others find for it: who says a line that
+// can be read in two ways is not listened to.
 func TestSubjectsWithCarriageReturns(t *testing.T) {
 	s := newStand(t, 64<<20)
 	l := dial(t, s)
@@ -414,7 +425,7 @@ func TestSubjectsWithCarriageReturns(t *testing.T) {
 	const payload = "MSG x 1 1000\r\n"
 	other := dial(t, s)
 	other.say("CONNECT {\"verbose\":false}\r\nPUB a.b\rc\rd\re\rf\rg 14\r\n" + payload + "\r\n")
-	l.expect("MSG a.b", "MSG x 1 1000", "")
+	other.expect("-ERR 'Unknown Protocol Operation'")
 	l.say("PUB q.put.t i.1 1\r\na\r\n")
 	l.expect("MSG i.1 2 1", "a")
 }
@@ -424,12 +435,14 @@ func TestVerboseClientsGetTheirOK(t *testing.T) {
 	l := dial(t, s)
 	l.say("CONNECT {\"verbose\":true}\r\nPING\r\nSUB i.* 1\r\nPUB q.put.t i.1 1\r\na\r\n")
 	l.expect("+OK", "PONG", "+OK", "+OK", "MSG i.1 1 1", "a")
-	if straight, around := s.seen(); straight != 0 || around != 1 {
+	l.say("PUB chat 1\r\nb\r\nUNSUB 1\r\nSUB a..b 2\r\nSUB c 3\r\n")
+	l.expect("+OK", "+OK", "-ERR 'Invalid Subject'", "+OK")
+	if straight, around := s.seen(); straight != 1 || around != 0 {
 		t.Errorf("%d went straight, %d around", straight, around)
 	}
 }
 
-// Who speaks before the server has accepted the connection goes the long way.
+// Who speaks before the server has looked at the connection goes straight like everybody.
 func TestHastyClients(t *testing.T) {
 	s := newStand(t, 64<<20)
 	l := dial(t, s)
@@ -437,7 +450,7 @@ func TestHastyClients(t *testing.T) {
 	l.expect("MSG i.1 1 1", "a")
 	l.say("pub q.put.t\ti.2  1\r\nb\r\n")
 	l.expect("MSG i.2 1 1", "b")
-	if straight, around := s.seen(); straight != 0 || around != 2 {
+	if straight, around := s.seen(); straight != 2 || around != 0 {
 		t.Errorf("%d went straight, %d around", straight, around)
 	}
 }
@@ -687,7 +700,7 @@ func TestWhatTheGatewayHears(t *testing.T) {
 	}
 }
 
-// hearAround is told what goes to a subject that the gateway listens to the long way.
+// hearAround is told what goes by the server under the broker's own name, which is nothing.
 func (s *stand) hearAround(t *testing.T, take func(*nats.Msg)) {
 	t.Helper()
 	_, err := s.own.Subscribe("q.heard.>", take)
@@ -699,37 +712,26 @@ func (s *stand) hearAround(t *testing.T, take func(*nats.Msg)) {
 	}
 }
 
-// The same the long way: a client that speaks before it is accepted, and wants each
-// line confirmed.
-func TestWhatTheGatewayHearsTheLongWay(t *testing.T) {
+// The same of a client that wants each line confirmed and writes it as few do.
+func TestWhatTheGatewayHearsOfAVerboseClient(t *testing.T) {
 	s := newStand(t, 64<<20)
 	s.front.Hear([]string{"orders.>", "B"})
 	heard := make(chan *nats.Msg, 10)
-	s.hearAround(t, func(m *nats.Msg) {
+	s.front.Leave()
+	s.take(func(m *nats.Msg) {
 		heard <- m
-		_ = s.own.Publish(m.Reply, []byte("ack"))
+		s.front.Answer(m.Reply, []byte("ack"), nil)
 	})
+	s.hearAround(t, func(m *nats.Msg) { t.Errorf("%s came by the server", m.Subject) })
 	l := dial(t, s) // the subject stands within the operation, and blanks may be tabs
-	l.say("SUB i.* 1\r\nPUB\tB  i.1\t1\r\nx\r\n")
-	l.expect("+OK", "+OK")
+	l.say("CONNECT {}\r\nSUB i.* 1\r\nPUB\tB  i.1\t1\r\nx\r\n")
+	l.expect("+OK", "+OK", "+OK", "MSG i.1 1 3", "ack")
 	if m := <-heard; m.Subject != "q.heard.B" || string(m.Data) != "x" {
 		t.Errorf("heard %s %q", m.Subject, m.Data)
 	}
-	l.expect("MSG i.1 1 3", "ack")
 	sub := listen(t, s.client(t), "orders.*")
 	l.say("PUB orders.a i.2 1\r\nx\r\nPUB else i.3 1\r\ny\r\n")
-	confirmed := 0
-	for answered := false; confirmed < 2 || !answered; { // in either order
-		switch text := l.next(); text {
-		case "+OK":
-			confirmed++
-		case "MSG i.2 1 3":
-			l.expect("ack")
-			answered = true
-		default:
-			t.Fatalf("got %q", text)
-		}
-	}
+	l.expect("+OK", "+OK", "MSG i.2 1 3", "ack")
 	l.say("PING\r\n")
 	l.expect("PONG") // one +OK for each, although there is somebody else
 	if m, err := sub.NextMsg(patience); err != nil || m.Subject != "orders.a" || string(m.Data) != "x" {
@@ -738,13 +740,10 @@ func TestWhatTheGatewayHearsTheLongWay(t *testing.T) {
 	if m := <-heard; m.Subject != "q.heard.orders.a" || string(m.Data) != "x" {
 		t.Errorf("heard %s %q", m.Subject, m.Data)
 	}
-	if straight, _ := s.seen(); straight != 0 || len(heard) > 0 {
-		t.Errorf("%d came straight, %d more by the server", straight, len(heard))
-	}
 }
 
-// A subscription that ends after some messages is forgotten with the last of them: others
-// are not sent around for one who has heard enough.
+// A subscription that ends after some messages is forgotten with the last of them: there are no
+// copies for one who has heard enough.
 func TestWhoHasHeardEnough(t *testing.T) {
 	s := newStand(t, 64<<20)
 	curious, nc := s.client(t), s.client(t)
@@ -759,14 +758,15 @@ func TestWhoHasHeardEnough(t *testing.T) {
 		if _, err := sub.NextMsg(patience); err != nil {
 			t.Fatal(err)
 		}
-		if straight, around := s.seen(); straight != 0 || around != i+1 {
-			t.Fatalf("%d went straight, %d around", straight, around)
-		}
+		eventually(t, "there is a copy of each", func() bool {
+			straight, around := s.seen()
+			return straight == i+1 && around == i+1
+		})
 	}
 	if _, err := nc.Request("q.put.t", nil, patience); err != nil {
 		t.Fatal(err)
 	}
-	if straight, around := s.seen(); straight != 1 || around != 3 {
+	if straight, around := s.seen(); straight != 4 || around != 3 {
 		t.Errorf("%d went straight, %d around", straight, around)
 	}
 }
@@ -818,25 +818,17 @@ func TestManyRequestsOfTheOldKind(t *testing.T) {
 }
 
 // Requests of a client, and what it publishes to a subject that the gateway listens to,
-// come in the order in which they were sent, whichever way they go.
+// come in the order in which they were sent.
 func TestWhatIsHeardKeepsItsPlaceAmongRequests(t *testing.T) {
 	for name, hello := range map[string]string{
-		"accepted": "PING\r\n", "hasty": "",
+		"greeted": "PING\r\n", "hasty": "",
 	} {
 		t.Run(name, func(t *testing.T) {
 			s := newStand(t, 64<<20)
 			s.front.Hear([]string{"orders.>"})
 			came := make(chan *nats.Msg, 1000)
 			s.front.Leave()
-			s.take(func(m *nats.Msg) { came <- m })
-			for _, subject := range []string{"q.heard.>", "q.puts.>"} {
-				if _, err := s.own.ChanSubscribe(subject, came); err != nil {
-					t.Fatal(err)
-				}
-			}
-			if err := s.own.Flush(); err != nil {
-				t.Fatal(err)
-			}
+			s.take(func(m *nats.Msg) { came <- &nats.Msg{Subject: m.Subject, Data: bytes.Clone(m.Data)} })
 			l := dial(t, s)
 			l.say("CONNECT {\"verbose\":false,\"pedantic\":false}\r\n" + hello)
 			if hello != "" {
@@ -852,7 +844,7 @@ func TestWhatIsHeardKeepsItsPlaceAmongRequests(t *testing.T) {
 				}
 				fmt.Fprintf(&text, "PUB %s 3\r\n%03d\r\n", subject, i)
 				if i == 250 {
-					text.WriteString("PING\r\n") // the hasty one is accepted meanwhile
+					text.WriteString("PING\r\n")
 				}
 			}
 			l.say(text.String())

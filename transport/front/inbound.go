@@ -2,18 +2,25 @@ package front
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
-	"io"
-	"os"
-	"time"
 )
 
 const (
 	firstBuffer = 4 << 10  // of a connection that says little
 	fullBuffer  = 64 << 10 // of one that says much
-	maxLine     = 4 << 10  // the server judges longer lines
+	maxLine     = 4 << 10  // of the protocol, but for CONNECT
 	small       = 1 << 10  // a header block that may stay with what it came with
+	mostCopies  = 1 << 20  // of the buffer for copies that is kept
+)
+
+// What clients are told as by the server.
+const (
+	confirmation     = "+OK\r\n"
+	unknownOperation = "Unknown Protocol Operation"
+	tooLargePayload  = "Maximum Payload Violation"
+	noHeaders        = "message headers not supported"
+	invalidSubject   = "Invalid Subject"
+	invalidPublish   = "Invalid Publish Subject"
 )
 
 // errClosed ends a connection's goroutines without a word.
@@ -28,43 +35,40 @@ type inbound struct {
 	to   int
 	lent int // requests that lie in it and were not handed over
 
-	direct  bool   // what is for the gateway goes straight to it
-	known   bool   // CONNECT has come
-	verbose bool   // every line is answered
-	headers bool   // it said that there may be headers
-	last    like   // how the PUB line began that was read last
-	tail    bool   // the end of a payload that is for the server comes next
+	said      connect
+	last      like // how the PUB line began that was read last
+	tail      bool // the end of a payload that is for the server comes next
+	unsettled bool // the server may not have looked at a SUB yet
+	pings     int  // that were passed on
+
 	subject string // the last one that was taken, since most come again
+	way     way    // of it
 	name    string // under which the gateway gets it
 	places  places
 	taken   *Requests // that were not handed over; nil: there are none
+	copies  []byte    // of what was taken, for others, to be passed on behind it
 }
 
 // read hands everything on until the client or the server goes.
 func (in *inbound) read() error {
-	in.use(memoryOf(firstBuffer))
-	in.verbose = true
-	defer func() { in.mem.leave() }()
 	for {
-		n, err := in.c.socket.Read(in.buf[in.to:])
-		if !in.known && errors.Is(err, os.ErrDeadlineExceeded) {
-			in.c.front.doors.refused.Add(1)
-			return in.refuse(tooSilent)
-		}
+		err := in.look()
+		in.hand()
 		if err != nil {
 			return err
 		}
-		in.to += n
-		full := in.to == len(in.buf)
-		err = in.look()
-		in.hand()
-		if err != nil {
+		if err := in.passCopies(); err != nil {
 			return err
 		}
 		if !in.c.out.room(backlog) {
 			return errClosed
 		}
-		in.makeRoom(full)
+		in.makeRoom(in.to == len(in.buf))
+		n, err := in.c.socket.Read(in.buf[in.to:])
+		if err != nil {
+			return err
+		}
+		in.to += n
 	}
 }
 
@@ -94,133 +98,154 @@ func (in *inbound) makeRoom(full bool) {
 // writes as possible.
 func (in *inbound) look() error {
 	pass := in.from // buf[pass:from] is for the server
-lines:
 	for in.from < in.to {
 		if in.tail {
 			if in.to-in.from < len(lineEnd) {
 				break
 			}
 			if !bytes.HasPrefix(in.buf[in.from:in.to], []byte(lineEnd)) {
-				return in.raw(pass)
+				return in.fail(pass, unknownOperation)
 			}
 			in.from += len(lineEnd)
 			in.tail = false
+			in.confirm()
 			continue
 		}
-		o, line, p, ok := in.said()
-		if !ok {
-			return in.raw(pass)
+		o, line, p, why := in.next()
+		if why != "" {
+			return in.fail(pass, why)
 		}
+		if o == opNone {
+			break
+		}
+		stays, err := false, error(nil)
 		switch o {
-		case opNone:
-			break lines
 		case opPub, opHeaderPub:
-			if !in.c.front.mayPublish(p.subject) {
-				if err := in.forward(pass, in.from); err != nil {
-					return err
-				}
-				if err := in.forbidden(p, line); err != nil {
-					return err
-				}
-				pass = in.from
-				continue
-			}
-			p.heard = in.c.front.hears(p.subject)
-			if p.header > MaxHeader && (p.heard || in.c.front.owns(p.subject)) {
-				if err := in.forward(pass, in.from); err != nil {
-					return err
-				}
-				if err := in.oversized(p, line); err != nil {
-					return err
-				}
-				pass = in.from
-				continue
-			}
-			taken, sid := in.takes(p)
-			if !taken && !p.heard {
-				in.from += len(line)
-				in.tail = true
-				if in.to-in.from >= p.size {
-					in.from += p.size
-					continue
-				}
-				if err := in.pass(pass, p.size); err != nil {
-					return err
-				}
-				pass = in.from
-				continue
-			}
-			if whole := len(line) + p.size + len(lineEnd); whole > in.to-in.from && whole <= len(in.buf)/4 {
-				break lines // its rest comes with what follows it
-			}
-			if err := in.forward(pass, in.from); err != nil {
-				return err
-			}
-			var err error
-			if taken {
-				err = in.take(p, sid, line)
+			if w := in.wayOf(p.subject); w == core {
+				pass, err = in.chat(pass, p, line)
 			} else {
-				err = in.hear(o, p, line)
+				if whole := len(line) + p.size + len(lineEnd); whole > in.to-in.from && whole <= len(in.buf)/4 {
+					return in.forward(pass, in.from) // its rest comes with what follows it
+				}
+				if err = in.forward(pass, in.from); err == nil {
+					err = in.serve(w, p, line)
+				}
+				pass = in.from
 			}
 			if err != nil {
 				return err
 			}
-			pass = in.from
 			continue
 		case opSub:
-			fresh, ok := in.c.subs.add(line)
-			if !ok {
-				return in.raw(pass)
+			switch in.c.subs.add(line) {
+			case noLine:
+				return in.fail(pass, unknownOperation)
+			case invalid:
+				in.c.out.say("-ERR '" + invalidSubject + "'\r\n")
+				stays = true
+			case passed:
+				in.unsettled = true
+				in.confirm()
 			}
-			in.direct = in.direct && fresh
 		case opUnsub:
 			if !in.c.subs.remove(line) {
-				return in.raw(pass)
+				return in.fail(pass, unknownOperation)
 			}
-		case opConnect:
-			if in.known {
-				// The server would forget this connection's subscriptions, which are known here.
+			in.unsettled = true
+			in.confirm()
+		case opPing:
+			if in.pings++; in.said.verbose { // its answer comes before the next confirmation
+				in.from += len(line)
 				if err := in.forward(pass, in.from); err != nil {
 					return err
 				}
-				return in.refuse("CONNECT was said before")
+				if pass = in.from; !in.c.out.pong(in.pings) {
+					return errClosed
+				}
+				continue
 			}
-			in.connect(line)
-		case opPing, opPong:
+		case opPong:
+		case opOK:
+			stays = true
+		case opConnect:
+			// The server would forget this connection's subscriptions, which are known here.
+			return in.fail(pass, connectTwice)
 		default: // what comes after it may be no protocol any more
-			return in.raw(pass)
+			return in.fail(pass, unknownOperation)
+		}
+		if stays {
+			if err := in.forward(pass, in.from); err != nil {
+				return err
+			}
+			pass = in.from + len(line)
 		}
 		in.from += len(line)
 	}
 	return in.forward(pass, in.from)
 }
 
-// said is the line that comes next, with what is published by it; opNone says that its end
-// has not come. ok is false for what the server has to judge.
-func (in *inbound) said() (o op, line []byte, p publication, ok bool) {
+// next is the line that comes next, with what is published by it; opNone says that its end
+// has not come. Of one that does not follow the protocol it returns why.
+func (in *inbound) next() (o op, line []byte, p publication, why string) {
 	most, b := in.c.front.opts.MaxPayload, in.buf[in.from:in.to]
 	if p, size, ok := in.last.again(b, most); ok {
-		return opPub, b[:size], p, true
+		return opPub, b[:size], p, ""
 	}
 	eol := bytes.IndexByte(b, '\n')
 	if eol < 0 {
-		return opNone, nil, p, len(b) <= maxLine
+		if len(b) > maxLine {
+			why = connectTooLong
+		}
+		return opNone, nil, p, why
 	}
 	line = b[:eol+1]
+	if len(line) > maxLine {
+		return opOther, line, p, connectTooLong
+	}
 	if !unambiguous(line) {
-		return opOther, line, p, false
+		return opOther, line, p, unknownOperation
 	}
-	switch o = opOf(line); o {
-	case opHeaderPub:
-		p, ok = parsePublication(o, line, most)
-		return o, line, p, ok && in.headers
-	case opPub:
-		p, ok = parsePublication(o, line, most)
+	o = opOf(line)
+	if o != opPub && o != opHeaderPub {
+		return o, line, p, ""
+	}
+	if o == opHeaderPub && !in.said.headers {
+		return o, line, p, noHeaders
+	}
+	p, ok := parsePublication(o, line, most)
+	if !ok {
+		if _, large := parsePublication(o, line, maxCount); large {
+			return o, line, p, tooLargePayload
+		}
+		return o, line, p, unknownOperation
+	}
+	if o == opPub && !in.said.pedantic {
 		in.last.begin(&p)
-		return o, line, p, ok
-	default:
-		return o, line, p, true
 	}
+	return o, line, p, ""
+}
+
+// confirm tells a verbose client that a line was understood.
+func (in *inbound) confirm() {
+	if in.said.verbose {
+		in.c.out.say(confirmation)
+	}
+}
+
+// judge tells a pedantic client of a subject to which nobody can publish. It is published to
+// all the same, as by the server.
+func (in *inbound) judge(p publication) {
+	if in.said.pedantic && !literal(p.subject) {
+		in.c.out.say("-ERR '" + invalidPublish + "'\r\n")
+	}
+}
+
+// fail hands on what came before, says why the connection ends, and ends it.
+func (in *inbound) fail(pass int, why string) error {
+	if err := in.forward(pass, in.from); err != nil {
+		return err
+	}
+	return in.refuse(why)
 }
 
 // forward hands buf[a:b] to the server, behind all that was taken.
@@ -229,224 +254,52 @@ func (in *inbound) forward(a, b int) error {
 		return nil
 	}
 	in.hand()
+	if err := in.passCopies(); err != nil {
+		return err
+	}
 	_, err := in.c.server.Write(in.buf[a:b])
 	return err
 }
 
-// pass hands everything from pass on to the server, and then the rest of a payload
-// of which the buffer has only a part.
-func (in *inbound) pass(pass, rest int) error {
-	rest -= in.to - in.from
+// settle returns when the server has looked at all that it got from this client: an answer
+// that goes by the server must find the subscription that was made for it. The server reads
+// from a pipe, and reads again only when it has looked at what it has read before.
+func (in *inbound) settle() error {
+	if !in.unsettled {
+		return nil
+	}
+	in.hand()
+	in.unsettled = false
+	_, err := in.c.server.Write([]byte("PONG\r\n"))
+	return err
+}
+
+// chat hands on what clients say to each other, and what came before it from pass on. It
+// returns from where on the rest is for the server.
+func (in *inbound) chat(pass int, p publication, line []byte) (int, error) {
+	in.judge(p)
+	in.from += len(line)
+	in.tail = true
+	rest := p.size - (in.to - in.from)
+	if rest <= 0 {
+		in.from += p.size
+		return pass, nil
+	}
+	// The rest of the payload goes through the buffer in pieces.
 	if err := in.forward(pass, in.to); err != nil {
-		return err
+		return pass, err
 	}
 	in.from = in.to
 	in.makeRoom(true)
 	for room := in.buf[in.to:]; rest > 0; {
 		n, err := in.c.socket.Read(room[:min(len(room), rest)])
 		if err != nil {
-			return err
+			return pass, err
 		}
 		if _, err := in.c.server.Write(room[:n]); err != nil {
-			return err
+			return pass, err
 		}
 		rest -= n
 	}
-	return nil
-}
-
-// raw hands everything from pass on to the server, for good: it knows how to
-// answer what does not follow the protocol.
-func (in *inbound) raw(pass int) error {
-	if !in.known {
-		in.c.front.told(in.c.socket, "what it says is not the NATS protocol")
-	}
-	if err := in.forward(pass, in.to); err != nil {
-		return err
-	}
-	in.hand()
-	_, err := io.Copy(in.c.server, in.c.socket)
-	return errors.Join(err, io.EOF)
-}
-
-// connect decides about the connection. Who gives a name, a token or a signature
-// is the server's to judge.
-func (in *inbound) connect(line []byte) {
-	options := struct {
-		Verbose, Pedantic, Headers     bool
-		NoResponders                   bool `json:"no_responders"`
-		User, Pass, Nkey, JWT, Account string
-		AuthToken                      string `json:"auth_token"`
-	}{Verbose: true, Pedantic: true} // as the server has it where they are not said
-	text := line[len("CONNECT"):]
-	err := json.Unmarshal(bytes.TrimSpace(text), &options)
-	plain := err == nil && !options.Verbose && !options.Pedantic &&
-		options.User+options.Pass+options.Nkey+options.JWT+options.Account+options.AuthToken == ""
-	in.direct = plain && (in.direct || !in.known)
-	if !in.known {
-		in.c.front.doors.settle(in.c)
-		_ = in.c.socket.SetReadDeadline(time.Time{}) // the next read says what is wrong
-	}
-	in.known, in.headers, in.verbose = true, options.Headers, options.Verbose
-	in.c.statuses.Store(options.Headers && options.NoResponders)
-}
-
-// takes says whether a message goes straight to the gateway, and which subscription
-// its answer goes to. After one that could and does not, none does; before the gateway
-// takes any, they may go either way. What others subscribe to is passed on beside when it
-// is heard, and else it goes by the server.
-func (in *inbound) takes(p publication) (taken bool, sid string) {
-	if !in.direct {
-		return false, ""
-	}
-	f := in.c.front
-	if !p.heard && !f.isRequest(p.subject) || f.desk.Load() == nil {
-		return false, ""
-	}
-	switch {
-	case !in.c.out.from.accepted.Load(), !p.heard && f.watchers.Load() > 0, bytes.HasPrefix(p.reply, f.prefix):
-		in.direct = false
-	case len(p.reply) > 0:
-		sid, in.direct = in.c.subs.wants(p.reply)
-	}
-	return in.direct, sid
-}
-
-// take takes a request for the gateway, or what goes to a subject that it listens to.
-func (in *inbound) take(p publication, sid string, line []byte) error {
-	f, reply := in.c.front, ""
-	if string(p.subject) != in.subject {
-		in.subject = string(p.subject)
-		if in.name = in.subject; p.heard {
-			in.name = f.heard + in.subject
-		}
-	}
-	if sid != "" {
-		reply = in.places.place(in.c.id, sid, p.reply)
-	}
-	if len(f.reads) > 0 && bytes.HasPrefix(p.subject, f.reads) {
-		in.hand() // before what may wait
-		if !in.c.out.room(readBacklog) {
-			return errClosed
-		}
-	}
-	head := len(line)
-	whole, own, err := in.whole(head + p.size + len(lineEnd))
-	if err != nil {
-		return err
-	}
-	if !isWhole(whole) {
-		return in.broken(whole)
-	}
-	if own != nil {
-		defer own.Release(1)
-	}
-	if in.taken == nil {
-		in.taken = newRequests()
-	}
-	m := in.taken.add(len(whole))
-	m.Subject, m.Reply = in.name, reply
-	data := whole[head : head+p.size : head+p.size]
-	m.head(data[:p.header])
-	switch m.Data = data[p.header:]; {
-	case p.header > small:
-		m.Data = bytes.Clone(m.Data) // alone: the header block does not stay with it
-	case own != nil:
-		m.memory = own
-		own.users.Add(1)
-	case pinnedBytes.Load() > mostPinned:
-		m.Data = bytes.Clone(m.Data)
-	default:
-		m.memory = in.mem
-		in.lent++
-	}
-	if p.heard && f.opts.Wanted(in.subject) { // others hear it, too
-		in.hand()
-		_, err = in.c.server.Write(whole)
-	} else if in.taken.many() {
-		in.hand()
-	}
-	return err
-}
-
-// hand hands over what was taken. It comes before everything that may wait, and before
-// what goes to the server.
-func (in *inbound) hand() {
-	if in.taken != nil {
-		in.mem.users.Add(int32(in.lent))
-		in.lent = 0
-		in.c.front.deliver(in.taken)
-		in.taken = nil
-	}
-}
-
-// hear brings the gateway what goes to a subject that it listens to the long way: by
-// the server but under a name of the broker's own, which stays in this server; and
-// under the name that the client gave whoever else wants it.
-func (in *inbound) hear(o op, p publication, line []byte) error {
-	in.hand()
-	f, subject := in.c.front, string(p.subject)
-	own, head := p.appendLine(nil, o, f.heard), len(line)
-	whole, mem, err := in.whole(head + p.size + len(lineEnd))
-	if err != nil {
-		return err
-	}
-	if !isWhole(whole) {
-		return in.broken(whole)
-	}
-	if mem != nil {
-		defer mem.Release(1)
-	}
-	wanted := f.opts.Wanted(subject)
-	if wanted && in.verbose {
-		in.c.out.from.spares.Add(1) // one +OK for both
-	}
-	if _, err = in.c.server.Write(own); err == nil {
-		_, err = in.c.server.Write(whole[head:])
-	}
-	if err == nil && wanted {
-		_, err = in.c.server.Write(whole)
-	}
-	return err
-}
-
-// broken hands on a publication that does not end where it said, and all that follows.
-func (in *inbound) broken(whole []byte) error {
-	if _, err := in.c.server.Write(whole); err != nil {
-		return err
-	}
-	return in.raw(in.from)
-}
-
-// whole returns the request of full bytes that begins at buf[from], as it was sent. It lies
-// in memory of its own, or, without, in the buffer.
-func (in *inbound) whole(full int) (b []byte, own *memory, err error) {
-	if in.to-in.from >= full {
-		b = in.buf[in.from : in.from+full]
-		in.from += full
-		return b, nil, nil
-	}
-	// The rest of a large payload goes from the socket to where it stays. Memory is
-	// taken as it comes, in few steps: who announces much may not send it.
-	in.hand()
-	b = in.buf[in.from:in.to]
-	in.from = in.to
-	for n := len(b); ; {
-		next := memoryOf(min(full, max(8*n, fullBuffer)))
-		copy(next.b, b)
-		if own != nil {
-			own.Release(1)
-		}
-		own, b = next, next.b[:min(full, len(next.b))]
-		for n < len(b) {
-			more, err := in.c.socket.Read(b[n:])
-			if err != nil {
-				return nil, nil, err
-			}
-			n += more
-		}
-		if n == full {
-			return b, own, nil
-		}
-	}
+	return in.from, nil
 }

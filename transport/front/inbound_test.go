@@ -137,8 +137,9 @@ func handed(tb testing.TB, socket net.Conn, r Receiver) {
 	defer func() { _ = server.Close() }()
 	c := &conn{front: f, socket: socket, server: server, out: newOutbox(1 << 20)}
 	c.subs.front = f
-	c.out.from.accepted.Store(true)
-	in := inbound{c: c, direct: true, known: true, headers: true}
+	in := inbound{c: c, said: connect{echo: true, headers: true}}
+	in.use(memoryOf(firstBuffer))
+	defer func() { in.mem.leave() }()
 	if err := in.read(); !errors.Is(err, io.EOF) {
 		tb.Fatal(err)
 	}

@@ -1,9 +1,6 @@
 package front
 
-import (
-	"bytes"
-	"strconv"
-)
+import "bytes"
 
 // The protocol's operations that matter here; all others are opOther.
 type op int
@@ -20,6 +17,7 @@ const (
 	opHeaderMsg
 	opPing
 	opPong
+	opOK
 	opErr
 )
 
@@ -47,18 +45,20 @@ func opOf(line []byte) op {
 		return opSub
 	case is(word, "UNSUB"):
 		return opUnsub
-	case is(word, "CONNECT"):
-		return opConnect
 	case is(word, "MSG"):
 		return opMsg
 	case is(word, "HMSG"):
 		return opHeaderMsg
-	case is(word, "PING"):
+	case begins(word, "PING"):
 		return opPing
-	case is(word, "PONG"):
+	case begins(word, "PONG"):
 		return opPong
+	case begins(word, "+OK"):
+		return opOK
 	case is(word, "-ERR"):
 		return opErr
+	case begins(word, "CONNECT"):
+		return opConnect
 	default:
 		return opOther
 	}
@@ -94,11 +94,17 @@ func is(word []byte, name string) bool {
 		return false
 	}
 	for i, c := range word {
-		if c&^0x20 != name[i] {
+		if c != name[i] && (c&^0x20 != name[i] || c < 'a') {
 			return false
 		}
 	}
 	return true
+}
+
+// begins reports whether word begins with the name in either case. The server does not look
+// at what stands behind some of its words.
+func begins(word []byte, name string) bool {
+	return len(word) >= len(name) && is(word[:len(name)], name)
 }
 
 // most is the largest number of fields of a line.
@@ -175,7 +181,6 @@ type publication struct {
 	subject, reply []byte // reply is empty when nobody waits for an answer
 	header         int    // bytes of the header block
 	size           int    // bytes of header block and payload
-	heard          bool   // the gateway listens to the subject, which is not its own
 }
 
 // parsePublication reads a PUB or HPUB line; ok is false for what the server has
@@ -239,21 +244,6 @@ func graphicEnd(b []byte, from int) int {
 		from++
 	}
 	return from
-}
-
-// appendLine appends the line again, with prefix before the subject.
-func (p *publication) appendLine(b []byte, o op, prefix string) []byte {
-	if o == opHeaderPub {
-		b = append(b, 'H')
-	}
-	b = append(b, "PUB "...)
-	b = append(append(b, prefix...), p.subject...)
-	b = append(append(b, ' '), p.reply...)
-	if o == opHeaderPub {
-		b = strconv.AppendInt(append(b, ' '), int64(p.header), 10)
-	}
-	b = strconv.AppendInt(append(b, ' '), int64(p.size), 10)
-	return append(b, lineEnd...)
 }
 
 // delivered returns the bytes that follow a MSG or HMSG line, with their line end.

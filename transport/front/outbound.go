@@ -186,9 +186,8 @@ func (o *outbox) relay(b []byte) bool {
 		return false
 	}
 	for len(b) > 0 {
-		whole := !o.from.inside()
-		n := o.from.upTo(b)
-		if !whole || !o.from.spare(b[:n]) {
+		n, passes := o.from.upTo(b)
+		if passes {
 			o.next.bytes(b[:n])
 		}
 		b = b[n:]
@@ -197,6 +196,7 @@ func (o *outbox) relay(b []byte) bool {
 		}
 	}
 	o.countLocked()
+	o.changed.Broadcast()
 	o.signal()
 	return true
 }
@@ -299,24 +299,15 @@ func (o *outbox) written() {
 	o.changed.Broadcast()
 }
 
-// relayed follows the server's bytes, to know where a message ends.
+// relayed follows the server's bytes, to know where a message ends. What the front says
+// itself in the server's place does not pass.
 type relayed struct {
-	line     []byte      // the beginning of a line whose end has not come
-	payload  int         // bytes of the message that are still to come
-	accepted atomic.Bool // the server has answered the client's first PING
-	spares   atomic.Int64
-	subs     *subs            // that hear of messages; may be nil
-	refused  func(why string) // is told of the server's errors; may be nil
-}
-
-// spare says whether a line is one of the confirmations that the client does not expect:
-// spares are so many.
-func (r *relayed) spare(line []byte) bool {
-	if r.spares.Load() == 0 || string(line) != "+OK"+lineEnd {
-		return false
-	}
-	r.spares.Add(-1)
-	return true
+	line    []byte           // the beginning of a line whose end has not come
+	skips   bool             // it does not pass
+	payload int              // bytes of the message that are still to come
+	pongs   int              // how many were relayed
+	subs    *subs            // that hear of messages; may be nil
+	refused func(why string) // is told of the server's errors; may be nil
 }
 
 // kindOf returns what an error of the server says, without what it says it of: that is the
@@ -338,17 +329,25 @@ func (r *relayed) inside() bool { return r.payload > 0 || len(r.line) > 0 }
 // the server, need no look.
 const maxKept = 8 << 10
 
-// upTo returns the number of bytes up to the next end of a message, or all.
-func (r *relayed) upTo(b []byte) int {
+// upTo returns the number of bytes up to the next end of a message, or all, and whether the
+// client gets them. INFO it does not get: the front says its own.
+func (r *relayed) upTo(b []byte) (n int, passes bool) {
 	if r.payload > 0 {
 		n := min(r.payload, len(b))
 		r.payload -= n
-		return n
+		return n, true
 	}
 	eol := bytes.IndexByte(b, '\n')
+	if r.skips = r.skips || len(r.line) == 0 && b[0] == 'I'; r.skips {
+		if eol < 0 {
+			return len(b), false
+		}
+		r.skips = false
+		return eol + 1, false
+	}
 	if eol < 0 {
 		r.line = append(r.line, b[:min(len(b), max(1, maxKept-len(r.line)))]...)
-		return len(b)
+		return len(b), true
 	}
 	line := b[:eol+1]
 	if len(r.line) > 0 {
@@ -360,11 +359,21 @@ func (r *relayed) upTo(b []byte) int {
 		r.payload = delivered(line)
 		r.subs.delivered(line)
 	case opPong:
-		r.accepted.Store(true)
+		r.pongs++
 	case opErr:
 		if r.refused != nil {
 			r.refused(kindOf(line))
 		}
 	}
-	return eol + 1
+	return eol + 1, true
+}
+
+// pong waits until so many answers to PING were relayed; false means that the client has gone.
+func (o *outbox) pong(times int) bool {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	for !o.closed && o.from.pongs < times {
+		o.changed.Wait()
+	}
+	return !o.closed
 }

@@ -16,9 +16,6 @@ const (
 	MaxHeader = 64 << 10
 	// MaxNames is the most headers of a message; one that stands twice counts twice.
 	MaxNames = 256
-	// Oversized is the only header of a message that goes to the gateway by the server in the
-	// place of one whose block is too large; its value is the size of that.
-	Oversized = "Metaq-Header-Bytes"
 
 	blockLines = 2 // the version, and the empty one at the end
 )
@@ -44,39 +41,30 @@ func TooManyBytes(size string) string {
 func (f *Front) owns(subject []byte) bool { return bytes.HasPrefix(subject, f.prefix) }
 
 // oversized drops a message for the gateway whose header block is too large, and tells the
-// gateway instead, on the way that the message would have taken.
-func (in *inbound) oversized(p publication, line []byte) error {
-	taken, sid := in.takes(p)
-	size := strconv.Itoa(p.header)
-	subject := string(p.subject)
-	if p.heard {
-		subject = in.c.front.heard + subject
+// gateway instead.
+func (in *inbound) oversized(w way, p publication, line []byte) error {
+	in.note(w, p.subject)
+	reply, err := in.replyOf(p)
+	if err != nil {
+		return err
 	}
-	reply := string(p.reply)
-	if sid != "" {
-		reply = in.places.place(in.c.id, sid, p.reply)
-	} else if taken {
-		reply = ""
+	size := strconv.Itoa(p.header)
+	if w == control {
+		in.hand()
 	}
 	if err := in.drop(len(line), p.size); err != nil {
 		return err
 	}
-	if taken {
-		if in.taken == nil {
-			in.taken = newRequests()
-		}
-		m := in.taken.add(len(subject))
-		m.Subject, m.Reply = subject, reply
-		m.Header = nats.Header{Malformed: {TooManyBytes(size)}}
-		if in.taken.many() {
-			in.hand()
-		}
-		return nil
+	if in.taken == nil {
+		in.taken = newRequests()
 	}
-	in.hand()
-	block := "NATS/1.0\r\n" + Oversized + ": " + size + "\r\n\r\n"
-	_, err := fmt.Fprintf(in.c.server, "HPUB %s %s %d %d\r\n%s\r\n", subject, reply, len(block), len(block), block)
-	return err
+	m := in.taken.add(len(in.name))
+	m.Subject, m.Reply = in.name, reply
+	m.Header = nats.Header{Malformed: {TooManyBytes(size)}}
+	if in.taken.Control = w == control; in.taken.Control || in.taken.many() {
+		in.hand()
+	}
+	return nil
 }
 
 // drop reads a publication whose line and payload have these sizes, and forgets it.
@@ -99,7 +87,7 @@ func (in *inbound) drop(line, payload int) error {
 		end = end[max(0, len(end)-len(lineEnd)):]
 	}
 	if string(end) != lineEnd {
-		return errClosed // it does not end where its line said: nobody knows where it does
+		return in.refuse(unknownOperation) // nobody knows where it ends
 	}
 	return nil
 }

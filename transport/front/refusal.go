@@ -13,6 +13,9 @@ var errRefused = fmt.Errorf("front: connection refused: %w", io.ErrClosedPipe)
 // refuse says why and ends the connection.
 func (in *inbound) refuse(why string) error {
 	in.hand()
+	if err := in.passCopies(); err != nil {
+		return err
+	}
 	in.c.out.say("-ERR '" + why + "'\r\n")
 	in.c.front.told(in.c.socket, why)
 	return errRefused

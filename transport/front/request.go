@@ -33,9 +33,10 @@ func (m *Request) Memory() Memory {
 // Requests are some of one client, in the order in which it sent them. They are handed
 // over together, so that the gateway is woken up once for them.
 type Requests struct {
-	Bytes int // of the messages, as they were sent
-	all   [ManyRequests]Request
-	n     int
+	Bytes   int  // of the messages, as they were sent
+	Control bool // it is one request of Options.Control, and lies alone
+	all     [ManyRequests]Request
+	n       int
 }
 
 // ManyRequests is the most that are handed over together: the gateway is to begin while the
@@ -118,6 +119,6 @@ func newRequests() *Requests { return spares.Get().(*Requests) } //nolint:forcet
 // Done says that nobody looks at any of them again.
 func (r *Requests) Done() {
 	clear(r.All())
-	r.n, r.Bytes = 0, 0
+	r.n, r.Bytes, r.Control = 0, 0, false
 	spares.Put(r)
 }

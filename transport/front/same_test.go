@@ -21,7 +21,7 @@ import (
 // plain is a NATS server without a front, whose gateway answers like that of a stand.
 func plain(t *testing.T) (address string, s *stand) {
 	t.Helper()
-	s = newServed(t, &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT})
+	s = newServed(t, &server.Options{Host: "127.0.0.1", Port: server.RANDOM_PORT}, true)
 	return s.nats.Addr().String(), s
 }
 
@@ -174,7 +174,7 @@ func TestTheSameConversation(t *testing.T) {
 }
 
 // The server takes a carriage return within a line in one way or another, as the
-// bytes are cut. So all that follows is for it.
+// bytes are cut. So nobody hears of such a line.
 func TestCarriageReturnsWithinLines(t *testing.T) {
 	s := newStand(t, 64<<20)
 	for _, text := range []string{

@@ -12,7 +12,8 @@ type subscription struct {
 	subject string
 	plain   bool // no queue group, no end after some messages
 	watches bool // it is counted in front.watchers
-	left    int  // messages until it ends; 0: it does not end by itself
+	left    int  // messages until it ends; 0: that is not known, or it does not end
+	ends    bool // it ends, or has ended, after some messages
 }
 
 // subs are a connection's subscriptions. Its inbound goroutine uses them; what the server
@@ -31,19 +32,31 @@ type subs struct {
 
 // manySubs is where the search for the one that wants an answer ends: the server
 // has better means.
-const manySubs = 64
+const manySubs = 1024
 
 // maxTokens is how many tokens the subject of a subscription may have. The server keeps a
 // node of a tree for each.
 const maxTokens = 32
 
-// add notes the subscription of a SUB line; ok is false when it is none. It is not
-// fresh when its sid was taken: which of the two is there then, the server knows, and so
-// when that ends.
-func (s *subs) add(line []byte) (fresh, ok bool) {
+// filed says what became of the subscription of a SUB line.
+type filed int
+
+const (
+	noLine  filed = iota // it is not a SUB line
+	invalid              // its subject is none
+	passed               // the server has to know
+)
+
+// add notes the subscription of a SUB line. Of two with one sid the server keeps the first,
+// unless that has ended: of one that ends after some messages only the server knows when, so
+// then both may be there, and answers that either may want are the server's to deliver.
+func (s *subs) add(line []byte) filed {
 	var f fields
 	if ok := f.split(line); !ok || f.n < 2 || f.n > 3 {
-		return false, false
+		return noLine
+	}
+	if !validFilter(f.all[0]) {
+		return invalid
 	}
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -55,12 +68,18 @@ func (s *subs) add(line []byte) (fresh, ok bool) {
 	if most := s.front.opts.MaxSubs; most > 0 && !taken && len(s.bySid) >= most ||
 		strings.Count(is.subject, ".") >= maxTokens {
 		s.front.refusedSub.Add(1) // the server says so
-		return true, true
+		return passed
 	}
 	is.watches = before.watches || s.front.watches(is.subject)
+	switch {
+	case taken && !before.ends:
+		return passed
+	case taken:
+		is.subject, is.plain, is.ends = ">", false, true
+	}
 	s.setLocked(sid, is)
 	s.inbox = s.inbox[:0]
-	return !taken, true
+	return passed
 }
 
 // setLocked replaces what is known of a sid; the empty subscription forgets it.
@@ -105,7 +124,7 @@ func (s *subs) remove(line []byte) (ok bool) {
 	sid := string(f.all[0])
 	is, found := s.bySid[sid]
 	if left := number(f.all[1], maxCount); found && f.n > 1 && left > 0 {
-		is.plain, is.left = false, left
+		is.plain, is.ends, is.left = false, true, left
 		s.setLocked(sid, is)
 	} else {
 		s.setLocked(sid, subscription{})
