@@ -104,6 +104,9 @@ func (r *Registration) ClaimGroup(ctx context.Context, group string) (protocol.E
 		return append(take, putOp(path, n, encode(next))), func() {
 			epoch = next.Epoch
 			r.groups[group] = version
+			if was.Leader != r.self.ID {
+				delete(r.mirrors, group) // another broker has written there in between
+			}
 		}, nil
 	})
 	return epoch, err

@@ -6,7 +6,6 @@ import (
 	"maps"
 	"slices"
 	"strconv"
-	"strings"
 
 	"metaq/cluster/registry"
 	"metaq/protocol"
@@ -25,6 +24,23 @@ type OffsetMark struct {
 type marked struct {
 	version  registry.Version
 	progress Progress
+}
+
+// groupMirror is what a registration knows of the registry's copy of a group's offsets. It
+// holds as long as nobody else coordinates the group.
+type groupMirror struct {
+	marks map[string]marked         // by path
+	born  map[string]protocol.Epoch // of the topics of the offsets, by path; 0 may be not known
+}
+
+// mirrorOf returns what is known of a group's offsets; the caller has the turn.
+func (r *Registration) mirrorOf(group string) *groupMirror {
+	m := r.mirrors[group]
+	if m == nil {
+		m = &groupMirror{map[string]marked{}, map[string]protocol.Epoch{}}
+		r.mirrors[group] = m
+	}
+	return m
 }
 
 // MirrorOffsets writes offsets where MetaQ keeps them, in one Multi as long as they fit:
@@ -60,11 +76,12 @@ func (r *Registration) MirrorOffsets(ctx context.Context, marks []OffsetMark) er
 // topic's said to be the new one's would skip messages.
 func (r *Registration) mirrorBorn(ctx context.Context, guard []registry.Op, marks []OffsetMark) error {
 	due := map[string]protocol.Epoch{}
+	whose := map[string]*groupMirror{} // by path
 	fresh := map[string]bool{}
 	for _, m := range marks {
 		fresh[r.markPath(m)] = true
-		if path := r.paths.offsetsOf(m.Group, m.Topic); m.Born > r.born[path] {
-			due[path] = m.Born
+		if path := r.paths.offsetsOf(m.Group, m.Topic); m.Born > r.mirrorOf(m.Group).born[path] {
+			due[path], whose[path] = m.Born, r.mirrorOf(m.Group)
 		}
 	}
 	if len(due) == 0 {
@@ -92,7 +109,7 @@ func (r *Registration) mirrorBorn(ctx context.Context, guard []registry.Op, mark
 				return nil, err
 			}
 			for k, path := range stale {
-				delete(r.marks, path)
+				delete(whose[where[i]].marks, path)
 				ops = append(ops, putOp(path, old[k], []byte(Progress{MessageID: -1}.String())))
 			}
 			ops = append(ops, putOp(where[i], n, encode(due[where[i]])))
@@ -100,7 +117,9 @@ func (r *Registration) mirrorBorn(ctx context.Context, guard []registry.Op, mark
 		return ops, nil
 	})
 	if err == nil {
-		maps.Copy(r.born, due)
+		for path, born := range due {
+			whose[path].born[path] = born
+		}
 	}
 	return err
 }
@@ -120,8 +139,9 @@ func (r *Registration) changedMarks(marks []OffsetMark) ([]OffsetMark, []registr
 	guard := []registry.Op{r.fence}
 	var changed []OffsetMark
 	for _, m := range marks {
-		was, found := r.marks[r.markPath(m)]
-		if found && was.progress == m.Progress && m.Born <= r.born[r.paths.offsetsOf(m.Group, m.Topic)] {
+		known := r.mirrorOf(m.Group)
+		was, found := known.marks[r.markPath(m)]
+		if found && was.progress == m.Progress && m.Born <= known.born[r.paths.offsetsOf(m.Group, m.Topic)] {
 			continue
 		}
 		version, claimed := r.groups[m.Group]
@@ -152,7 +172,7 @@ func (r *Registration) mirror(ctx context.Context, guard []registry.Op, marks []
 	known := true
 	var parents []string
 	for _, m := range marks {
-		if _, found := r.marks[r.markPath(m)]; !found {
+		if _, found := r.mirrorOf(m.Group).marks[r.markPath(m)]; !found {
 			known = false
 			parents = append(parents, registry.ParentOf(r.markPath(m)))
 		}
@@ -161,7 +181,7 @@ func (r *Registration) mirror(ctx context.Context, guard []registry.Op, marks []
 		return err
 	}
 	plan := mapped(marks, func(m OffsetMark) found {
-		was, ok := r.marks[r.markPath(m)]
+		was, ok := r.mirrorOf(m.Group).marks[r.markPath(m)]
 		return found{Node: registry.Node{Version: was.version}, ok: ok}
 	})
 	same := make([]bool, len(marks)) // as what is there
@@ -188,7 +208,7 @@ func (r *Registration) mirror(ctx context.Context, guard []registry.Op, marks []
 	if err != nil {
 		// What arrived and what did not is unknown, so the versions are as well.
 		for _, m := range marks {
-			delete(r.marks, r.markPath(m))
+			delete(r.mirrorOf(m.Group).marks, r.markPath(m))
 		}
 		return err
 	}
@@ -200,7 +220,7 @@ func (r *Registration) mirror(ctx context.Context, guard []registry.Op, marks []
 		case plan[i].ok:
 			version = plan[i].Version + 1
 		}
-		r.marks[r.markPath(m)] = marked{version: version, progress: m.Progress}
+		r.mirrorOf(m.Group).marks[r.markPath(m)] = marked{version: version, progress: m.Progress}
 	}
 	return nil
 }
@@ -298,16 +318,7 @@ func (r *Registration) dropOffsets(ctx context.Context, group string) error {
 		}
 		return ops, err
 	})
-	for path := range r.marks {
-		if strings.HasPrefix(path, top+"/") {
-			delete(r.marks, path)
-		}
-	}
-	for path := range r.born {
-		if strings.HasPrefix(path, top+"/") {
-			delete(r.born, path)
-		}
-	}
+	delete(r.mirrors, group)
 	if err != nil {
 		return fmt.Errorf("drop offsets: %w", err)
 	}

@@ -8,7 +8,6 @@ import (
 	"strconv"
 
 	"metaq/cluster/registry"
-	"metaq/protocol"
 )
 
 // Registration is a broker's membership in one session, and the right to write what
@@ -42,8 +41,7 @@ type Registration struct {
 	published map[string]map[string][]byte
 	leases    *leases                     // nil: others go by the registration alone
 	groups    map[string]registry.Version // claimed groups: the version of their record
-	marks     map[string]marked           // mirrored offsets, by path
-	born      map[string]protocol.Epoch   // of the topics of mirrored offsets, by path; 0 may be not known
+	mirrors   map[string]*groupMirror     // of claimed groups
 }
 
 // sentWrite is a write of unknown outcome: which call of write it belongs to, and what
@@ -76,7 +74,7 @@ func (c *Catalog) Register(ctx context.Context, b Broker, w *Witness) (*Registra
 			r := &Registration{
 				Catalog: c, witness: w, self: b, fence: registry.Check(c.paths.fence(b.ID), fence),
 				turn: make(chan struct{}, 1), sent: map[uint64]sentWrite{},
-				groups: map[string]registry.Version{}, marks: map[string]marked{}, born: map[string]protocol.Epoch{},
+				groups: map[string]registry.Version{}, mirrors: map[string]*groupMirror{},
 				published: map[string]map[string][]byte{},
 			}
 			r.turn <- struct{}{}
