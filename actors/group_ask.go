@@ -99,10 +99,8 @@ func placeOf(p protocol.GroupPlace, since time.Time, r protocol.OffsetsReply) pr
 	case protocol.StartLatest:
 		return end
 	case protocol.StartOffset:
-		if p.Offset > r.EndOffset {
-			return end
-		}
-		return max(p.Offset, r.LogStart)
+		// What is above the end of then means that end, though the log may have reached it by now.
+		return max(min(p.Offset, end), r.LogStart)
 	case protocol.StartTime:
 		return r.Offset
 	default:

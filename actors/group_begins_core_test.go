@@ -221,7 +221,9 @@ func TestPlaceOf(t *testing.T) {
 		{"latest of then", protocol.GroupPlace{At: protocol.StartLatest}, since, 25},
 		{"time", protocol.GroupPlace{At: protocol.StartTime}, time.Time{}, 25},
 		{"an offset below the log", protocol.GroupPlace{At: protocol.StartOffset, Offset: 3}, time.Time{}, 10},
-		{"an offset in the log", protocol.GroupPlace{At: protocol.StartOffset, Offset: 28}, since, 28},
+		{"an offset in the log", protocol.GroupPlace{At: protocol.StartOffset, Offset: 28}, time.Time{}, 28},
+		{"an offset in the log of then", protocol.GroupPlace{At: protocol.StartOffset, Offset: 23}, since, 23},
+		{"an offset that the log has reached since", protocol.GroupPlace{At: protocol.StartOffset, Offset: 28}, since, 25},
 		{"an offset beyond the end", protocol.GroupPlace{At: protocol.StartOffset, Offset: 31}, time.Time{}, 30},
 		{"an offset beyond the end of then", protocol.GroupPlace{At: protocol.StartOffset, Offset: 31}, since, 25},
 	} {

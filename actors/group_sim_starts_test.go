@@ -22,6 +22,20 @@ func (s *groupSim) put() {
 	}
 }
 
+// start chooses where a member wants to begin.
+func (s *groupSim) start(p *protocol.GroupPlace) {
+	switch s.pick(8) {
+	case 0, 1:
+	case 2:
+		p.At, p.Offset = protocol.StartOffset, protocol.Offset(s.pick(40))
+	case 3: // before all records: what a later time leaves out is left out for good
+		at := time.UnixMilli(1_000_000)
+		p.At, p.Time = protocol.StartTime, &at
+	default:
+		p.At = protocol.StartLatest
+	}
+}
+
 // grow gives a topic one partition more; the first one makes it.
 func (s *groupSim) grow(topic string) {
 	if len(s.routes[topic].ids) >= 4 {
@@ -38,8 +52,8 @@ func (s *groupSim) lookUp(r groupResolve) protocol.OffsetsReply {
 	log := s.logs[r.at]
 	end := protocol.Offset(len(log))
 	reply := protocol.OffsetsReply{EndOffset: end, Offset: end}
-	if !r.since.IsZero() {
-		if i := slices.IndexFunc(log, func(at time.Time) bool { return !at.Before(r.since) }); i >= 0 {
+	if q := requestFor(r.start, r.since); q.Time != nil {
+		if i := slices.IndexFunc(log, func(at time.Time) bool { return !at.Before(*q.Time) }); i >= 0 {
 			reply.Offset = protocol.Offset(i)
 		}
 	}
