@@ -270,6 +270,7 @@ func (g *groups) Receive(ctx actor.Context) {
 			g.forget(m.group)
 			if g.journal.images[m.group] == nil {
 				delete(g.claims, m.group) // what was deleted, or never began, is claimed again
+				delete(g.terms, m.group)
 			}
 		}
 	case groupClaimed:

@@ -115,6 +115,7 @@ func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
 	}
 	if g.children[m.group] == nil && g.journal.images[m.group] == nil && len(g.claims) > 2*g.deps.MaxGroups {
 		delete(g.claims, m.group) // names that nobody has are not remembered without bound
+		delete(g.terms, m.group)
 	}
 }
 
