@@ -78,7 +78,7 @@ func takeOut(list *[]*actor.PID, asker *actor.PID) bool {
 // long as any call: its writes cannot be recalled, and nobody but this broker would see one
 // that comes late.
 func (t *topics) alter(ctx actor.Context, do func(context.Context, Registry) any) {
-	call := registryCall{to: ctx.Self(), do: do}
+	call := registryCall{to: ctx.Self(), do: do, heard: t.heard}
 	if t.env.deps.Cluster != nil {
 		call.within = max(t.env.opts.AnswerTimeout-registryMargin, time.Millisecond)
 	}

@@ -1,9 +1,13 @@
 package actors
 
 import (
+	"context"
+	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"metaq/protocol"
@@ -158,4 +162,41 @@ func TestADeletionIsAnsweredOnce(t *testing.T) {
 	if err := refusal(t, got, protocol.ErrUnavailable); !strings.Contains(err.Description, `topic "n" is not created`) {
 		t.Errorf("the next answer is %q", err.Description)
 	}
+}
+
+// A change whose client has gone is not carried out: neither one that is looked at after that,
+// nor one that waits for the registry.
+func TestARequestWhoseClientHasGoneIsNotCarriedOut(t *testing.T) {
+	r, d := newRig(t, oneTopic)
+	r.start(d)
+	gone := func() bool { return false }
+	for _, request := range []any{
+		CreateTopic{protocol.TopicCreate{Topic: "n"}}, SetTopic{protocol.TopicSet{Topic: "t", Partitions: 9}}, DeleteTopic{Topic: "t"},
+	} {
+		err := refusal(t, r.admin(Dated{Request: request, Until: time.Now().Add(time.Hour), Heard: gone}), protocol.ErrUnavailable)
+		if !strings.Contains(err.Description, "will not be carried out") {
+			t.Errorf("%T: %s", request, err)
+		}
+	}
+	for _, call := range r.registry.story() {
+		if call == "create n" || call == "set t" || call == "delete t" {
+			t.Errorf("the registry was asked: %s", call)
+		}
+	}
+}
+
+func TestACallOfTheRegistryEndsWhenNobodyWaitsForIt(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var gone atomic.Bool
+		ctx, stop := whileHeard(t.Context(), func() bool { return !gone.Load() })
+		defer stop()
+		time.AfterFunc(time.Second, func() { gone.Store(true) })
+		<-ctx.Done()
+		if !errors.Is(context.Cause(ctx), errUnheard) {
+			t.Errorf("it ended with %v", context.Cause(ctx))
+		}
+		ctx, stop = whileHeard(t.Context(), nil)
+		stop()
+		<-ctx.Done()
+	})
 }

@@ -16,6 +16,7 @@ type registryCall struct {
 	to     *actor.PID
 	within time.Duration // from now, the wait for a worker too; 0: Options.CallTimeout
 	do     func(context.Context, Registry) any
+	heard  Heard // the call ends as well when nobody waits for it any more
 }
 
 // cluster is the only user of the registry. It calls it on workers, because the
@@ -45,8 +46,10 @@ func (c *cluster) Receive(ctx actor.Context) {
 	switch m := ctx.Message().(type) {
 	case registryCall:
 		call, cancel := context.WithTimeout(c.ctx, cmp.Or(m.within, c.env.opts.CallTimeout))
+		call, done := whileHeard(call, m.heard)
 		c.env.calls.runUntil(call, func() {
 			defer cancel()
+			defer done()
 			c.env.tell(m.to, m.do(call, c.env.deps.Registry))
 		})
 	case GrantProducer:

@@ -54,6 +54,7 @@ type heldAnswers struct {
 type groupAsker struct {
 	to     *actor.PID
 	ticket Ticket
+	heard  Heard
 	done   bool // was answered
 }
 
@@ -108,11 +109,15 @@ func (g *group) request(ctx actor.Context, m *GroupRequest) {
 	now := g.all.now()
 	g.requests++
 	g.touched, g.deleted, g.resting = now, false, false
-	to := &groupAsker{to: ctx.Sender(), ticket: m.Ticket}
+	to := &groupAsker{to: ctx.Sender(), ticket: m.Ticket, heard: m.Heard}
 	g.current = to
 	defer func() { g.current = nil }()
 	if !g.proceeds(ctx) {
 		g.answer(ctx, groupAnswer{to, unheld(g.name)})
+		return
+	}
+	if err := given(m.Until, now, m.Heard); err != nil {
+		g.answer(ctx, groupAnswer{to, err})
 		return
 	}
 	switch r := m.Request.(type) {
@@ -151,7 +156,11 @@ func (g *group) perform(ctx actor.Context, e groupEffects) {
 	if e.entry != nil {
 		g.logged = !e.entry.Deleted
 		g.seq++
-		ctx.Send(ctx.Parent(), groupWrite{entry: *e.entry, from: ctx.Self(), seq: g.seq})
+		w := groupWrite{entry: *e.entry, from: ctx.Self(), seq: g.seq}
+		if w.entry.Deleted && g.current != nil {
+			w.heard = g.current.heard
+		}
+		ctx.Send(ctx.Parent(), w)
 	}
 	if len(e.answers) > 0 {
 		g.held = append(g.held, heldAnswers{g.seq, e.answers})
@@ -325,6 +334,10 @@ func (g *group) reset(ctx actor.Context, r protocol.GroupReset, to *groupAsker) 
 	var got []ends
 	g.working[to] = true
 	g.work(ctx, func() { got = askOffsets(g.all.system, leaders, requestFor(r.To, time.Time{}), askTimeout) }, func(ctx actor.Context) {
+		if err := given(time.Time{}, time.Time{}, to.heard); err != nil {
+			g.answer(ctx, groupAnswer{to, err})
+			return
+		}
 		if now := g.routes.Topics[r.Topic]; now == nil || now.Born != born {
 			g.answer(ctx, groupAnswer{to, protocol.ErrUnavailable.With("nothing was reset: topic %s was deleted while the reset was looking up its offsets: try again", r.Topic)})
 			return

@@ -27,6 +27,7 @@ type GroupRequest struct {
 	// Until is when a request that destroys something must have been looked at; zero for all
 	// others.
 	Until time.Time
+	Heard Heard // of such a request
 }
 
 // CoordinatedElsewhere is what Coordination.ClaimGroup returns when another broker,
@@ -212,6 +213,7 @@ type (
 	groupWrite struct { // from a group; answered with groupWritten
 		entry groupEntry
 		value []byte // entry, encoded
+		heard Heard  // of a deletion
 		from  *actor.PID
 		seq   uint64
 	}

@@ -437,7 +437,7 @@ func (g *groups) refuse(m *GroupRequest) error {
 	if g.refusal != nil {
 		return g.refusal
 	}
-	if err := overdue(m.Until, g.now()); err != nil {
+	if err := given(m.Until, g.now(), m.Heard); err != nil {
 		return err
 	}
 	if g.deletions[m.Group] != nil && g.children[m.Group] == nil {

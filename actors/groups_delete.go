@@ -56,12 +56,16 @@ func (g *groups) deleteNext(ctx actor.Context) {
 	}
 	name := g.doomed[0]
 	g.doomed, g.mirroring = g.doomed[1:], true
+	heard := g.deletions[name].writes[0].heard
 	self, registry, left := ctx.Self(), g.deps.Coordination, g.deletions[name].until.Sub(g.now())
 	g.workers.run(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), left)
 		defer cancel()
 		m := groupDeleted{group: name}
-		if m.err = ctx.Err(); m.err == nil {
+		if m.err = given(time.Time{}, time.Time{}, heard); m.err == nil {
+			m.err = ctx.Err()
+		}
+		if m.err == nil {
 			m.epoch, m.err = registry.DeleteGroup(ctx, name)
 		}
 		g.system.Root.Send(self, m)

@@ -165,3 +165,23 @@ func TestAGroupIsNotDeletedByARequestWhoseTimeIsOver(t *testing.T) {
 	w.refused(<-box.answers, protocol.ErrUnavailable)
 	c.until(t, 50)
 }
+
+// Deletions and resets of a client that has gone are not carried out.
+func TestAGroupOutlivesARequestWhoseClientHasGone(t *testing.T) {
+	w := newGroupsWorld(t, nil)
+	x := w.join("g", "x", nil)
+	want[protocol.GroupOffsets](w, w.ask("g", commitOf(x, 0, 42)))
+	for _, request := range []any{
+		protocol.GroupDelete{Force: true}, protocol.GroupReset{Topic: "t", To: protocol.GroupPlace{At: protocol.StartEarliest}, Force: true},
+	} {
+		answer, err := w.system.Root.RequestFuture(w.groups.PID(),
+			&GroupRequest{Group: "g", Request: request, Heard: func() bool { return false }}, 10*time.Second).Result()
+		if err != nil {
+			t.Fatal(err)
+		}
+		w.refused(answer, protocol.ErrUnavailable)
+	}
+	if r := want[protocol.GroupOffsets](w, w.ask("g", GroupCommitted{})); r.Offsets[0].Offset != 42 {
+		t.Errorf("offsets are %+v", r.Offsets)
+	}
+}

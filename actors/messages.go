@@ -174,10 +174,8 @@ type DeleteTopic struct {
 type Dated struct {
 	Request any
 	Until   time.Time
+	Heard   Heard
 }
-
-// Over returns why the request is not to be carried out any more, or nil.
-func (d Dated) Over(now time.Time) error { return overdue(d.Until, now) }
 
 // overdue refuses what was to begin by a time; the zero time is never over.
 func overdue(until, now time.Time) error {

@@ -72,9 +72,10 @@ type topics struct {
 	log     *slog.Logger
 	core    topicsCore
 
-	starting bool // the broker waits for all topics to settle
-	loading  bool // the registry is asked for the topics
-	unequal  bool // topics differ from the members' and were busy when it was seen
+	starting bool  // the broker waits for all topics to settle
+	loading  bool  // the registry is asked for the topics
+	unequal  bool  // topics differ from the members' and were busy when it was seen
+	heard    Heard // of the request in hand
 	ending   bool
 	down     bool // all have stopped
 	spawned  int  // topics spawned, for unique names
@@ -519,14 +520,15 @@ func (t *topics) asked(ctx actor.Context, request any) {
 	}
 }
 
-// dated takes a request for a change unless its time is over: whoever sent it has given up,
-// and may have asked for something else since.
+// dated takes a request for a change unless its time is over, or its client has gone.
 func (t *topics) dated(ctx actor.Context, m Dated) {
-	if err := m.Over(t.env.now()); err != nil {
+	if err := given(m.Until, t.env.now(), m.Heard); err != nil {
 		t.env.refuse(ctx, ctx.Sender(), err)
 		return
 	}
+	t.heard = m.Heard
 	t.asked(ctx, m.Request)
+	t.heard = nil
 }
 
 // remove closes the entrance, then the registry forgets the topic, its

@@ -181,7 +181,7 @@ func (g *Gateway) admin(e *endpoint, m *nats.Msg) {
 	}
 	switch message.(type) {
 	case actors.CreateTopic, actors.SetTopic, actors.DeleteTopic:
-		message = actors.Dated{Request: message, Until: time.Now().Add(clientWait)}
+		message = actors.Dated{Request: message, Until: time.Now().Add(clientWait), Heard: g.listener(m)}
 		err = firstOf(err, g.current())
 	}
 	if err == nil && g.adminNow.Add(1) > int64(g.opts.Admin) {

@@ -108,8 +108,9 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 	name, verb, _ := strings.Cut(rest[len(opGroup)+1:], ".")
 	request, page, err := groupRequest(name, verb, m.Data)
 	var until time.Time
+	var heard actors.Heard
 	if verb == protocol.GroupVerbDelete || verb == protocol.GroupVerbReset {
-		until = time.Now().Add(clientWait)
+		until, heard = time.Now().Add(clientWait), g.listener(m)
 		err = firstOf(err, g.current())
 	}
 	if err == nil {
@@ -119,7 +120,7 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 		g.refuse(m, err)
 		return
 	}
-	r := &actors.GroupRequest{Group: name, Request: request, Until: until, Ticket: actors.Ticket{From: account, Bytes: len(m.Data)}}
+	r := &actors.GroupRequest{Group: name, Request: request, Until: until, Heard: heard, Ticket: actors.Ticket{From: account, Bytes: len(m.Data)}}
 	if g.opts.Cluster != nil && !sentOn {
 		r.Elsewhere = func(broker int) { g.groupElsewhere(m, name, verb, broker, request) }
 	}

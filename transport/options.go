@@ -21,6 +21,9 @@ type Options struct {
 	// Front (optional) hands over the requests of clients whose sockets end there:
 	// Server.Front for the embedded server.
 	Front *front.Front
+	// Listens (optional) reports whether anybody listens on a subject of the clients' account:
+	// Server.Listens for the embedded server. Without it every client counts as there.
+	Listens func(subject string) bool
 	// Name is the connection's name in the NATS server's lists.
 	Name string
 	// Subjects (optional) builds the subjects.

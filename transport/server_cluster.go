@@ -173,6 +173,12 @@ func (s *Server) PeerListens(subject string) bool {
 	return s.routes.peers != nil && s.routes.peers.SubscriptionInterest(subject)
 }
 
+// Listens reports whether anybody, at any broker of the cluster, listens on a subject of the
+// clients' account. It costs as little as PeerListens.
+func (s *Server) Listens(subject string) bool {
+	return s.nats.GlobalAccount().Interest(subject) > 0
+}
+
 // clusterLog is natsLog without what does not concern an operator.
 type clusterLog struct{ *natsLog }
 

@@ -5,6 +5,9 @@ import (
 	"sync"
 	"time"
 
+	"github.com/nats-io/nats.go"
+
+	"metaq/actors"
 	"metaq/protocol"
 )
 
@@ -72,6 +75,16 @@ func (s *stalls) run(ctx context.Context) {
 			return
 		}
 	}
+}
+
+// listener returns whether the client that asked m still listens for the answer; nil when nobody
+// knows: with an external NATS server, and for what another broker sent on.
+func (g *Gateway) listener(m *nats.Msg) actors.Heard {
+	if g.opts.Listens == nil || g.sentOn(m) {
+		return nil
+	}
+	reply := m.Reply
+	return func() bool { return g.opts.Listens(reply) }
 }
 
 // current refuses a request that destroys something and may be older than its client's wait.

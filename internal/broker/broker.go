@@ -402,11 +402,12 @@ func (b *Broker) startActors(ctx context.Context, dirs *store.Dirs, reg *topicRe
 		}
 	}
 	var clients *front.Front
+	var listens func(subject string) bool
 	if b.server != nil {
-		clients = b.server.Front()
+		clients, listens = b.server.Front(), b.server.Listens
 	}
 	gateway, err := transport.NewGateway(system, transport.Options{
-		Cluster: edge, Front: clients,
+		Cluster: edge, Front: clients, Listens: listens,
 		Connect: connect, Name: "metaq-" + strconv.Itoa(c.BrokerID),
 		Subjects: protocol.Subjects{Prefix: b.cfg.NATS.Prefix},
 		Total:    inAll, Partition: inOne, Reads: inAll, PartitionReads: inOne,
