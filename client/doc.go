@@ -11,13 +11,12 @@
 // It owns batching, partitioning, retries and prefetching. It never decides what
 // is stored: a record counts as stored when its Result says so.
 //
-// Goroutines: a Client has one that watches its connection; a Producer has one
-// that refreshes topics, and one for each partition that has records to hand
-// over; a Reader has one for each partition that it reads, and one that looks for
-// new partitions; a Consumer has one that beats, one for a
-// commit under way, one for each partition that is being processed, with a
-// Reader for each, and one for the records that it keeps. Each ends, and is joined, in the Close of its owner. Close
-// producers and readers before their Client.
+// Goroutines: a Client has one that watches its connection. A Producer has one that
+// refreshes topics, and one for each partition with records to send. A Reader has one for
+// each partition that it reads, and one that looks for new partitions. A Consumer has one
+// that sends heartbeats, one for a commit in flight, one with a Reader for each partition
+// that it processes, and one for the records that it keeps. Each ends, and is joined, in
+// the Close of its owner. Close producers and readers before their Client.
 //
 // The machinery is in internal: link makes the requests, produce batches and numbers
 // records, fetch reads ahead, group keeps a consumer in its group. Start at

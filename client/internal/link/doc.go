@@ -1,7 +1,7 @@
 // Package link makes the requests of MetaQ's protocol over a NATS connection.
 //
 // Link is the seam to NATS, which tests replace (see clientfake); NATS implements it.
-// Caller makes requests in JSON over a Link. The errors of this package say whether a
+// Caller makes requests in JSON over a Link. The errors of this package tell whether a
 // request that failed may have been carried out: MaybeDone, Retriable.
 //
 // Goroutines: a NATS link has one that watches its connection, and Close joins it.

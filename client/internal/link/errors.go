@@ -27,7 +27,7 @@ var ErrConnLost = errors.New("the connection was lost before the answer came")
 // unknown.
 var ErrNoAnswer = errors.New("no answer in time")
 
-// Retriable says whether the same request may succeed later.
+// Retriable reports whether the same request may succeed later.
 func Retriable(err error) bool {
 	var e *protocol.Error
 	if errors.As(err, &e) {
@@ -36,14 +36,14 @@ func Retriable(err error) bool {
 	return errors.Is(err, ErrNoBroker) || errors.Is(err, ErrConnLost) || errors.Is(err, ErrNoAnswer)
 }
 
-// NotThere says whether a broker does not know the topic or partition. One that
+// NotThere reports whether a broker does not know the topic or partition. One that
 // just started, or that is about to lead, may say so of a partition that exists:
 // the last word is that of the topic's description.
 func NotThere(err error) bool {
 	return errors.Is(err, protocol.ErrNoTopic) || errors.Is(err, protocol.ErrNoPartition)
 }
 
-// MaybeDone says whether a request that ended with err may have been carried
+// MaybeDone reports whether a request that ended with err may have been carried
 // out. A 503 is such an answer too: after a failed sync the partition recovers
 // from its disk, where the batch may be.
 func MaybeDone(err error) bool {
