@@ -52,9 +52,10 @@ unit: ## tests that need no service and no network
 race: ## unit and integration tests with the race detector
 	@scripts/race.sh $(PKG)
 
-interop: ## publish with the official clients of Go, JavaScript, Python and Java
+interop: ## publish with the official clients of Go, JavaScript, Python and Java, and run the Go client's own tests
 	@test/interop/install.sh
 	go test -count=1 -v ./test/interop
+	@test/interop/natsgo/run.sh
 
 fuzz: ## every fuzz target for FUZZTIME (default 10s) each
 	@scripts/fuzz.sh $(FUZZTIME)

@@ -79,6 +79,9 @@ func (in *inbound) greet() (said connect, why string, err error) {
 	_ = c.socket.SetDeadline(time.Time{}) // the next read says what is wrong
 	c.statuses.Store(said.headers && said.noResponders)
 	c.hearsInfo.Store(said.protocol > 0)
+	if said.protocol > 0 {
+		c.out.from.greeting = func() []byte { return c.front.info.Load().greeting(c.id, c.socket) }
+	}
 	if now := c.front.info.Load(); now != first && said.protocol > 0 {
 		c.out.say(string(now.lineFor(c.id, c.socket)))
 	}

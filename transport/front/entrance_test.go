@@ -140,7 +140,7 @@ func TestClientsHearOfOtherServers(t *testing.T) {
 	old.say("CONNECT {\"verbose\":false}\r\nPING\r\n")
 	old.expect("PONG")
 	l.say("CONNECT {\"verbose\":false,\"protocol\":1}\r\nPING\r\n")
-	l.expect("PONG")
+	l.expect("PONG", `INFO {"connect_info":true,"remote_account":"$G",`) // as the server says it
 	server.mu.Lock()
 	all := server.all
 	server.mu.Unlock()

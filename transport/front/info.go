@@ -63,6 +63,14 @@ func (i *info) lineFor(id uint64, socket net.Conn) []byte {
 	return fmt.Appendf(nil, "INFO {\"client_id\":%d,\"client_ip\":%q,%s\r\n", id, ip, i.rest)
 }
 
+// greeting is the INFO that follows the first PONG for clients that take one at any time, as
+// the server has it: it names their account, which is the same for all.
+func (i *info) greeting(id uint64, socket net.Conn) []byte {
+	text := i.lineFor(id, socket)
+	const first = "INFO {"
+	return fmt.Appendf(nil, "%s\"connect_info\":true,\"remote_account\":\"$G\",%s", first, text[len(first):])
+}
+
 // ear is the connection on which the server tells the front of changes.
 type ear struct {
 	net.Conn

@@ -190,6 +190,10 @@ func (o *outbox) relay(b []byte) bool {
 		if passes {
 			o.next.bytes(b[:n])
 		}
+		if o.from.pongs > 0 && o.from.greeting != nil {
+			o.next.bytes(o.from.greeting())
+			o.from.greeting = nil
+		}
 		b = b[n:]
 		if !o.from.inside() {
 			o.next.take(&o.held)
@@ -302,12 +306,14 @@ func (o *outbox) written() {
 // relayed follows the server's bytes, to know where a message ends. What the front says
 // itself in the server's place does not pass.
 type relayed struct {
-	line    []byte           // the beginning of a line whose end has not come
-	skips   bool             // it does not pass
-	payload int              // bytes of the message that are still to come
-	pongs   int              // how many were relayed
-	subs    *subs            // that hear of messages; may be nil
-	refused func(why string) // is told of the server's errors; may be nil
+	line    []byte // the beginning of a line whose end has not come
+	skips   bool   // it does not pass
+	payload int    // bytes of the message that are still to come
+	pongs   int    // how many were relayed
+	// greeting is what follows the first of them; nil: nothing, or it has been said.
+	greeting func() []byte
+	subs     *subs            // that hear of messages; may be nil
+	refused  func(why string) // is told of the server's errors; may be nil
 }
 
 // kindOf returns what an error of the server says, without what it says it of: that is the
