@@ -9,6 +9,7 @@ import (
 
 	"metaq/actors"
 	"metaq/protocol"
+	"metaq/transport/front"
 )
 
 // A process that stands still (SIGSTOP, a paused machine, a swapped-out page that does not
@@ -80,11 +81,15 @@ func (s *stalls) run(ctx context.Context) {
 // listener returns whether the client that asked m still listens for the answer; nil when nobody
 // knows: with an external NATS server, and for what another broker sent on.
 func (g *Gateway) listener(m *nats.Msg) actors.Heard {
-	if g.opts.Listens == nil || g.sentOn(m) {
-		return nil
-	}
 	reply := m.Reply
-	return func() bool { return g.opts.Listens(reply) }
+	switch {
+	case front.Mine(reply):
+		return func() bool { return g.opts.Front.Connected(reply) }
+	case g.opts.Listens == nil || g.sentOn(m):
+		return nil
+	default:
+		return func() bool { return g.opts.Listens(reply) }
+	}
 }
 
 // current refuses a request that destroys something and may be older than its client's wait.

@@ -321,6 +321,12 @@ func (f *Front) find(reply string) (c *conn, sid, subject string) {
 	return f.conns[n], sid, subject
 }
 
+// Connected reports whether the client that an answer goes to is still there.
+func (f *Front) Connected(reply string) bool {
+	c, _, _ := f.find(reply)
+	return c != nil
+}
+
 // Flush waits until every client has got what was answered, or ctx ends.
 func (f *Front) Flush(ctx context.Context) {
 	f.mu.RLock()
