@@ -70,6 +70,7 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		gauge("metaq_clients_held", "Clients whose sockets are not read from now, because too many requests wait for the gateway. They go on by themselves.", nil,
 			g.counter.held.Load)
 		gauge("metaq_outbound_bytes", "Bytes of answers and messages that wait for clients. At maxOutboundBytes the client for which most waits is cut off.", nil, f.Outbound)
+		gauge("metaq_unfinished_bytes", "Bytes read of large messages whose rest has not come. At a quarter of maxOutboundBytes their clients wait for one another, and those that do not send the rest within a second are cut off.", nil, f.Unfinished)
 		for name, c := range map[string]struct {
 			help string
 			now  func() int64

@@ -156,7 +156,7 @@ func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 		// In a cluster whoever gives credentials means to be let in where they are checked.
 		Host: o.Host, Anonymous: o.Cluster != nil,
 		Reads: protocol.OpGet, Closed: []string{opHeard, "node"}, Forbidden: forbidden,
-		MaxOutbound: o.MaxOutbound, MaxSubs: o.MaxSubscriptions,
+		MaxOutbound: o.MaxOutbound, MaxUnfinished: o.MaxOutbound / 4, MaxSubs: o.MaxSubscriptions,
 		Limits: front.Limits{
 			Connections: o.MaxConnections, PerAddress: o.MaxPerAddress, Silent: maxSilent, ConnectTimeout: connectTimeout,
 		},

@@ -18,6 +18,7 @@
 //	taking.go  what of that is for the gateway
 //	request.go the same, some of it at a time
 //	memory.go  where that lies, until its partition has copied or written it
+//	unfinished.go what large messages may take before they are whole
 //	outbound.go what is said to the client
 //	answers.go many answers at a time
 //	queue.go   the bytes of that

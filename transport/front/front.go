@@ -37,6 +37,9 @@ type Options struct {
 	// MaxOutbound is how many bytes may wait for all clients together: beyond it the one for
 	// which most waits is cut off. 0: no limit.
 	MaxOutbound int64
+	// MaxUnfinished is how many bytes may be held of messages of which a part has come; beyond
+	// it their clients wait, and those that do not send the rest are cut off. 0: no limit.
+	MaxUnfinished int64
 	// MaxSubs is how many subscriptions a client may have; 0: no limit.
 	MaxSubs int
 	// Heard is the operation under whose name the gateway gets what goes to the subjects of
@@ -79,6 +82,7 @@ type Front struct {
 	desk       atomic.Pointer[Receiver] // nil: nobody answers requests
 	cutOff     atomic.Int64             // clients that did not take what they asked for
 	outbound   atomic.Int64             // about the bytes that wait for all clients
+	unfinished unfinished               // bounds what is read of messages that are not whole
 	relieving  sync.Mutex               // one goroutine cuts clients off because of MaxOutbound
 	refusedSub atomic.Int64             // subscriptions beyond MaxSubs or maxTokens
 	// watchers are the subscriptions of clients that may want a copy of requests.
@@ -102,6 +106,7 @@ func Listen(l net.Listener, o Options) *Front {
 		prefix: []byte(o.Prefix + "."), heard: o.Prefix + "." + o.Heard + ".",
 	}
 	f.teller.log, f.doors.limits = o.Logger, o.Limits
+	f.unfinished.init(o.MaxUnfinished)
 	for _, op := range o.Closed {
 		f.closedTo = append(f.closedTo, o.Prefix+"."+op+".")
 	}

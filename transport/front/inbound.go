@@ -291,10 +291,16 @@ func (in *inbound) chat(pass int, p publication, line []byte) (int, error) {
 	}
 	in.from = in.to
 	in.makeRoom(true)
+	m := in.c.unfinished() // the server keeps what has come
+	defer m.end()
+	came := 0
 	for room := in.buf[in.to:]; rest > 0; {
 		n, err := in.c.socket.Read(room[:min(len(room), rest)])
 		if err != nil {
 			return pass, err
+		}
+		if came += n; !m.growTo(came) {
+			return pass, errClosed
 		}
 		if _, err := in.c.server.Write(room[:n]); err != nil {
 			return pass, err

@@ -22,7 +22,7 @@ func TestMemoryGrowsWithWhatComes(t *testing.T) {
 	client, socket := net.Pipe()
 	defer func() { _ = client.Close() }()
 	line := "PUB q.put.t 8388608\r\n"
-	in := inbound{c: &conn{socket: socket}, mem: memoryOf(firstBuffer), buf: []byte(line), to: len(line)}
+	in := inbound{c: &conn{front: new(Front), socket: socket}, mem: memoryOf(firstBuffer), buf: []byte(line), to: len(line)}
 	var before, after runtime.MemStats
 	runtime.ReadMemStats(&before)
 	type result struct {

@@ -215,8 +215,17 @@ func (in *inbound) whole(full int) (b []byte, own *memory, err error) {
 	in.hand()
 	b = in.buf[in.from:in.to]
 	in.from = in.to
+	m := in.c.unfinished()
+	defer m.end()
 	for n := len(b); ; {
-		next := memoryOf(min(full, max(8*n, fullBuffer)))
+		size := min(full, max(8*n, fullBuffer))
+		if size > fullBuffer && !m.growTo(size) {
+			if own != nil {
+				own.Release(1)
+			}
+			return nil, nil, errClosed
+		}
+		next := memoryOf(size)
 		copy(next.b, b)
 		if own != nil {
 			own.Release(1)
