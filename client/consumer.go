@@ -44,31 +44,31 @@ type Consumer struct {
 	err  error         // why; to be read after over
 
 	mu    sync.Mutex
-	cause error // guarded by mu: what ended the consumer other than Close
+	cause error // guarded by mu: the failure that ended the consumer, if one did
 }
 
-// source tells a Consumer what to work on: the group's coordinator does, or, for
-// a broadcast consumer, the list of all partitions. Its methods may be called from
+// source assigns partitions to a Consumer: the group's coordinator or, for a broadcast
+// consumer, the list of all partitions. Its methods may be called from
 // any goroutine.
 type source interface {
-	// Enter returns when there is a first view, or why there will be none.
+	// Enter blocks until the first view has been delivered, or returns why none will be.
 	Enter(ctx context.Context) error
-	// Run keeps the views coming until ctx ends, or returns why it cannot.
+	// Run delivers further views until ctx ends, or returns why it cannot.
 	Run(ctx context.Context) error
-	// Commit makes positions durable and returns those that it took.
+	// Commit makes positions durable and returns those that were accepted.
 	Commit(ctx context.Context, positions []protocol.GroupPosition) ([]protocol.GroupPosition, error)
-	// Release says that all work on a partition has ended.
+	// Release reports that all work on a partition has ended.
 	Release(p protocol.TopicPartition)
-	// InSession says whether what was assigned still is, as far as is known.
+	// InSession reports whether the assignment is still valid, as far as is known.
 	InSession() bool
-	// Session is how long that lasts without news.
+	// Session returns how long an assignment is valid without hearing from its source.
 	Session() time.Duration
 	Leave(ctx context.Context) error
 	Name() string
 }
 
-// NewConsumer joins group and processes its topics with handle, until Close. It
-// returns when the group has taken it in, or refused it, or when ctx ends.
+// NewConsumer joins group and processes its topics with handle, until Close. It blocks
+// until the group has accepted or refused the member, or ctx ends.
 func (c *Client) NewConsumer(ctx context.Context, group string, topics []string, handle Handler, opts ...ConsumerOption) (*Consumer, error) {
 	o, err := newConsumerOptions(group, topics, handle, opts)
 	if err != nil {
@@ -89,8 +89,8 @@ func (c *Client) NewConsumer(ctx context.Context, group string, topics []string,
 	con.system = actor.NewActorSystem(actor.WithLoggerFactory(func(*actor.ActorSystem) *slog.Logger {
 		return slog.New(slog.DiscardHandler)
 	}))
-	// A child that panics is not restarted empty: its parent starts again
-	// from what is committed.
+	// A child that panics is not restarted with its state lost: its parent creates
+	// another one, which resumes from the committed offset.
 	stop := actor.NewOneForOneStrategy(0, 0, func(any) actor.Directive { return actor.StopDirective })
 	root := newConsumerActor(con)
 	con.pid = con.system.Root.Spawn(actor.PropsFromProducer(func() actor.Actor { return root }, actor.WithSupervisor(stop)))
@@ -109,7 +109,7 @@ func (c *Client) NewConsumer(ctx context.Context, group string, topics []string,
 	return con, nil
 }
 
-// newSource returns what tells con which partitions to work on.
+// newSource returns the source of con's assignments.
 func (con *Consumer) newSource() source {
 	o := &con.o
 	callbacks := group.Callbacks{Changed: func(v protocol.GroupView) { con.tell(v) }, Lost: con.lost}
@@ -125,7 +125,7 @@ func (con *Consumer) newSource() source {
 
 func (con *Consumer) tell(m any) { con.system.Root.Send(con.pid, m) }
 
-// lost ends all work on partitions and returns when it has ended.
+// lost stops the work on all partitions and blocks until it has stopped.
 func (con *Consumer) lost(ctx context.Context) {
 	done := make(chan struct{})
 	con.tell(dropAll{done})
@@ -143,7 +143,7 @@ func (con *Consumer) fail(err error) {
 		con.cause = err
 	}
 	con.mu.Unlock()
-	con.log.Error("consumer ends", "err", err)
+	con.log.Error("consumer stopped", "err", err)
 	con.tell(closeConsumer{})
 }
 
@@ -191,7 +191,7 @@ func (con *Consumer) endedBefore(ctx context.Context) bool {
 // closeGrace is how long Close waits after it was told to hurry by a cancellation.
 const closeGrace = 2 * time.Second
 
-// unfinished tells what a consumer that closes still waits for.
+// unfinished describes what a closing consumer still waits for.
 func (con *Consumer) unfinished() string {
 	reply := make(chan []protocol.TopicPartition, 1)
 	con.tell(whatAssigned{reply})
@@ -203,9 +203,9 @@ func (con *Consumer) unfinished() string {
 		if len(list) > 0 {
 			return fmt.Sprintf("handlers have not returned for %v; the consumer ends, and others get its partitions, when they do", list)
 		}
-		return "its last commit or its leaving is not answered yet"
+		return "its last commit, or its request to leave the group, has not been answered yet"
 	case <-con.over:
-		return "it ended just now"
+		return "it has just ended"
 	case <-patience.C:
 		return "a callback of OnPartitions or OnError has not returned; the consumer ends when it does"
 	}
@@ -214,21 +214,21 @@ func (con *Consumer) unfinished() string {
 // unfinishedWait bounds how long Close looks for the reason after its ctx has ended.
 const unfinishedWait = 50 * time.Millisecond
 
-// Done is closed when the consumer has ended: after Close, or because of the error that
-// Err returns.
+// Done is closed when the consumer has ended: through Close, or because of a failure,
+// which Err returns.
 func (con *Consumer) Done() <-chan struct{} { return con.over }
 
-// Err returns the error that ended the consumer, or nil after Close.
+// Err returns the failure that ended the consumer, or nil.
 func (con *Consumer) Err() error {
 	con.mu.Lock()
 	defer con.mu.Unlock()
 	return con.cause
 }
 
-// Member is the consumer's present name in the group.
+// Member returns the consumer's current member id in the group.
 func (con *Consumer) Member() string { return con.m.Name() }
 
-// Assigned are the partitions that the consumer works on now, sorted.
+// Assigned returns the partitions that the consumer works on, sorted.
 func (con *Consumer) Assigned() []protocol.TopicPartition {
 	reply := make(chan []protocol.TopicPartition, 1)
 	con.tell(whatAssigned{reply})
@@ -242,8 +242,8 @@ func (con *Consumer) Assigned() []protocol.TopicPartition {
 
 // Commit makes records, and all before them in their partitions, count as
 // processed, and returns when that is durable. It is for ManualCommit, but may be
-// used without. ErrFenced or nothing committed means that a partition is not the
-// consumer's any more.
+// used without. ErrFenced means that a partition no longer belongs to the
+// consumer; the others are committed.
 func (con *Consumer) Commit(ctx context.Context, recs ...Record) error {
 	next := map[protocol.TopicPartition]group.Place{}
 	for i := range recs {
@@ -263,7 +263,7 @@ func (con *Consumer) Commit(ctx context.Context, recs ...Record) error {
 	}
 	con.tell(commitDone{member: member, done: done})
 	if len(done) < len(positions) {
-		return fmt.Errorf("commit: %w", protocol.ErrFenced.With("%d of %d partitions are not this consumer's any more", len(positions)-len(done), len(positions)))
+		return fmt.Errorf("commit: %w", protocol.ErrFenced.With("%d of %d partitions are no longer assigned to this consumer", len(positions)-len(done), len(positions)))
 	}
 	return nil
 }
@@ -276,8 +276,8 @@ func (con *Consumer) Pause(ps ...protocol.TopicPartition) { con.tell(control{ps,
 // Resume ends Pause.
 func (con *Consumer) Resume(ps ...protocol.TopicPartition) { con.tell(control{ps, pausePart{false}}) }
 
-// Seek continues at s in a partition. It does not change what is committed until
-// something after it is. Committed offsets only move forward: see Admin.GroupReset.
+// Seek continues a partition at s. The committed offset changes once a record after s has
+// been processed, and never moves back: see Admin.GroupReset.
 func (con *Consumer) Seek(p protocol.TopicPartition, s Start) {
 	con.tell(control{[]protocol.TopicPartition{p}, seekPart{s}})
 }
@@ -302,8 +302,8 @@ type (
 	}
 )
 
-// busyCommits is how many commits in a row are refused as busy before the program hears
-// of it; each of them was tried several times.
+// busyCommits is the number of successive commits, each retried several times, that may be
+// refused as busy before OnError is called.
 const busyCommits = 10
 
 // consumerActor owns the children.
@@ -370,7 +370,7 @@ func (a *consumerActor) tellDiverged() {
 			continue
 		}
 		a.con.o.onError(&protocol.RangeError{
-			Err: protocol.ErrDiverged.With("group %s stands at offset %d of %s, and the log is another one from %d on, since it lost its end: see metaq group info %s",
+			Err: protocol.ErrDiverged.With("group %s is at offset %d of %s, but the log diverged at offset %d when its tail was lost; see `metaq group info %s`",
 				a.con.group, d.Offset, d.At(), d.DivergedAt, a.con.group),
 			DivergedAt: &d.DivergedAt,
 		})
@@ -442,7 +442,7 @@ func (a *consumerActor) ended(ctx actor.Context, who *actor.PID) {
 			a.unsaved[p] = at
 		}
 		if !c.ending {
-			a.con.o.onError(fmt.Errorf("%s: its actor panicked, it is processed again from the last commit", p))
+			a.con.o.onError(fmt.Errorf("%s: its actor panicked; processing resumes from the last committed offset", p))
 		}
 	}
 	if len(a.parts) == 0 {
@@ -570,7 +570,7 @@ func (con *Consumer) end() {
 	bounded, cancel := context.WithTimeout(context.Background(), link.RequestTimeout)
 	defer cancel()
 	if err := con.m.Leave(bounded); err != nil {
-		con.err = fmt.Errorf("leave group %s: its partitions wait for the session's end: %w", con.group, err)
+		con.err = fmt.Errorf("leave group %s: its partitions stay assigned until the session expires: %w", con.group, err)
 	}
 	con.err = errors.Join(con.err, con.dlq.Close(bounded))
 	if con.files != nil {

@@ -118,8 +118,8 @@ func WithSession(d time.Duration) ConsumerOption {
 	return func(o *consumerOptions) { o.join.SessionMs = int(d.Milliseconds()) }
 }
 
-// WithReleaseTime sets how long a handler may run after its context ended. Default
-// 60 s; then the consumer is evicted from the group.
+// WithReleaseTime is how long a handler may keep running after its context ended. Default
+// 60 s; then the consumer is put out of the group.
 func WithReleaseTime(d time.Duration) ConsumerOption {
 	return func(o *consumerOptions) { o.join.ReleaseMs = int(d.Milliseconds()) }
 }
@@ -219,12 +219,12 @@ func newConsumerOptions(group string, topics []string, h Handler, opts []Consume
 	}
 	check((o.handle == nil) != (o.batch == nil), "give either a handler or WithBatchHandler")
 	check(o.batchMost > 0, "batches of %d records are not above 0", o.batchMost)
-	check(o.commit > 0, "commit interval %v is not above 0", o.commit)
-	check(o.retries >= 0, "%d retries are below 0", o.retries)
+	check(o.commit > 0, "commit interval %v must be above 0", o.commit)
+	check(o.retries >= 0, "%d retries must not be negative", o.retries)
 	check(o.backoff > 0 && o.backoffMax >= o.backoff, "retry pauses %v to %v are not a range above 0", o.backoff, o.backoffMax)
 	check(o.failure <= Keep, "failure policy %d is not known", o.failure)
 	check(o.failure != Keep || !o.manual, "OnFailure(Keep) and ManualCommit exclude one another: a kept record is not to be committed when it is processed at last")
-	check(o.keptEvery > 0, "interval %v of kept records is not above 0", o.keptEvery)
+	check(o.keptEvery > 0, "interval %v of kept records must be above 0", o.keptEvery)
 	switch o.outOfRange {
 	case OutOfRangeError:
 		o.join.WhenDiverged = protocol.DivergedStop
@@ -233,7 +233,7 @@ func newConsumerOptions(group string, topics []string, h Handler, opts []Consume
 	case OutOfRangeAsBroker:
 	}
 	check(o.outOfRange <= OutOfRangeAsBroker, "out-of-range policy %d is not known", o.outOfRange)
-	check(o.prefetch > 0, "prefetch of %d bytes is not above 0", o.prefetch)
+	check(o.prefetch > 0, "prefetch of %d bytes must be above 0", o.prefetch)
 	if o.filter != nil {
 		if err := o.filter.Check(); err != nil {
 			errs = append(errs, err)
@@ -249,7 +249,7 @@ func newConsumerOptions(group string, topics []string, h Handler, opts []Consume
 	return o, errors.Join(errs...)
 }
 
-// persistent says whether the consumer keeps anything in a MessageDir.
+// persistent reports whether the consumer stores anything in a MessageDir.
 func (o *consumerOptions) persistent() bool {
 	return o.failure == Keep || o.broadcast && o.store == nil
 }

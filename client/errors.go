@@ -25,18 +25,18 @@ var (
 	// ErrNotDelivered is given to a record that was certainly not stored within
 	// the delivery timeout. Sending it again is safe.
 	ErrNotDelivered = produce.ErrNotDelivered
-	// ErrNoBroker says that no broker serves what was asked for now, or that there
+	// ErrNoBroker means that no broker serves the request at present, or that there
 	// is no connection. The request was not carried out.
 	ErrNoBroker = link.ErrNoBroker
-	// ErrNoMessageDir refuses a consumer that is to keep something, of a Client
-	// without a MessageDir.
+	// ErrNoMessageDir is returned for a consumer that stores something when its Client
+	// has no MessageDir.
 	ErrNoMessageDir = errors.New("no message directory")
-	// ErrCorrupt says that a fetched batch is damaged or not to be understood.
+	// ErrCorrupt means that a fetched batch is damaged or cannot be decoded.
 	ErrCorrupt = fetch.ErrCorrupt
 )
 
 // Refusals of the broker that callers often look for. Compare with errors.Is;
-// protocol has all of them. A producer also returns ErrTooLarge on its own.
+// protocol has all of them. A producer also returns ErrTooLarge without asking a broker.
 var (
 	ErrTooLarge    error = protocol.ErrTooLarge
 	ErrNoTopic     error = protocol.ErrNoTopic
@@ -51,7 +51,7 @@ var (
 // the one that was read, since it lost its end.
 var ErrDiverged error = protocol.ErrDiverged
 
-// MovedError tells that a log is not the one that was read, and where reading continues.
+// MovedError reports that a log is not the one that was read, and where reading continues.
 // It stops nothing.
 type MovedError struct {
 	Topic     string
@@ -60,10 +60,10 @@ type MovedError struct {
 	Recreated bool // the topic was deleted and made again; else the log has lost its end
 }
 
-// Error says what happened.
+// Error returns a description of what happened to the log.
 func (e *MovedError) Error() string {
 	if e.Recreated {
-		return fmt.Sprintf("topic %s was deleted and made again: partition %s is read from its beginning at offset %d, not from %d", e.Topic, e.Partition, e.To, e.From)
+		return fmt.Sprintf("topic %s was deleted and recreated: partition %s is read from its beginning at offset %d instead of %d", e.Topic, e.Partition, e.To, e.From)
 	}
-	return fmt.Sprintf("the log of %s %s has lost its end: it is read from offset %d, where the logs part, not from %d", e.Topic, e.Partition, e.To, e.From)
+	return fmt.Sprintf("the log of %s %s lost its tail: it is read from offset %d, where the logs diverge, instead of %d", e.Topic, e.Partition, e.To, e.From)
 }

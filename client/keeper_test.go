@@ -208,7 +208,7 @@ func TestKeepNeedsADirectoryAndNoManualCommit(t *testing.T) {
 		{[]ConsumerOption{OnFailure(Keep)}, "connect with WithMessageDir"},
 		{[]ConsumerOption{Broadcast(nil)}, "connect with WithMessageDir"},
 		{[]ConsumerOption{OnFailure(Keep), ManualCommit()}, "exclude one another"},
-		{[]ConsumerOption{WithKeptInterval(0)}, "is not above 0"},
+		{[]ConsumerOption{WithKeptInterval(0)}, "must be above 0"},
 	} {
 		if _, err := c.NewConsumer(t.Context(), "g", []string{"orders"}, handle, x.opts...); err == nil || !strings.Contains(err.Error(), x.says) {
 			t.Errorf("%v; want %q", err, x.says)

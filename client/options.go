@@ -38,8 +38,8 @@ type options struct {
 }
 
 // WithServers names the NATS servers to try, such as "nats://127.0.0.1:4222" or
-// "host:4222". Default: DefaultServer. Further servers of the cluster are found
-// by themselves.
+// "host:4222". Default: DefaultServer. Further servers of the cluster are
+// discovered automatically.
 func WithServers(urls ...string) Option {
 	return func(o *options) { o.servers = append(o.servers, urls...) }
 }
@@ -89,7 +89,7 @@ func newOptions(opts []Option) (options, error) {
 	}
 	var errs []error
 	if o.dialTimeout <= 0 {
-		errs = append(errs, fmt.Errorf("dial timeout %v is not above 0", o.dialTimeout))
+		errs = append(errs, fmt.Errorf("dial timeout %v must be above 0", o.dialTimeout))
 	}
 	if strings.ContainsAny(o.prefix, " \t\r\n*>") || strings.HasPrefix(o.prefix, ".") || strings.HasSuffix(o.prefix, ".") {
 		errs = append(errs, fmt.Errorf("prefix %q is not a NATS subject", o.prefix))

@@ -15,11 +15,11 @@ import (
 // in the producer's sequence for the partition, by which the broker recognises a
 // batch that it has stored already; so a batch whose answer was lost is simply
 // sent again. A record is given up only after the delivery timeout, a final
-// refusal, or in Close; its error says whether it may be stored.
+// refusal, or in Close; its error tells whether it may be stored.
 //
 // While a batch of a partition is in flight the next one fills; up to five that
 // are full are in flight at once. A batch that has to be repeated is not overtaken:
-// the broker refuses those behind it until it arrives, and they are repeated as well.
+// the broker refuses those behind it until it has arrived, and they are repeated as well.
 type Producer struct {
 	engine *produce.Engine
 }

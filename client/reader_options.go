@@ -93,7 +93,7 @@ func newReaderOptions(opts []ReaderOption) (readerOptions, error) {
 	}
 	var errs []error
 	if o.Prefetch <= 0 {
-		errs = append(errs, fmt.Errorf("prefetch of %d bytes is not above 0", o.Prefetch))
+		errs = append(errs, fmt.Errorf("prefetch of %d bytes must be above 0", o.Prefetch))
 	}
 	if o.MaxWait < time.Millisecond {
 		errs = append(errs, fmt.Errorf("max wait %v is below 1 ms", o.MaxWait))

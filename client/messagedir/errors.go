@@ -25,5 +25,5 @@ type DamageError struct {
 
 // Error names file and place and says what to do.
 func (e *DamageError) Error() string {
-	return fmt.Sprintf("%s is damaged at byte %d: %s; move it away to continue without what it holds", e.Path, e.Pos, e.Why)
+	return fmt.Sprintf("%s is damaged at byte %d: %s; move it away to continue without its records", e.Path, e.Pos, e.Why)
 }

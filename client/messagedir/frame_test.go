@@ -98,7 +98,7 @@ func FuzzRead(f *testing.F) {
 		}
 		small, fresh := l.compact(b, "g")
 		if reread, torn, err := read(small, "g"); err != nil || torn != 0 || len(reread.live) != len(l.live) || reread.end != fresh.end {
-			t.Fatalf("made anew it holds %v, %d torn, %v", reread, torn, err)
+			t.Fatalf("rewritten it holds %v, %d torn, %v", reread, torn, err)
 		}
 	})
 }

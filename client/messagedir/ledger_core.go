@@ -64,7 +64,7 @@ func (l *ledger) number(record []byte) int64 { return l.known[sha256.Sum256(reco
 // numbers are those of the live records, the oldest first.
 func (l *ledger) numbers() []int64 { return slices.Sorted(maps.Keys(l.live)) }
 
-// wasteful says whether the file should be written anew: then more of it is dead
+// wasteful reports whether the file should be rewritten: then more of it is dead
 // than live, and more than slack.
 func (l *ledger) wasteful(slack int64) bool { return l.end > 2*l.bytes+slack }
 

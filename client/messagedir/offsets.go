@@ -50,10 +50,10 @@ func (s *Store) LoadPositions() ([]protocol.GroupPosition, error) {
 	}
 	var file offsets
 	if err := json.Unmarshal(b, &file); err != nil {
-		return nil, fmt.Errorf("%s is not a file of offsets: %w; move it away to start from nothing", path, err)
+		return nil, fmt.Errorf("%s is not a file of offsets: %w; move it away to start over", path, err)
 	}
 	if file.Consumer != s.consumer {
-		return nil, fmt.Errorf("%s has the offsets of consumer %q, not of %s; move it away to start from nothing", path, file.Consumer, s.consumer)
+		return nil, fmt.Errorf("%s has the offsets of consumer %q, not of %s; move it away to start over", path, file.Consumer, s.consumer)
 	}
 	return file.Offsets, nil
 }

@@ -17,7 +17,7 @@ const (
 	// and a torn end.
 	maxFile = 4 * MaxLimit
 
-	// defaultSlack keeps a short file from being written anew for each record that
+	// defaultSlack keeps a short file from being rewritten for each record that
 	// leaves it.
 	defaultSlack = 1 << 20
 )
@@ -123,7 +123,7 @@ func (s *Store) Drop(number int64) error {
 		return err
 	}
 	if s.led.wasteful(s.slack) {
-		_ = s.forgetLocked() // all of it is synced; the next call writes it anew
+		_ = s.forgetLocked() // all of it is synced; the next call rewrites it
 	}
 	return nil
 }

@@ -255,7 +255,7 @@ func (o *oracle) judge(found []client.Offset) error {
 // plot works on a store until the machine stops; what fails is tried again.
 func plot(fsys *faultfs.FS, o *oracle) error {
 	d := NewWith("/logs", Options{FS: fsys})
-	d.slack = 200 // the file is written anew on the way
+	d.slack = 200 // the file is rewritten on the way
 	for range 2 { // two processes
 		s, err := d.open("g", "")
 		for range 3 {

@@ -46,11 +46,11 @@ consumer with --from latest, and how old the backlog is otherwise.`,
 func (f *benchConsumeFlags) options(cmd *cobra.Command) ([]client.ReaderOption, error) {
 	switch {
 	case cmd.Flags().Changed("count") && f.o.Count < 1:
-		return nil, fmt.Errorf("--count %d is not above 0", f.o.Count)
+		return nil, fmt.Errorf("--count %d must be above 0", f.o.Count)
 	case f.o.Timeout <= 0:
-		return nil, fmt.Errorf("--timeout %s is not above 0", f.o.Timeout)
+		return nil, fmt.Errorf("--timeout %s must be above 0", f.o.Timeout)
 	case f.prefetch < 1:
-		return nil, fmt.Errorf("--window %d is not above 0", f.prefetch)
+		return nil, fmt.Errorf("--window %d must be above 0", f.prefetch)
 	}
 	start, err := client.ParseStart(f.from)
 	if err != nil {

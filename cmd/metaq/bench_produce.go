@@ -61,7 +61,7 @@ func (f *benchProduceFlags) options() ([]client.ProducerOption, error) {
 		{"timeout", int64(f.timeout)},
 	} {
 		if n.value < 1 {
-			return nil, fmt.Errorf("--%s %d is not above 0", n.flag, n.value)
+			return nil, fmt.Errorf("--%s %d must be above 0", n.flag, n.value)
 		}
 	}
 	compression, err := protocol.ParseCompression(f.compression)

@@ -72,9 +72,9 @@ func (f *consumeFlags) check(cmd *cobra.Command) error {
 	grouped := cmd.Flags().Changed("group")
 	switch {
 	case cmd.Flags().Changed("count") && f.o.Count < 1:
-		return fmt.Errorf("--count %d is not above 0; leave it out for no limit", f.o.Count)
+		return fmt.Errorf("--count %d must be above 0; leave it out for no limit", f.o.Count)
 	case cmd.Flags().Changed("timeout") && f.o.Timeout <= 0:
-		return fmt.Errorf("--timeout %s is not above 0; leave it out for no limit", f.o.Timeout)
+		return fmt.Errorf("--timeout %s must be above 0; leave it out for no limit", f.o.Timeout)
 	case grouped && f.partition != "":
 		return fmt.Errorf("--partition %s: a group divides the partitions among its members; leave out --partition or --group", f.partition)
 	case !grouped && f.instance != "":

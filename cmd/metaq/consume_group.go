@@ -61,19 +61,19 @@ func consumeGroup(cmd *cobra.Command, c *client.Client, topic string, from clien
 		f.group, f.group, topic)
 }
 
-// groupWatch hears what a consumer's calls do not return. Its methods may be
+// groupWatch receives the problems that no call of a consumer returns. Its methods may be
 // called from any goroutine.
 type groupWatch struct {
 	end    func() // the consumer
 	remark func(error)
 
 	mu    sync.Mutex // guards what follows
-	fatal error      // the first problem that does not pass by itself
+	fatal error      // the first problem that needs a human
 	had   bool       // a partition
 }
 
-// problem ends the consumer when a partition stands still until somebody acts:
-// else nobody would notice. Whatever passes by itself is told.
+// problem ends the consumer when a partition is stuck until somebody acts, which would
+// otherwise go unnoticed. Transient problems are only reported.
 func (w *groupWatch) problem(err error) {
 	if !errors.Is(err, client.ErrOutOfRange) && !errors.Is(err, client.ErrCorrupt) {
 		w.remark(err)
@@ -100,7 +100,7 @@ func (w *groupWatch) final() error {
 	return w.fatal
 }
 
-// worked says whether there was ever a partition to work on.
+// worked reports whether the member was ever assigned a partition.
 func (w *groupWatch) worked() bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

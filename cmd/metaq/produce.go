@@ -78,7 +78,7 @@ func (f *produceFlags) options(topic string) (o pipe.ProduceOptions, p []client.
 		return o, nil, err
 	}
 	if f.timeout <= 0 {
-		return o, nil, fmt.Errorf("--timeout %s is not above 0", f.timeout)
+		return o, nil, fmt.Errorf("--timeout %s must be above 0", f.timeout)
 	}
 	return o, []client.ProducerOption{client.WithCompression(compression), client.WithDeliveryTimeout(f.timeout)}, nil
 }

@@ -47,7 +47,7 @@ func newFeed(r *Feeds, id protocol.PartitionID, start Start) *feed {
 	return f
 }
 
-// resetLocked begins anew at start.
+// resetLocked restarts at start.
 func (f *feed) resetLocked(start Start) {
 	if f.cancel != nil {
 		f.cancel()
@@ -437,7 +437,7 @@ func (r *Feeds) fetchBytes() int {
 	return min(max(share, fetchLeast), fetchMost)
 }
 
-// answers is how many answers of so many bytes there is room for.
+// answers returns the number of answers of the given size that there is room for.
 func (r *Feeds) answers(bytes int) int {
 	r.mu.Lock()
 	defer r.mu.Unlock()

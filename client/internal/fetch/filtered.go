@@ -39,7 +39,7 @@ func (f *feed) takeFiltered(ctx context.Context, answer []byte, from protocol.Of
 		return err
 	}
 	if reply.NextOffset <= from && from < reply.EndOffset {
-		return protocol.ErrUnavailable.With("answer to %s does not go on, though the log ends at %d", f.subject, reply.EndOffset)
+		return protocol.ErrUnavailable.With("answer to %s makes no progress although the log ends at %d", f.subject, reply.EndOffset)
 	}
 	return nil
 }

@@ -76,8 +76,8 @@ func (m *Membership) Enter(ctx context.Context) error {
 	}
 }
 
-// take remembers an answer to a request that was sent at that time. It says whether the
-// Session still lasts: after a pause of the process, others may have what the answer gives.
+// take remembers an answer to a request that was sent at that time. It reports whether the
+// session is still alive: after a pause of the process, others may have what the answer gives.
 func (m *Membership) take(view protocol.GroupView, sent time.Time) bool {
 	m.mu.Lock()
 	if view.Member == m.view.Member && view.Revision < m.knownLocked() {
@@ -168,7 +168,7 @@ func (m *Membership) beat(ctx context.Context) error {
 			failures++
 			if !stopped && !m.InSession() {
 				// Others may have the partitions by now.
-				m.log.Warn("group session is over, as far as is known", "group", m.group, "err", err)
+				m.log.Warn("group session expired: no heartbeat was answered in time", "group", m.group, "err", err)
 				m.Lost(ctx)
 				stopped = true
 			}
@@ -179,8 +179,8 @@ func (m *Membership) beat(ctx context.Context) error {
 }
 
 var (
-	errKicked    = errors.New("there is something new to say")
-	errOverslept = errors.New("an answer was read after the session's end: the process did not run")
+	errKicked    = errors.New("a partition was released")
+	errOverslept = errors.New("an answer arrived after the session had expired; was the process suspended?")
 )
 
 // beatOnce makes one heartbeat, which waits at the coordinator for news.
@@ -227,7 +227,7 @@ func (m *Membership) beatOnce(ctx context.Context) (view protocol.GroupView, err
 	return view, err
 }
 
-// InSession says whether the session lasts, as far as is known.
+// InSession reports whether the session is alive, as far as this process knows.
 func (m *Membership) InSession() bool {
 	m.mu.Lock()
 	defer m.mu.Unlock()

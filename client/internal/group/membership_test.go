@@ -58,7 +58,7 @@ func (c *coordinator) Request(ctx context.Context, subject string, data []byte) 
 
 // TestAnAnswerFromBeforeAPauseGivesNothing stops a process for longer than its session
 // while answers are on their way to it: what they give is others' by the time that it
-// goes on.
+// resumes.
 func TestAnAnswerFromBeforeAPauseGivesNothing(t *testing.T) {
 	const session = 3 * time.Second
 	view := func(member string, revision int64, parts ...int) protocol.GroupView {

@@ -33,7 +33,7 @@ type Link interface {
 	Servers() string
 }
 
-// TakeAnswer takes one answer and says whether another one follows.
+// TakeAnswer processes one answer and reports whether another one follows.
 type TakeAnswer func(answer []byte) (more bool, err error)
 
 // NATS is the link over a NATS connection.

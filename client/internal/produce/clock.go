@@ -5,7 +5,7 @@ import "time"
 // lazyClock reads a clock for many records at once: while they come faster than
 // one a millisecond, which is what their times can tell, up to lazyReads of them
 // get the same time. Reading the clock took a fifth of a producer's work. Whoever
-// owns it has it read anew where records begin to flow: after a pause the first
+// owns it calls readNow where records begin to flow: after a pause the first
 // ones would get the time from before.
 type lazyClock struct {
 	now  func() time.Time

@@ -46,7 +46,7 @@ const (
 )
 
 // judge decides what follows an attempt that failed with err, and whether the
-// batch may be stored now. maybe says whether it might have been before.
+// batch may be stored now. maybe reports whether it might have been before.
 //
 // A retry repeats id, epoch and sequence, so a batch that is stored already is
 // answered and not stored again. A refusal of the sequence itself (409) means
@@ -69,7 +69,7 @@ func judge(err error, maybe bool) (verdict, bool) {
 	return verdictFail, maybe
 }
 
-// outOfSequence says whether a batch was refused for its number: it was not
+// outOfSequence reports whether a batch was refused for its number: it was not
 // stored by this attempt.
 func outOfSequence(err error) bool {
 	var e *protocol.Error

@@ -42,7 +42,7 @@ type passage struct {
 	state    batchState
 	deadline time.Time // when it is given up
 	retryAt  time.Time // not before
-	failures int       // attempts that failed by themselves
+	failures int       // attempts that failed for a reason of their own, not for a gap
 	held     bool      // refused only because one before it is missing
 	maybe    bool      // may be stored
 	sent     uint64    // number of its newest attempt; 0: none that counts
@@ -50,7 +50,7 @@ type passage struct {
 	ack      protocol.PubAck
 }
 
-// mayAdmit says whether one more batch could be sent at once.
+// mayAdmit reports whether one more batch could be sent at once.
 func (f *flight) mayAdmit() bool {
 	for _, b := range f.batches {
 		if b.state == batchWaiting || b.state == batchRefused {
@@ -157,7 +157,7 @@ func (f *flight) oldest() *batch {
 // settle takes the oldest batch out: stored, or given up.
 //
 // When it is certainly not stored, none behind it is, and none may count on it:
-// they get new numbers. When it may be, those behind it may be, too, and only
+// they get new numbers. When it may be, so may those behind it, and only
 // their own numbers can tell; with none behind it new numbers are free. Whatever
 // is still on its way under the old numbers is refused once the new ones are known.
 func (f *flight) settle() {

@@ -6,9 +6,9 @@ import (
 	"metaq/protocol"
 )
 
-// turnStep says how a batch of records without a key passes the turn on: when
+// turnStep is how a batch of records without a key passes the turn on: when
 // the batch is closed, the topic's turn goes from one index to the next, unless
-// somebody has moved it since.
+// somebody else moved it first.
 type turnStep struct {
 	ok       bool // the batch has such a record
 	from, to uint32

@@ -118,7 +118,7 @@ func (t *topic) runFinding(f *finding) {
 		if err = t.ask(ctx, true); err == nil || !link.Retriable(err) {
 			break
 		}
-		last := err // err itself goes on changing
+		last := err // a copy: err changes with the next attempt
 		f.last.Store(&last)
 		if link.Pause(ctx, link.Backoff(attempt)) != nil {
 			break
@@ -238,7 +238,7 @@ func (t *topic) learn(infos []protocol.PartitionInfo) {
 }
 
 // gone notes that the topic was deleted: what waits for it fails, and its next
-// use asks for it anew.
+// use looks it up again.
 func (t *topic) gone() {
 	t.mu.Lock()
 	defer t.mu.Unlock()
