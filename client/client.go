@@ -95,8 +95,11 @@ func dialOnce(ctx context.Context, o *options) (*nats.Conn, error) {
 		if why != nil {
 			err = why
 		}
-		return nil, fmt.Errorf("%w at %s: %w; start one with 'metaq broker', or name another server",
-			ErrNoBroker, link.JoinServers(servers), err)
+		advice := "start one with 'metaq broker', or name another server"
+		if errors.Is(err, nats.ErrAuthorization) || errors.Is(err, nats.ErrAuthExpired) {
+			advice = "check the user and the password"
+		}
+		return nil, fmt.Errorf("%w at %s: %w; %s", ErrNoBroker, link.JoinServers(servers), err, advice)
 	}
 	return nc, nil
 }

@@ -112,7 +112,7 @@ func (a *Admin) GroupReset(ctx context.Context, group, topic string, to Start, f
 // again. ErrNoMember when it is not there.
 func (a *Admin) GroupRemove(ctx context.Context, group, instance string) error {
 	var done protocol.Done
-	return a.c.calls.Group(ctx, group, protocol.GroupVerbLeave, protocol.GroupLeave{Instance: instance}, &done)
+	return a.c.calls.GroupAs(ctx, group, protocol.GroupVerbLeave, "remove", protocol.GroupLeave{Instance: instance}, &done)
 }
 
 // GroupDelete forgets a group and its offsets. ErrConflict while it has members,

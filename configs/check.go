@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -93,9 +94,16 @@ func checkZkRoot(text string) (string, error) {
 	return "/" + strings.Join(parts, "/"), nil
 }
 
+// bareHost matches a host, or a host and a port, without a scheme.
+var bareHost = regexp.MustCompile(`^([A-Za-z0-9][A-Za-z0-9.-]*|\[[0-9A-Fa-f:.]+\])(:[0-9]+)?$`)
+
+// checkNatsURL returns text with its scheme.
 func checkNatsURL(text string) (string, error) {
 	// What stands before an @ is not repeated: it may hold a password.
 	wrong := fmt.Errorf("%s is not a NATS address; write nats://host:port", quote(text[strings.LastIndex(text, "@")+1:]))
+	if bareHost.MatchString(text) { // as `nats -s` takes it
+		text = "nats://" + text
+	}
 	u, err := url.Parse(text)
 	if err != nil || !slices.Contains([]string{"nats", "tls", "ws", "wss"}, u.Scheme) || u.Hostname() == "" {
 		return "", wrong

@@ -50,7 +50,7 @@ func TestTheStrongerEntranceWins(t *testing.T) {
 
 func TestMistakesOfAClientAreNamed(t *testing.T) {
 	for text, want := range map[string]string{
-		"zookeper=a\nserver=x":                "server.ini:1: unknown key zookeper; did you mean zookeeper?\nserver.ini:2: server: \"x\" is not a NATS address; write nats://host:port",
+		"zookeper=a\nserver=x/y":              "server.ini:1: unknown key zookeper; did you mean zookeeper?\nserver.ini:2: server: \"x/y\" is not a NATS address; write nats://host:port",
 		"zookeeper=a\nserver=nats://x:1":      "server.ini:2: both server and zookeeper are set; remove one",
 		"[system]\nbrokerId=0":                "server.ini:1: a client's file has no sections; remove [system], or use the file for a broker",
 		"messagedir=./a\nmessagedir=./b":      "server.ini:2: messagedir is set twice, first on line 1; remove one",

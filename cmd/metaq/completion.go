@@ -1,6 +1,8 @@
 package main
 
 import (
+	"strings"
+
 	"github.com/spf13/cobra"
 
 	"metaq/internal/cli"
@@ -27,7 +29,7 @@ func newCompletion() *cobra.Command {
 			case "powershell":
 				return root.GenPowerShellCompletionWithDesc(out)
 			}
-			return cli.Usagef("shell %q is not known; use one of %v", args[0], shells)
+			return cli.Usagef("shell %q is not known; use one of %s", args[0], strings.Join(shells, ", "))
 		},
 	}
 }

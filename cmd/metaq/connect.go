@@ -24,6 +24,7 @@ type target struct {
 	server    string
 	zookeeper string
 	config    string
+	verbose   bool
 	remarks   func() io.Writer // where progress and notes go
 	noted     bool             // the notes of the configuration are told
 }
@@ -43,6 +44,7 @@ func (t *target) note(notices []string) {
 func targetFlags(cmd *cobra.Command, t *target) {
 	cmd.Flags().StringVar(&t.server, "server", "", "the broker's `URL`, several with commas between (default METAQ_SERVER, else "+configs.DefaultServer+")")
 	cmd.Flags().StringVar(&t.zookeeper, "zookeeper", "", "find the brokers through any of these ZooKeeper servers, `HOST:PORT,...` (default METAQ_ZOOKEEPER)")
+	cmd.Flags().BoolVarP(&t.verbose, "verbose", "v", false, "print which ZooKeeper server answered")
 	t.remarks = cmd.ErrOrStderr
 	cmd.Flags().StringVar(&t.config, "config", "", "read a client's metaq.ini from `FILE` (default METAQ_CONFIG)")
 }
@@ -103,9 +105,9 @@ func misconfigured(err error) error {
 	return err
 }
 
-// found says which ZooKeeper server has answered.
+// found prints which ZooKeeper server has answered, with --verbose.
 func (t *target) found(server string, urls []string) {
-	if t.remarks != nil {
+	if t.verbose {
 		// What cannot be said does not matter to the command.
 		_, _ = fmt.Fprintf(t.remarks(), "ZooKeeper %s answered: brokers at %s\n", server, strings.Join(urls, ", "))
 	}

@@ -46,7 +46,9 @@ func consumeGroup(cmd *cobra.Command, c *client.Client, topic string, from clien
 		return c.NewConsumer(ctx, f.group, []string{topic}, nil, options...)
 	}, cmd.OutOrStdout(), f.o)
 	err = errors.Join(w.final(), err)
-	printed(cmd, n, start, err)
+	if !errors.Is(err, client.ErrNoMessageDir) { // nothing was begun
+		printed(cmd, n, start, err)
+	}
 	if n == 0 && err == nil && f.o.Timeout > 0 && !missing && !w.worked() {
 		cmd.PrintErrf("no partition was free: other members have them, or had them within their session; see `metaq group info %s`\n", f.group)
 	}

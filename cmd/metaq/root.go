@@ -32,6 +32,10 @@ nats://127.0.0.1:4222).`,
 		}
 		return unknownVerb(cmd, args[0])
 	}
+	root.Version = version()
+	root.SetVersionTemplate(versionLine())
+	root.Flags().BoolP("version", "v", false, "print the version")
+	root.SetFlagErrorFunc(flagError)
 	root.SetHelpCommand(newHelp())
 	root.SetUsageTemplate(usageTemplate)
 	root.CompletionOptions.DisableDefaultCmd = true

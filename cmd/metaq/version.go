@@ -26,12 +26,17 @@ func newVersion() *cobra.Command {
 			if asJSON {
 				return cli.WriteJSON(cmd.OutOrStdout(), v)
 			}
-			_, err := fmt.Fprintf(cmd.OutOrStdout(), "metaq %s (%s, %s)\n", v.Version, v.Go, v.Platform)
+			_, err := fmt.Fprint(cmd.OutOrStdout(), versionLine())
 			return err
 		},
 	}
 	jsonFlag(cmd, &asJSON)
 	return cmd
+}
+
+// versionLine is what `metaq version` and `metaq --version` print.
+func versionLine() string {
+	return fmt.Sprintf("metaq %s (%s, %s/%s)\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
 }
 
 // release is the version that the source will be, or is, released as.

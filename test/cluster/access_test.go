@@ -96,7 +96,7 @@ func (w *world) lookWithTool(access func(string, zktest.Authority, string) strin
 	ask := func(file string) (string, error) {
 		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
-		cmd := exec.CommandContext(ctx, metaq, "cluster", "--config", file)
+		cmd := exec.CommandContext(ctx, metaq, "cluster", "-v", "--config", file)
 		out, err := cmd.CombinedOutput()
 		return string(out), err
 	}

@@ -135,11 +135,16 @@ func CheckGroup(name string) error {
 
 // Group makes one request to a group's coordinator.
 func (c *Caller) Group(ctx context.Context, group, verb string, req, reply any) error {
+	return c.GroupAs(ctx, group, verb, verb, req, reply)
+}
+
+// GroupAs is Group with another word for the request in the error: what the caller did.
+func (c *Caller) GroupAs(ctx context.Context, group, verb, as string, req, reply any) error {
 	if err := CheckGroup(group); err != nil {
 		return err
 	}
 	if err := c.Call(ctx, c.Subjects.Group(group, verb), req, reply); err != nil {
-		return fmt.Errorf("group %s %s: %w", verb, group, err)
+		return fmt.Errorf("group %s %s: %w", as, group, err)
 	}
 	return nil
 }
