@@ -118,8 +118,8 @@ func WithSession(d time.Duration) ConsumerOption {
 	return func(o *consumerOptions) { o.join.SessionMs = int(d.Milliseconds()) }
 }
 
-// WithReleaseTime is how long a handler may keep running after its context ended. Default
-// 60 s; then the consumer is put out of the group.
+// WithReleaseTime sets how long a handler may run after its context ended. Default
+// 60 s; then the consumer is evicted from the group.
 func WithReleaseTime(d time.Duration) ConsumerOption {
 	return func(o *consumerOptions) { o.join.ReleaseMs = int(d.Milliseconds()) }
 }
