@@ -220,3 +220,30 @@ func TestTagsOfOptionsAreWellFormed(t *testing.T) {
 		}
 	}
 }
+
+// Each limit that an operator can raise stands in the page for operators, with what happens
+// beyond it.
+func TestOperatorsFindEveryLimit(t *testing.T) {
+	page, err := os.ReadFile("../docs/operating.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	limits := string(page[strings.Index(string(page), "### Limits\n"):])
+	limits = limits[:strings.Index(limits, "### Processors")]
+	s := &Server{}
+	found := 0
+	for section, from := range map[string]any{"system": &s.System, "nats": &s.NATS} {
+		for _, o := range optionsOf(section, from) {
+			if inert(o) || !strings.HasPrefix(o.key, "max") && o.key != "autoCreateLimit" && o.key != "diskReserve" {
+				continue
+			}
+			found++
+			if !regexp.MustCompile("`(\\[" + section + "\\] )?" + o.key + "`").MatchString(limits) {
+				t.Errorf("docs/operating.md, Limits, does not name %s", o.key)
+			}
+		}
+	}
+	if found < 20 {
+		t.Errorf("only %d limits were found", found)
+	}
+}
