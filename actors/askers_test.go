@@ -22,7 +22,7 @@ func TestARequestIsAnsweredThoughAPartitionCannotBeMade(t *testing.T) {
 	r.disk.mu.Lock()
 	r.disk.blocked = make(chan struct{}) // the disk answers nobody
 	r.disk.mu.Unlock()
-	for name, ask := range map[string]any{"made": CreateTopic{protocol.TopicCreate{Topic: "made"}}, "put": AutoCreate{"put"}} {
+	for name, ask := range map[string]any{"made": CreateTopic{protocol.TopicCreate{Topic: "made"}}, "put": AutoCreate{Topic: "put"}} {
 		info, is := r.admin(ask).(protocol.TopicInfo)
 		if !is || len(info.Partitions) != 2 || info.Partitions[0].Leader != -1 {
 			t.Errorf("%s: %+v", name, info)
@@ -46,7 +46,7 @@ func TestARequestIsAnsweredThoughTheRegistryIsSlow(t *testing.T) {
 			_, is := r.admin(DescribeTopic{"n"}).(protocol.TopicInfo)
 			return is
 		}},
-		{"put", AutoCreate{"n"}, `topic "n" is not created after 20ms: it may still be carried out`, func(r *rig) bool {
+		{"put", AutoCreate{Topic: "n"}, `topic "n" is not created after 20ms: it may still be carried out`, func(r *rig) bool {
 			_, is := r.admin(DescribeTopic{"n"}).(protocol.TopicInfo)
 			return is
 		}},

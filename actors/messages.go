@@ -195,7 +195,10 @@ type DescribeTopic struct{ Topic string }
 // AutoCreate is sent by the gateway when a put names a topic that is not there.
 // The topics actor creates it if the broker may, and then answers with
 // protocol.TopicInfo, or with protocol.ErrNoTopic.
-type AutoCreate struct{ Topic string }
+type AutoCreate struct {
+	Topic string
+	From  string // the address of the client, where it is known
+}
 
 // GrantProducer asks the cluster actor for the id of a new native producer. Answer:
 // protocol.ProducerGrant.

@@ -17,6 +17,9 @@ type Options struct {
 	// creates none. Default 1000: whoever may publish could fill the disk with
 	// topics otherwise.
 	AutoCreateLimit int
+	// AutoCreateRate is the number of topics a minute that one address, and as many at once,
+	// may create by first uses. Default 100.
+	AutoCreateRate int
 	// MaxTopicSubjects and MaxSubjects are how many filters one topic, and all topics, may have
 	// when a request asks for them. Default 64 and 4096.
 	MaxTopicSubjects, MaxSubjects int
@@ -82,6 +85,7 @@ type Options struct {
 // withDefaults returns o with its zero fields filled in.
 func (o Options) withDefaults() Options {
 	def(&o.AutoCreateLimit, 1000)
+	def(&o.AutoCreateRate, 100)
 	def(&o.MaxTopicSubjects, 64)
 	def(&o.MaxSubjects, 4096)
 	def(&o.Partitions, 4)
@@ -123,6 +127,7 @@ func (o Options) Validate() error {
 	}
 	const large = 1 << 40
 	check("AutoCreateLimit", int64(o.AutoCreateLimit), 1, large)
+	check("AutoCreateRate", int64(o.AutoCreateRate), 1, large)
 	check("MaxTopicSubjects", int64(o.MaxTopicSubjects), 1, large)
 	check("MaxSubjects", int64(o.MaxSubjects), 1, large)
 	check("Partitions", int64(o.Partitions), 1, protocol.MaxPartitions)

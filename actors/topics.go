@@ -76,6 +76,7 @@ type topics struct {
 	loading  bool  // the registry is asked for the topics
 	unequal  bool  // topics differ from the members' and were busy when it was seen
 	heard    Heard // of the request in hand
+	creators creators
 	ending   bool
 	down     bool // all have stopped
 	spawned  int  // topics spawned, for unique names
@@ -93,7 +94,8 @@ type topics struct {
 func newTopics(e *env, cluster *actor.PID) *topics {
 	t := &topics{
 		env: e, cluster: cluster, log: e.log, unserved: make(map[string]string),
-		core: topicsCore{opts: e.opts, resolve: e.deps.Resolve, byName: make(map[string]*topicEntry)},
+		creators: creators{perMinute: e.opts.AutoCreateRate, by: map[string]*creator{}},
+		core:     topicsCore{opts: e.opts, resolve: e.deps.Resolve, byName: make(map[string]*topicEntry)},
 	}
 	t.fates, t.stopFates = context.WithCancel(context.Background())
 	return t
@@ -127,7 +129,7 @@ func (t *topics) Receive(ctx actor.Context) {
 	case DescribeTopic:
 		t.describe(ctx, m.Topic)
 	case AutoCreate:
-		t.autoCreate(ctx, m.Topic)
+		t.autoCreate(ctx, m)
 	case listFailed:
 		respond(ctx, ctx.Sender(), failedList{m, t.core.failed()})
 	case beginTopics:
@@ -413,7 +415,8 @@ func (t *topics) refuseChange(ctx actor.Context, e *topicEntry, err error) {
 }
 
 // autoCreate answers when the topic is there.
-func (t *topics) autoCreate(ctx actor.Context, name string) {
+func (t *topics) autoCreate(ctx actor.Context, m AutoCreate) {
+	name := m.Topic
 	e, ok := t.core.byName[name]
 	switch {
 	case ok && (e.phase == topicCreating || e.phase == topicInstalling):
@@ -426,6 +429,10 @@ func (t *topics) autoCreate(ctx actor.Context, name string) {
 		t.env.refuse(ctx, ctx.Sender(), protocol.ErrNoTopic.With(
 			"no topic %s, and with %d topics none is created at its first use: create it with metaq topic create %s, or raise autoCreateLimit",
 			name, len(t.core.byName), name))
+	case !t.creators.take(m.From, t.env.now()):
+		t.env.refuse(ctx, ctx.Sender(), protocol.ErrBusy.With(
+			"no topic %s, and %d topics were created by first uses from here within a minute: back off, create it with metaq topic create %s, or raise autoCreateRate",
+			name, t.creators.perMinute, name))
 	case !t.refuseWhileEnding(ctx):
 		e, err := t.core.create(protocol.TopicCreate{Topic: name})
 		if err != nil {

@@ -77,7 +77,7 @@ func TestRequestsAboutTopicsThatAreRefused(t *testing.T) {
 		{"fewer partitions", SetTopic{protocol.TopicSet{Topic: "t", Partitions: -1}}, protocol.ErrBadRequest, "use 1 to"},
 		{"delete what is not there", DeleteTopic{Topic: "n"}, protocol.ErrNoTopic, `"n"`},
 		{"describe what is not there", DescribeTopic{"n"}, protocol.ErrNoTopic, `"n"`},
-		{"create by putting", AutoCreate{"n"}, protocol.ErrNoTopic, "metaq topic create n"},
+		{"create by putting", AutoCreate{Topic: "n"}, protocol.ErrNoTopic, "metaq topic create n"},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			err := refusal(t, r.admin(tc.ask), tc.want)
@@ -110,7 +110,7 @@ func TestOneCreationForAllPutsToATopicThatIsNotThere(t *testing.T) {
 	r.start(d)
 	const n = 100
 	for range n {
-		r.send(r.env.system.NewLocalPID(TopicsActor), AutoCreate{"t"})
+		r.send(r.env.system.NewLocalPID(TopicsActor), AutoCreate{Topic: "t"})
 	}
 	for range n {
 		info, ok := r.probe.next(t).(protocol.TopicInfo)
@@ -138,7 +138,7 @@ func TestATopicInDeletionIsNotSaidToBeMissing(t *testing.T) {
 	r.registry.mu.Lock() // it answers nobody
 	r.send(topics, DeleteTopic{Topic: "t"})
 	requireError(t, r.ask(topics, DescribeTopic{"t"}), protocol.ErrUnavailable)
-	requireError(t, r.ask(topics, AutoCreate{"t"}), protocol.ErrUnavailable)
+	requireError(t, r.ask(topics, AutoCreate{Topic: "t"}), protocol.ErrUnavailable)
 	if routes := r.routes.Load(); !routes.Deleting["t"] || routes.Topics["t"] != nil {
 		t.Errorf("%+v", routes)
 	}
@@ -156,13 +156,13 @@ func TestTopicsThatPutsCreateAreBounded(t *testing.T) {
 	r, d := newRig(t, oneTopic)
 	d.Options.AutoCreateLimit = 2
 	r.start(d)
-	if _, ok := r.admin(AutoCreate{"second"}).(protocol.TopicInfo); !ok {
+	if _, ok := r.admin(AutoCreate{Topic: "second"}).(protocol.TopicInfo); !ok {
 		t.Fatal("the second topic was not created")
 	}
-	if err := refusal(t, r.admin(AutoCreate{"third"}), protocol.ErrNoTopic); !strings.Contains(err.Description, "autoCreateLimit") {
+	if err := refusal(t, r.admin(AutoCreate{Topic: "third"}), protocol.ErrNoTopic); !strings.Contains(err.Description, "autoCreateLimit") {
 		t.Error(err)
 	}
-	if _, ok := r.admin(AutoCreate{"second"}).(protocol.TopicInfo); !ok {
+	if _, ok := r.admin(AutoCreate{Topic: "second"}).(protocol.TopicInfo); !ok {
 		t.Error("what is there is refused")
 	}
 	if _, ok := r.admin(CreateTopic{protocol.TopicCreate{Topic: "third"}}).(protocol.TopicInfo); !ok {
@@ -352,11 +352,32 @@ func TestPartitionsBeyondTheLimitAreRefused(t *testing.T) {
 	if _, ok := r.admin(SetTopic{protocol.TopicSet{Topic: "t", Partitions: 4}}).(protocol.TopicInfo); !ok {
 		t.Error("growth within the limit was refused")
 	}
-	requireError(t, r.admin(AutoCreate{"more"}), protocol.ErrBusy)
+	requireError(t, r.admin(AutoCreate{Topic: "more"}), protocol.ErrBusy)
 	if _, ok := r.admin(DeleteTopic{Topic: "small"}).(protocol.Done); !ok {
 		t.Error("the topic was not deleted")
 	}
 	if _, ok := r.admin(CreateTopic{protocol.TopicCreate{Topic: "again", Partitions: 1}}).(protocol.TopicInfo); !ok {
 		t.Error("room was not given back")
+	}
+}
+
+// One client's first puts with many names leave room for those of others.
+func TestOneAddressDoesNotUseUpAutoCreation(t *testing.T) {
+	r, d := newRig(t)
+	d.Options.AutoCreate, d.Options.AutoCreateRate = true, 2
+	r.start(d)
+	for _, name := range []string{"a", "b"} {
+		if _, ok := r.admin(AutoCreate{Topic: name, From: "192.0.2.1"}).(protocol.TopicInfo); !ok {
+			t.Fatalf("%s was not created", name)
+		}
+	}
+	if err := refusal(t, r.admin(AutoCreate{Topic: "c", From: "192.0.2.1"}), protocol.ErrBusy); !strings.Contains(err.Description, "autoCreateRate") {
+		t.Errorf("the text is %q", err.Description)
+	}
+	if _, ok := r.admin(AutoCreate{Topic: "a", From: "192.0.2.1"}).(protocol.TopicInfo); !ok {
+		t.Error("a topic that exists is refused")
+	}
+	if _, ok := r.admin(AutoCreate{Topic: "d", From: "192.0.2.2"}).(protocol.TopicInfo); !ok {
+		t.Error("another address cannot create a topic")
 	}
 }

@@ -234,7 +234,7 @@ func TestOperatorsFindEveryLimit(t *testing.T) {
 	found := 0
 	for section, from := range map[string]any{"system": &s.System, "nats": &s.NATS} {
 		for _, o := range optionsOf(section, from) {
-			if inert(o) || !strings.HasPrefix(o.key, "max") && o.key != "autoCreateLimit" && o.key != "diskReserve" {
+			if inert(o) || !strings.HasPrefix(o.key, "max") && o.key != "autoCreateLimit" && o.key != "autoCreateRate" && o.key != "diskReserve" {
 				continue
 			}
 			found++

@@ -36,6 +36,11 @@ type System struct {
 	// that publishers cannot fill the disk with topics. Topics of any origin count. Small values need
 	// `metaq topic create` earlier; each topic costs a directory and a little memory per partition.
 	AutoCreateLimit int `ini:"autoCreateLimit" default:"1000" min:"1" max:"1000000"`
+	// Topics a minute that one address may create by first uses; the next gets 429 until the minute
+	// fills up again. Requests through an existing NATS deployment count as those of one address.
+	// Small values slow down a program that begins with many topics; large ones let one client use
+	// up `autoCreateLimit`.
+	AutoCreateRate int `ini:"autoCreateRate" default:"100" min:"1" max:"1000000"`
 	// Filters that one topic may have in `subjects` when it is created or changed by a request;
 	// one more is refused with 400. This file may name more.
 	MaxTopicSubjects int `ini:"maxTopicSubjects" default:"64" min:"1" max:"10000"`

@@ -78,7 +78,7 @@ func TestTheSampleFilesLoad(t *testing.T) {
 		s := load(t, LoadOptions{Path: file})
 		want := &Server{
 			System: System{
-				BrokerID: id, AutoCreateLimit: 1000, MaxTopicSubjects: 64, MaxSubjects: 4096, MaxOutboundBytes: 256 << 20, MaxTransferSize: 1 << 20, UpdateConsumerOffsets: true, MaxGroupState: 1 << 20, MaxGroups: 10_000, MaxProducers: 10_000, MaxPartitions: 10_000, MaxBrokerMessageIDs: 2_000_000,
+				BrokerID: id, AutoCreateLimit: 1000, AutoCreateRate: 100, MaxTopicSubjects: 64, MaxSubjects: 4096, MaxOutboundBytes: 256 << 20, MaxTransferSize: 1 << 20, UpdateConsumerOffsets: true, MaxGroupState: 1 << 20, MaxGroups: 10_000, MaxProducers: 10_000, MaxPartitions: 10_000, MaxBrokerMessageIDs: 2_000_000,
 				DiskReserve: 16 << 20, MaxInflightBytes: 256 << 20, MaxInflightMessages: 100000,
 				MaxPartitionInflightBytes: 64 << 20, MaxPartitionInflightMessages: 20000,
 				TopicOptions: TopicOptions{

@@ -8,6 +8,7 @@ import (
 
 	"metaq/actors"
 	"metaq/protocol"
+	"metaq/transport/front"
 )
 
 // A put that names a topic which is not there waits while the topics actor
@@ -50,8 +51,16 @@ func (g *Gateway) create(t *target, m *nats.Msg) error {
 	}
 	g.waiting[topic] = w
 	g.system.Root.RequestWithCustomSender(g.system.NewLocalPID(actors.TopicsActor),
-		actors.AutoCreate{Topic: topic}, g.creations.PID(topic))
+		actors.AutoCreate{Topic: topic, From: g.addressOf(m.Reply)}, g.creations.PID(topic))
 	return nil
+}
+
+// addressOf returns the address of the client whose request it is, "" where that is not known.
+func (g *Gateway) addressOf(reply string) string {
+	if g.opts.Front == nil || !front.Mine(reply) {
+		return ""
+	}
+	return g.opts.Front.Address(reply)
 }
 
 func (w *waitingTopic) add(m *nats.Msg, p *prepared) error {

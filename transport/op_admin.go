@@ -179,7 +179,10 @@ func (g *Gateway) admin(e *endpoint, m *nats.Msg) {
 	if large := oversizedHeaders(m); large != nil {
 		err = large
 	}
-	switch message.(type) {
+	switch r := message.(type) {
+	case actors.AutoCreate:
+		r.From = g.addressOf(m.Reply)
+		message = r
 	case actors.CreateTopic, actors.SetTopic, actors.DeleteTopic:
 		message = actors.Dated{Request: message, Until: time.Now().Add(clientWait), Heard: g.listener(m)}
 		err = firstOf(err, g.current())

@@ -453,7 +453,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *store.Dirs, reg *topicRe
 		},
 		Logger: b.log, Metrics: metrics, Events: b.opts.Events, Now: b.opts.Now, Elapsed: b.elapsed.Now,
 		Options: actors.Options{
-			AutoCreate: c.AutoCreateTopics, AutoCreateLimit: c.AutoCreateLimit, MaxTopicSubjects: c.MaxTopicSubjects, MaxSubjects: c.MaxSubjects, MaxProducers: c.MaxProducers, MaxPartitions: c.MaxPartitions, MaxMessageIDs: c.MaxBrokerMessageIDs, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
+			AutoCreate: c.AutoCreateTopics, AutoCreateLimit: c.AutoCreateLimit, AutoCreateRate: c.AutoCreateRate, MaxTopicSubjects: c.MaxTopicSubjects, MaxSubjects: c.MaxSubjects, MaxProducers: c.MaxProducers, MaxPartitions: c.MaxPartitions, MaxMessageIDs: c.MaxBrokerMessageIDs, Partitions: c.NumPartitions, MaxTransferSize: int(c.MaxTransferSize),
 			JumpToEnd: c.UpdateConsumerOffsets,
 		},
 	})

@@ -332,6 +332,19 @@ func (f *Front) Connected(reply string) bool {
 	return c != nil
 }
 
+// Address returns the address of the client that an answer goes to; "" when it has gone.
+func (f *Front) Address(reply string) string {
+	c, _, _ := f.find(reply)
+	if c == nil {
+		return ""
+	}
+	host, _, err := net.SplitHostPort(c.socket.RemoteAddr().String())
+	if err != nil {
+		return ""
+	}
+	return host
+}
+
 // Flush waits until every client has got what was answered, or ctx ends.
 func (f *Front) Flush(ctx context.Context) {
 	f.mu.RLock()
