@@ -309,7 +309,7 @@ func (g *group) resolve(ctx actor.Context, asks []groupResolve) {
 		var got []ends
 		g.work(ctx, func() { got = askOffsets(g.all.system, leaders, requestFor(start, since), askTimeout) }, func(ctx actor.Context) {
 			for i := range got {
-				g.perform(ctx, g.core.resolved(g.all.now(), same[i], placeOf(start, since, got[i].reply), got[i].err))
+				g.perform(ctx, g.core.resolved(g.all.now(), same[i], labelledPlaceOf(start, since, got[i].reply), got[i].err))
 			}
 		})
 	}
@@ -348,7 +348,8 @@ func (g *group) reset(ctx actor.Context, r protocol.GroupReset, to *groupAsker) 
 				g.answer(ctx, groupAnswer{to, protocol.ErrUnavailable.With("nothing was reset: %s %s: %v", r.Topic, id, got[i].err)})
 				return
 			}
-			offsets[i] = protocol.GroupPosition{Topic: r.Topic, Partition: id, Offset: placeOf(r.To, time.Time{}, got[i].reply)}
+			found := labelledPlaceOf(r.To, time.Time{}, got[i].reply)
+			offsets[i] = protocol.GroupPosition{Topic: r.Topic, Partition: id, Offset: found.offset, Epoch: found.epoch}
 			if end := got[i].reply.EndOffset; r.To.At == protocol.StartOffset && r.To.Offset > end {
 				g.answer(ctx, groupAnswer{to, aboveEnd("nothing was reset", offsets[i].At(), r.To.Offset, end, "name partitions that reach so far, or take latest")})
 				return

@@ -108,14 +108,22 @@ func placeOf(p protocol.GroupPlace, since time.Time, r protocol.OffsetsReply) pr
 	}
 }
 
-// requestFor is what to ask a leader to find a place.
+// labelledPlaceOf is placeOf with the epoch of the record before it. A place without one that
+// waits for the next look at the log is, should the log be cut before, taken for one in what
+// the log gets afterwards.
+func labelledPlaceOf(p protocol.GroupPlace, since time.Time, r protocol.OffsetsReply) place {
+	offset, log := placeOf(p, since, r), r.Lineage()
+	return place{offset, log.EpochBefore(offset)}
+}
+
+// requestFor is what to ask a leader to find a place, and its epoch.
 func requestFor(p protocol.GroupPlace, since time.Time) protocol.OffsetsRequest {
 	switch {
 	case p.At == protocol.StartTime:
-		return protocol.OffsetsRequest{Time: p.Time}
+		return protocol.OffsetsRequest{Time: p.Time, Epochs: true}
 	case !since.IsZero():
-		return protocol.OffsetsRequest{Time: &since}
+		return protocol.OffsetsRequest{Time: &since, Epochs: true}
 	default:
-		return protocol.OffsetsRequest{}
+		return lineageRequest
 	}
 }

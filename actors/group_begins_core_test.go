@@ -140,13 +140,13 @@ func TestAnEndThatComesAfterTheMemberWasToldIsNotTheLatest(t *testing.T) {
 	}
 	asked := c.join(g.sim.now, r, "x").resolve
 	g.sim.now = g.sim.now.Add(joinWait / 2)
-	g.sim.do(c.resolved(g.sim.now, asked[0], 40, nil))
+	g.sim.do(c.resolved(g.sim.now, asked[0], place{offset: 40}, nil))
 	if p := c.parts[asked[0].at]; !p.known || p.committed != 40 {
 		t.Fatalf("in time it is not taken: %+v", p)
 	}
 	g.sim.now = g.sim.now.Add(joinWait / 2)
 	c.tick(g.sim.now) // answers the join
-	again := c.resolved(g.sim.now, asked[1], 500, nil).resolve
+	again := c.resolved(g.sim.now, asked[1], place{offset: 500}, nil).resolve
 	if p := c.parts[asked[1].at]; p.known {
 		t.Errorf("the group begins at %d", p.committed)
 	}
@@ -229,6 +229,26 @@ func TestPlaceOf(t *testing.T) {
 	} {
 		if got := placeOf(tt.place, tt.since, reply); got != tt.want {
 			t.Errorf("%s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Until a start has its epoch, a log that is cut and grows beyond it cannot be told from the
+// one that the start was found in.
+func TestAStartHasItsEpochFromTheBeginning(t *testing.T) {
+	reply := protocol.OffsetsReply{EndOffset: 30, Epochs: []protocol.EpochStart{{Epoch: 2, First: 0}, {Epoch: 5, First: 30}}}
+	if got := labelledPlaceOf(protocol.GroupPlace{At: protocol.StartLatest}, time.Time{}, reply); got != (place{30, 2}) {
+		t.Errorf("the start is %v", got)
+	}
+	g := newGroupScript(t)
+	e := g.sim.core.join(g.sim.now, protocol.GroupJoin{Member: "x", Topics: []string{"a"}, SessionMs: 10_000}, nil)
+	g.sim.core.resolved(g.sim.now, e.resolve[0], place{30, 2}, nil)
+	if p := g.sim.core.parts[e.resolve[0].at]; p.committed != 30 || p.epoch != 2 {
+		t.Errorf("the group begins at %d, epoch %d", p.committed, p.epoch)
+	}
+	for _, place := range []protocol.GroupPlace{{}, {At: protocol.StartLatest}, {At: protocol.StartTime, Time: new(time.Time)}} {
+		if !requestFor(place, time.Time{}).Epochs || !requestFor(place, time.UnixMilli(1)).Epochs {
+			t.Errorf("the leader is not asked for epochs to find %+v", place)
 		}
 	}
 }

@@ -288,7 +288,7 @@ var errOldTopic error = protocol.ErrUnavailable.With("the topic was deleted and 
 
 // resolved takes the offset of a start position that a step asked for, or the
 // reason why it is not known.
-func (c *groupCore) resolved(now time.Time, asked groupResolve, offset protocol.Offset, err error) groupEffects {
+func (c *groupCore) resolved(now time.Time, asked groupResolve, start place, err error) groupEffects {
 	at := asked.at
 	p := c.part(at)
 	p.asking = false
@@ -305,7 +305,7 @@ func (c *groupCore) resolved(now time.Time, asked groupResolve, offset protocol.
 		// A start is committed at once. Were it only told to the owner, another one
 		// that comes after a crash would begin at the latest of its own time, and
 		// skip what came in between.
-		p.committed, p.known = offset, true
+		p.committed, p.epoch, p.known = start.offset, start.epoch, true
 		c.commits[at] = true
 		if m := c.members[p.owner]; m != nil {
 			m.touch(now)

@@ -358,7 +358,7 @@ func TestTheStartOfADeletedTopicIsNotTaken(t *testing.T) {
 		t.Fatalf("%d starts were asked for", len(asked))
 	}
 	g.remake(5, 3)
-	g.sim.do(c.resolved(g.sim.now, asked[0], 500, nil))
+	g.sim.do(c.resolved(g.sim.now, asked[0], place{offset: 500}, nil))
 	if p := c.parts[asked[0].at]; p != nil && p.known {
 		t.Errorf("the new topic begins at %d", p.committed)
 	}

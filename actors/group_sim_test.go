@@ -123,7 +123,7 @@ func (s *groupSim) do(e groupEffects) {
 			if s.lossy != nil {
 				start = 0 // all of a log that loses its end is to be seen
 			}
-			f := s.core.resolved(s.now, r, start, err)
+			f := s.core.resolved(s.now, r, place{offset: start}, err)
 			if i == 0 {
 				next = f
 				continue
