@@ -225,7 +225,8 @@ type groups struct {
 	idle       idleLag
 	mirroring  bool // or deleting: the registry is written to
 	deletions  map[string]*groupDeletion
-	doomed     []string // groups whose deletion has not begun, in order
+	failures   map[string]*failures // of the registry, by what could not be done
+	doomed     []string             // groups whose deletion has not begun, in order
 	timer      *time.Timer
 	stopping   bool
 	closed     bool // the log
@@ -313,6 +314,7 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.unlogged, g.begins, g.terms = map[string]bool{}, newUnmirroredBegins(), map[string]uint64{}
 		g.idle = idleLag{held: map[string]bool{}, shown: map[string]bool{}}
 		g.later(g.deps.LagTime, ctx.Self(), lagDue{})
+		g.failures = map[string]*failures{}
 		g.elsewhere, g.deletions = map[string]foreignGroup{}, map[string]*groupDeletion{}
 		g.calls, g.stopClaims = context.WithCancel(context.Background())
 		g.unmirrored = map[string]map[protocol.TopicPartition]place{}

@@ -1,6 +1,11 @@
 package actors
 
 import (
+	"context"
+	"fmt"
+	"log/slog"
+	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -68,4 +73,44 @@ func TestAJoinBehindALookupMakesTheGroup(t *testing.T) {
 	if v, ok := r.(protocol.GroupView); err != nil || !ok || v.Member != "x" {
 		t.Errorf("the join is answered with %v, %v", r, err)
 	}
+}
+
+// awayRegistry fails each look for a group.
+type awayRegistry struct{ fakeCoordination }
+
+func (*awayRegistry) GroupRecorded(context.Context, string) (bool, error) {
+	return false, protocol.ErrUnavailable.With("away")
+}
+
+// A client that asks for many groups while the registry is away fills no disk with log lines.
+func TestRequestsWhileTheRegistryIsAwayAreLoggedOnce(t *testing.T) {
+	var log lockedBuffer
+	w := newGroupsWorld(t, func(d *GroupsDeps) {
+		d.Coordination, d.Logger = &awayRegistry{}, slog.New(slog.NewTextHandler(&log, nil))
+	})
+	want[protocol.GroupList](w, w.ask("", ListGroups{})) // the log is open
+	for i := range 100 {
+		w.refused(w.once(fmt.Sprint("g", i), GroupDescribe{}), protocol.ErrUnavailable)
+	}
+	if n := strings.Count(log.String(), "cannot claim group"); n != 1 {
+		t.Errorf("%d lines", n)
+	}
+}
+
+// lockedBuffer takes what a logger writes.
+type lockedBuffer struct {
+	mu sync.Mutex // guards b
+	b  strings.Builder
+}
+
+func (b *lockedBuffer) Write(p []byte) (int, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.Write(p)
+}
+
+func (b *lockedBuffer) String() string {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	return b.b.String()
 }

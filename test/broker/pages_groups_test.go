@@ -39,7 +39,7 @@ func TestAWideGroupWorksAndIsShown(t *testing.T) {
 		return con
 	}
 	end := func(con *metaq.Consumer) {
-		ctx, cancel := context.WithTimeout(context.Background(), patience)
+		ctx, cancel := context.WithTimeout(t.Context(), patience)
 		defer cancel()
 		if err := con.Close(ctx); err != nil {
 			t.Error(err)
