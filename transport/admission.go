@@ -48,19 +48,20 @@ func (b *budget) inflight() (requests, bytes int64) { return b.requests.Load(), 
 // account is the share of one partition (or of one topic that is being created)
 // in the budget of all. It is the actors.Admission of its tickets.
 type account struct {
-	all *budget
-	own budget
+	all  *budget
+	own  budget
+	busy error // when its own is used up
 }
 
 func newAccount(all *budget, own Limits) *account {
-	return &account{all: all, own: budget{limits: own}}
+	return &account{all: all, own: budget{limits: own}, busy: partitionBusy}
 }
 
 // admit returns nil when requests of n bytes in all may go on; Release gives each back. Of
 // those that may not, some may.
 func (a *account) admit(requests, n int) error {
 	if !a.own.take(int64(requests), int64(n)) {
-		return partitionBusy
+		return a.busy
 	}
 	if !a.all.take(int64(requests), int64(n)) {
 		a.own.release(int64(requests), int64(n))
@@ -73,6 +74,7 @@ func (a *account) admit(requests, n int) error {
 // accepting.
 var (
 	partitionBusy = encodedOnce(protocol.ErrBusy.With("the partition has too many requests in flight: back off and try again"))
+	groupsBusy    = encodedOnce(protocol.ErrBusy.With("the broker has too many requests to groups in flight: back off and try again"))
 	overrun       = encodedOnce(protocol.ErrBusy.With("the broker is overrun: back off and try again"))
 	peerBusy      = encodedOnce(protocol.ErrBusy.With("the broker that is to answer has too many requests in flight from this one: back off and try again"))
 	brokerBusy    = encodedOnce(protocol.ErrBusy.With("the broker has too many requests in flight: back off and try again"))

@@ -130,7 +130,7 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 		opts: o, log: o.Logger, system: system, prefix: prefixOf(o.Subjects),
 		loud: rate.Sometimes{First: 1, Interval: 10 * time.Second},
 		puts: newBudget(o.Total), reads: newBudget(o.Reads),
-		groups:   newAccount(newBudget(groupsInFlight), groupsInFlight),
+		groups:   newGroupsAccount(),
 		counter:  newCounter(o.Backlog / front.ManyRequests),
 		created:  make(chan creation, o.Waiting), // never blocks the actor that answers
 		checking: make(chan struct{}, checkers()), checked: make(chan checkedBatch, manyChecked),

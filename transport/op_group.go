@@ -35,6 +35,13 @@ const maxCommitSize = 1 << 20
 // groupsInFlight bounds requests to groups. Each member has one that waits.
 var groupsInFlight = Limits{Requests: 65_536, Bytes: 64 << 20}
 
+// newGroupsAccount counts the requests to groups, which are no partition's.
+func newGroupsAccount() *account {
+	a := newAccount(newBudget(groupsInFlight), groupsInFlight)
+	a.busy = groupsBusy
+	return a
+}
+
 // subscribeGroups takes the requests of all groups.
 func (g *Gateway) subscribeGroups() error {
 	take := func(m *nats.Msg) { g.group(g.groups, m) }

@@ -2,6 +2,7 @@ package transport
 
 import (
 	"errors"
+	"strings"
 	"testing"
 
 	"github.com/google/go-cmp/cmp"
@@ -65,5 +66,17 @@ func TestGroupRequestsAreDecodedAndChecked(t *testing.T) {
 	}
 	if _, _, err := groupRequest("g", "commit", make([]byte, maxCommitSize+1)); !errors.Is(err, protocol.ErrTooLarge) {
 		t.Errorf("large body: %v", err)
+	}
+}
+
+// A group that is refused as busy is told what is busy: its requests are no partition's.
+func TestAFloodOfGroupRequestsIsNotBlamedOnAPartition(t *testing.T) {
+	a := newGroupsAccount()
+	if err := a.admit(int(groupsInFlight.Requests), 1); err != nil {
+		t.Fatal(err)
+	}
+	err := a.admit(1, 1)
+	if !errors.Is(err, protocol.ErrBusy) || !strings.Contains(err.Error(), "requests to groups") {
+		t.Errorf("refusal is %v", err)
 	}
 }
