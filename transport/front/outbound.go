@@ -64,9 +64,14 @@ func newOutbox(limit int) *outbox {
 
 func (o *outbox) waitingLocked() int { return o.next.size + o.held.size + o.writing }
 
-// countLocked brings the count of all clients up to date.
+// countLocked brings the count of all clients up to date. What the socket of a closed client
+// is just taking ends with the socket, a moment later: it does not count any more, so that no
+// other client is cut off for it.
 func (o *outbox) countLocked() {
 	n := o.waitingLocked()
+	if o.closed {
+		n = 0
+	}
 	if change := n - o.counted; o.total != nil && (change >= countedStep || -change >= countedStep || n == 0 && change != 0) {
 		o.total.Add(int64(change))
 		o.counted = n

@@ -15,14 +15,13 @@ func (f *Front) relieve() {
 		return // who has the lock looks for itself
 	}
 	defer f.relieving.Unlock()
-	for excess := f.outbound.Load() - most; excess > 0; {
+	for f.outbound.Load() > most {
 		c := f.largest()
 		if c == nil {
 			return
 		}
-		// What its socket is just taking goes when the socket is closed, a moment later.
-		excess -= c.out.noted.Load()
 		c.out.over.Store(true)
+		c.out.close() // from here on nothing of it counts, whoever else is closing it
 		c.close()
 	}
 }
