@@ -290,9 +290,17 @@ func TestFloodsFromBothSidesAreAnswered(t *testing.T) {
 		{broker: 1, connections: 3, n: 300, subject: "metaq.group.g.info", payload: nil},
 		{broker: 0, connections: 3, n: 300, subject: "metaq.group.g.info", payload: nil},
 	}
+	nc := w.nats(0)
+	w.eventually("group g to begin", patience, func(ctx context.Context) error {
+		answer, err := nc.RequestWithContext(ctx, "metaq.group.g.join", []byte(`{"topics":["t"]}`))
+		if err != nil {
+			return err
+		}
+		return protocol.DecodeError(answer.Data)
+	})
 	// What is got is small, whoever comes first: as JSON a large one is hundreds of KiB.
 	for _, id := range []string{"0-0", "1-0"} {
-		if _, err := w.nats(0).Request("metaq.put.t."+id, []byte("first"), patience); err != nil {
+		if _, err := nc.Request("metaq.put.t."+id, []byte("first"), patience); err != nil {
 			t.Fatal(err)
 		}
 	}

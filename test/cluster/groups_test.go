@@ -118,15 +118,17 @@ func TestAGroupOutlivesItsCoordinator(t *testing.T) {
 	}
 	lists()
 	w.brokers[at].Kill()
-	w.eventually("another coordinator", expiry, func(context.Context) error {
+	killed := time.Now()
+	w.eventually("another coordinator", patience, func(context.Context) error {
 		if now := w.tree()["/meta/nats/groups/workers"]; !strings.Contains(now, fmt.Sprintf(`"leader":%d`, 1-at)) {
 			return errors.New(now)
 		}
 		return nil
 	})
+	t.Logf("taken over %s after the kill, with a session timeout of %s", time.Since(killed).Round(time.Millisecond), sessionTimeout)
 	w.brokers[at].Start()
 	w.whole("t", 4)
-	f.flows(200, back)
+	f.flows(200, patience)
 	f.stop()
 	group.reads(f.ledger, patience)
 	lists()

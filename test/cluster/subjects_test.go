@@ -29,8 +29,9 @@ func TestWhoAnswersWhatInACluster(t *testing.T) {
 		{"metaq.put.t.0-7", "x", ""},
 		{"metaq.put.nothing.0-0", "x", ""},
 		{"metaq.get.t.7-0", "{}", ""},
-		{"metaq.group.nobody.info", "{}", `"state":"empty"`},
-		{"metaq.node.0.anything", "{}", ""},
+		{"metaq.group.nobody.info", "{}", `"err_code":20012`},
+		{"metaq.node.0.anything", "{}", `"err_code":20022`},
+		{"metaq.node.1.anything", "{}", `"err_code":20022`},
 	} {
 		m, err := nc.Request(c.subject, []byte(c.body), patience)
 		switch {

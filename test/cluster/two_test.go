@@ -77,17 +77,17 @@ func TestTwoBrokersAreOneCluster(t *testing.T) {
 		}
 	}
 
-	// Who nobody leads is told at once.
-	began := time.Now()
-	_, err = w.nats(0).Request("metaq.get.orders.7-0", []byte(`{}`), 5*time.Second)
-	if !errors.Is(err, nats.ErrNoResponders) || time.Since(began) > time.Second {
-		t.Errorf("a partition that nobody leads: %v after %s", err, time.Since(began))
+	// A partition that nobody leads has no responders; nothing waits for it.
+	_, err = w.nats(0).Request("metaq.get.orders.7-0", []byte(`{}`), patience)
+	if !errors.Is(err, nats.ErrNoResponders) {
+		t.Errorf("a partition that nobody leads: %v", err)
 	}
 
 	// What brokers say to each other is closed to clients.
 	nc := w.nats(0)
-	if _, err := nc.Request("metaq.node.1.state", []byte(`{}`), time.Second); !errors.Is(err, nats.ErrNoResponders) {
-		t.Errorf("a client reached another broker's own subject: %v", err)
+	answer, err := nc.Request("metaq.node.1.state", []byte(`{}`), patience)
+	if err != nil || !errors.Is(protocol.DecodeError(answer.Data), protocol.ErrForbidden) {
+		t.Errorf("a client reached another broker's own subject: %v, %s", err, answer.Data)
 	}
 	heard, err := nc.SubscribeSync("metaq.node.>")
 	if err != nil {
