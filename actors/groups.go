@@ -292,7 +292,10 @@ func (g *groups) Receive(ctx actor.Context) {
 	case lagMeasured:
 		g.lagMeasured(m)
 	case beginsLate:
-		g.beginsLate(ctx, m.group)
+		g.beginsLate(ctx, m)
+	case beginsRetry:
+		g.begins.paused = false
+		g.armMirror(ctx)
 	case mirrorDue:
 		g.timer = nil
 		g.mirror(ctx, false)

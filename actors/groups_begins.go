@@ -17,19 +17,35 @@ import (
 // beginWait bounds how long the answer to a join waits for the registry.
 const beginWait = 2 * time.Second
 
+// beginsAtOnce is how many groups' begins one call to the registry writes: each is a read and
+// mostly a write.
+const beginsAtOnce = 500
+
 // unmirroredBegins are what the registry does not know yet.
 type unmirroredBegins struct {
 	due     map[string]map[string]GroupBegin // by group and topic
 	waiting map[string]map[*actor.PID]uint64 // by group: who waits for what to be written
 	late    map[string]bool                  // groups that do not wait any longer
+	wait    map[string]uint64                // by group: the timer that ends its wait; earlier ones do not
+	waits   uint64
+	paused  bool // after an error; beginsRetry ends it
 }
 
 func newUnmirroredBegins() unmirroredBegins {
-	return unmirroredBegins{map[string]map[string]GroupBegin{}, map[string]map[*actor.PID]uint64{}, map[string]bool{}}
+	return unmirroredBegins{
+		due: map[string]map[string]GroupBegin{}, waiting: map[string]map[*actor.PID]uint64{}, late: map[string]bool{},
+		wait: map[string]uint64{},
+	}
 }
 
-// beginsLate ends the wait for a group's begins.
-type beginsLate struct{ group string }
+// beginsLate ends the wait for a group's begins, beginsRetry the pause after an error.
+type (
+	beginsLate struct {
+		group string
+		wait  uint64
+	}
+	beginsRetry struct{}
+)
 
 // noteBegins remembers what an entry says of begins, and has it mirrored.
 func (g *groups) noteBegins(ctx actor.Context, e *groupEntry) {
@@ -38,13 +54,19 @@ func (g *groups) noteBegins(ctx actor.Context, e *groupEntry) {
 	}
 	if g.begins.due[e.Group] == nil {
 		g.begins.due[e.Group] = map[string]GroupBegin{}
+		g.waitForBegins(ctx, e.Group)
 	}
 	for _, b := range e.Begins {
 		g.begins.due[e.Group][b.Topic] = b
 	}
-	if !g.begins.late[e.Group] {
-		g.later(beginWait, ctx.Self(), beginsLate{e.Group})
-	}
+}
+
+// waitForBegins gives the registry beginWait from now on. A timer that runs still is of begins
+// that the registry has taken.
+func (g *groups) waitForBegins(ctx actor.Context, group string) {
+	g.begins.waits++
+	g.begins.wait[group] = g.begins.waits
+	g.later(beginWait, ctx.Self(), beginsLate{group, g.begins.waits})
 }
 
 // holds reports whether a group has to wait before it answers for the entries up to seq.
@@ -68,8 +90,9 @@ func (g *groups) beginsMirrored(ctx actor.Context, group string) {
 }
 
 // beginsLate lets a group answer whose begins the registry has not taken in time.
-func (g *groups) beginsLate(ctx actor.Context, group string) {
-	if g.begins.due[group] == nil {
+func (g *groups) beginsLate(ctx actor.Context, m beginsLate) {
+	group := m.group
+	if g.begins.due[group] == nil || g.begins.late[group] || g.begins.wait[group] != m.wait {
 		return
 	}
 	g.log.Warn("registry has not taken when a group began: until it does, another coordinator would let the group begin again", "group", group)
@@ -81,6 +104,7 @@ func (g *groups) beginsLate(ctx actor.Context, group string) {
 func (g *groups) dropBegins(ctx actor.Context, group string) {
 	delete(g.begins.due, group)
 	delete(g.begins.late, group)
+	delete(g.begins.wait, group)
 	g.beginsMirrored(ctx, group)
 }
 
@@ -94,6 +118,24 @@ func (g *groups) mirroredBegins(ctx actor.Context, group string, mirror GroupMir
 	}
 	if len(due) == 0 {
 		g.dropBegins(ctx, group)
+	} else if err == nil && !g.begins.late[group] {
+		g.waitForBegins(ctx, group) // for those that were noted during the write
+	}
+}
+
+// beginsFailed deals with an error of the registry. While it is away nobody waits for it; any
+// other error is over soon, and members wait for the next try as they do for the first.
+func (g *groups) beginsFailed(ctx actor.Context, offsets map[string]GroupMirror) {
+	away := g.deps.Coordination.Away() != nil
+	for name, mirror := range offsets {
+		if len(mirror.Begins) > 0 && g.begins.due[name] != nil && away {
+			g.begins.late[name] = true // the next try comes with the offsets
+			g.beginsMirrored(ctx, name)
+		}
+	}
+	if len(g.begins.due) > len(g.begins.late) && !g.begins.paused {
+		g.begins.paused = true
+		g.later(g.deps.Retry, ctx.Self(), beginsRetry{})
 	}
 }
 

@@ -259,7 +259,7 @@ func (g *groups) held(ctx actor.Context, m groupsHeld) {
 }
 
 func (g *groups) armMirror(ctx actor.Context) {
-	if len(g.begins.due) > len(g.begins.late) && !g.mirroring {
+	if len(g.begins.due) > len(g.begins.late) && !g.mirroring && !g.begins.paused {
 		g.mirror(ctx, true) // members wait for it
 		return
 	}
@@ -271,9 +271,14 @@ func (g *groups) armMirror(ctx actor.Context) {
 // takeUnmirrored hands out what is to be mirrored, or only when groups began. The topics
 // are those of now: had one been made again since an offset was noted, that offset would
 // have been noted again, as 0.
-func (g *groups) takeUnmirrored(begins bool) map[string]GroupMirror {
+// It hands out the begins of so few groups that a slow registry takes them in one call:
+// after a start all groups have some.
+func (g *groups) takeUnmirrored(begins bool, most int) map[string]GroupMirror {
 	out := make(map[string]GroupMirror, len(g.unmirrored))
 	for name := range g.begins.due {
+		if len(out) == most {
+			break
+		}
 		out[name] = GroupMirror{Begins: g.begins.beginsOf(name)}
 	}
 	if begins {
@@ -297,7 +302,7 @@ func (g *groups) mirror(ctx actor.Context, begins bool) {
 		return
 	}
 	g.mirroring = true
-	offsets := g.takeUnmirrored(begins)
+	offsets := g.takeUnmirrored(begins, beginsAtOnce)
 	self, registry := ctx.Self(), g.deps.Coordination
 	g.workers.run(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), registryTimeout)
@@ -313,11 +318,6 @@ func (g *groups) mirrored(ctx actor.Context, m mirrorDone) {
 	g.metrics.mirrors.Inc()
 	if m.err != nil {
 		g.log.Warn("cannot mirror offsets, trying again", "error", m.err)
-		for name, mirror := range m.offsets {
-			if len(mirror.Begins) > 0 && g.begins.due[name] != nil {
-				g.begins.late[name] = true // the next try comes with the offsets
-			}
-		}
 		for name, mirror := range m.offsets {
 			if g.deletions[name] != nil {
 				continue
@@ -336,10 +336,10 @@ func (g *groups) mirrored(ctx actor.Context, m mirrorDone) {
 	for name, mirror := range m.offsets {
 		if len(mirror.Begins) > 0 {
 			g.mirroredBegins(ctx, name, mirror, m.err)
-			if m.err != nil {
-				g.beginsMirrored(ctx, name)
-			}
 		}
+	}
+	if m.err != nil {
+		g.beginsFailed(ctx, m.offsets)
 	}
 	g.registryFree(ctx)
 }
@@ -362,7 +362,7 @@ func (g *groups) lastMirror() {
 		g.rested()
 		return
 	}
-	offsets := g.takeUnmirrored(false)
+	offsets := g.takeUnmirrored(false, len(g.begins.due))
 	g.workers.run(func() {
 		defer g.rested()
 		ctx, cancel := context.WithTimeout(context.Background(), lastTimeout)

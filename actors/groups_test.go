@@ -492,10 +492,17 @@ func TestAnotherCoordinatorKnowsThatAGroupHasBegun(t *testing.T) {
 	}
 	c.fail = errors.New("the registry is away")
 	c.mu.Unlock()
-	join("h", "x") // is answered all the same
+	join("h", "x") // waits for the next try
+	c.mu.Lock()
+	if len(c.begins["h"]) != 2 {
+		t.Errorf("the registry refused once, and has %+v", c.begins["h"])
+	}
+	c.fail, c.away = errors.New("the registry is away"), errors.New("the registry is away")
+	c.mu.Unlock()
+	join("h", "y") // has nothing to tell
 	w.stop()
 	c.mu.Lock()
-	c.epochs["g"], c.fail = c.epochs["g"]+5, nil
+	c.epochs["g"], c.fail, c.away = c.epochs["g"]+5, nil, nil
 	c.mu.Unlock()
 	w.start()
 	join("g", "y")
