@@ -228,6 +228,7 @@ type groups struct {
 	failures   map[string]*failures // of the registry, by what could not be done
 	doomed     []string             // groups whose deletion has not begun, in order
 	timer      *time.Timer
+	asking     []*actor.PID // for the list of groups
 	stopping   bool
 	closed     bool // the log
 	final      bool // stop the actor as well
@@ -257,6 +258,8 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.flush(ctx, false)
 	case ListGroups:
 		g.list(ctx)
+	case listNow:
+		g.answerLists(ctx)
 	case ListOwnGroups:
 		respond(ctx, ctx.Sender(), g.own())
 	case groupsRoutes:
@@ -323,9 +326,11 @@ func (g *groups) Receive(ctx actor.Context) {
 		g.unmirrored = map[string]map[protocol.TopicPartition]place{}
 		g.open(ctx)
 	case *actor.Restarting:
+		g.refuseLists(ctx)
 		g.stopClaims()
 		g.journal.close(g.log)
 	case *actor.Stopped:
+		g.refuseLists(ctx)
 		g.stopClaims()
 		g.ended()
 	}

@@ -49,13 +49,41 @@ func (g *groups) own() any {
 	return reply
 }
 
-// list answers with the groups of all brokers.
+// listNow is to the groups actor itself: answer all who asked for the list.
+type listNow struct{}
+
+// list notes who asks for the groups of all brokers. The list is made once for all that ask
+// before the next listNow: it is long, and members' requests wait while it is made.
 func (g *groups) list(ctx actor.Context) {
-	answer, asker := g.own(), ctx.Sender()
+	if g.asking = append(g.asking, ctx.Sender()); len(g.asking) == 1 {
+		ctx.Send(ctx.Self(), listNow{})
+	}
+}
+
+// answerLists makes the list for all that have asked.
+func (g *groups) answerLists(ctx actor.Context) {
+	askers := g.asking
+	g.asking = nil
+	answer := g.own()
 	own, known := answer.(protocol.GroupList)
 	if g.deps.Gather == nil || !known {
-		respond(ctx, asker, answer)
+		for _, asker := range askers {
+			respond(ctx, asker, answer)
+		}
 		return
 	}
-	g.workers.run(func() { g.system.Root.Send(asker, g.deps.Gather(own)) })
+	g.workers.run(func() {
+		all := g.deps.Gather(own)
+		for _, asker := range askers {
+			g.system.Root.Send(asker, all)
+		}
+	})
+}
+
+// refuseLists answers those whose list will not be made.
+func (g *groups) refuseLists(ctx actor.Context) {
+	for _, asker := range g.asking {
+		respond(ctx, asker, errGone)
+	}
+	g.asking = nil
 }

@@ -3,8 +3,12 @@ package actors
 import (
 	"slices"
 	"strings"
+	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
+
+	"github.com/asynkron/protoactor-go/actor"
 
 	"metaq/protocol"
 )
@@ -72,5 +76,35 @@ func TestAGroupOfAnEarlierRunThatHoldsNothingIsForgotten(t *testing.T) {
 		if time.Now().After(deadline) {
 			t.Fatal("the group is still there")
 		}
+	}
+}
+
+// A flood of requests for the list of groups makes it once for all that wait: it is made by
+// the actor that members' heartbeats and commits go through.
+func TestAFloodOfListsMakesOneForAllThatWait(t *testing.T) {
+	var made atomic.Int64
+	w := newGroupsWorld(t, func(d *GroupsDeps) {
+		d.Gather = func(own protocol.GroupList) protocol.GroupList { made.Add(1); return own }
+	})
+	view := w.join("g", "x", nil)
+	syncing, hold := make(chan struct{}), make(chan struct{})
+	enter := sync.OnceFunc(func() { close(syncing) })
+	w.disk.update(func(l *fakeLog) { l.beforeSync = func() { enter(); <-hold } })
+	commit := w.system.Root.RequestFuture(w.groups.PID(), &GroupRequest{Group: "g", Request: commitOf(view, 0, 50)}, 10*time.Second)
+	<-syncing // the groups actor is busy
+	var lists []*actor.Future
+	for range 100 {
+		lists = append(lists, w.system.Root.RequestFuture(w.groups.PID(), ListGroups{}, 10*time.Second))
+	}
+	close(hold)
+	for _, f := range append(lists, commit) {
+		if a, err := f.Result(); err != nil {
+			t.Fatal(err)
+		} else if list, ok := a.(protocol.GroupList); ok && len(list.Groups) != 1 {
+			t.Errorf("list is %v", list)
+		}
+	}
+	if n := made.Load(); n != 1 {
+		t.Errorf("the list was made %d times for 100 that waited", n)
 	}
 }
