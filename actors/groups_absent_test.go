@@ -92,7 +92,7 @@ func TestRequestsWhileTheRegistryIsAwayAreLoggedOnce(t *testing.T) {
 	for i := range 100 {
 		w.refused(w.once(fmt.Sprint("g", i), GroupDescribe{}), protocol.ErrUnavailable)
 	}
-	if n := strings.Count(log.String(), "cannot claim group"); n != 1 {
+	if n := strings.Count(log.String(), "group's registry call failed"); n != 1 {
 		t.Errorf("%d lines", n)
 	}
 }

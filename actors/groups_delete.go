@@ -91,7 +91,7 @@ func (g *groups) groupDeleted(ctx actor.Context, m groupDeleted) {
 		}
 	default:
 		if m.err != nil {
-			g.failed("cannot delete group", m.group, m.err)
+			g.failed("delete", m.group, m.err)
 			g.spare(ctx, m.group)
 		}
 		delete(g.claims, m.group)

@@ -24,6 +24,6 @@ func (g *groups) failed(what, group string, err error) {
 	if !f.told.IsZero() && now.Sub(f.told) < failuresPause && !now.Before(f.told) {
 		return
 	}
-	g.log.Warn(what, "group", group, "error", err, "count", f.count)
+	g.log.Warn("group's registry call failed", "call", what, "group", group, "error", err, "count", f.count)
 	*f = failures{told: now}
 }

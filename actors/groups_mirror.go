@@ -89,7 +89,7 @@ func (g *groups) claimed(ctx actor.Context, m groupClaimed) {
 	if m.err != nil || g.stopping || g.refusal != nil {
 		refusal := errGone
 		if m.err != nil {
-			g.failed("cannot claim group", m.group, m.err)
+			g.failed("claim", m.group, m.err)
 			refusal = protocol.ErrUnavailable.With("group %s has no coordinator, and none can be found: %v: nothing was done, and this request will not be carried out: try again", m.group, m.err)
 		}
 		g.refuseClaimants(ctx, m.group, refusal)
