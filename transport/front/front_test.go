@@ -719,7 +719,7 @@ func TestWhatTheGatewayHearsOfAVerboseClient(t *testing.T) {
 	heard := make(chan *nats.Msg, 10)
 	s.front.Leave()
 	s.take(func(m *nats.Msg) {
-		heard <- m
+		heard <- &nats.Msg{Subject: m.Subject, Data: bytes.Clone(m.Data)}
 		s.front.Answer(m.Reply, []byte("ack"), nil)
 	})
 	s.hearAround(t, func(m *nats.Msg) { t.Errorf("%s came by the server", m.Subject) })
