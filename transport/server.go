@@ -154,7 +154,7 @@ func startBehind(listener net.Listener, o ServerOptions) (*Server, error) {
 		MaxPayload: int(options.MaxPayload), MaxPending: int(min(pending, max(o.MaxOutbound/4, 2*o.MaxPayload))),
 		Prefix: strings.TrimSuffix(prefixOf(o.Subjects), "."), Ops: dataOps, Control: []string{opGroup, opAdmin}, Logger: o.Logger,
 		// In a cluster whoever gives credentials means to be let in where they are checked.
-		Host: o.Host, Anonymous: o.Cluster != nil,
+		Host: o.Host, Anonymous: o.Cluster != nil, Park: o.Cluster == nil,
 		Reads: protocol.OpGet, Closed: []string{opHeard, "node"}, Forbidden: forbidden,
 		MaxOutbound: o.MaxOutbound, MaxUnfinished: o.MaxOutbound / 4, MaxSubs: o.MaxSubscriptions,
 		Limits: front.Limits{

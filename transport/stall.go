@@ -88,7 +88,12 @@ func (g *Gateway) listener(m *nats.Msg) actors.Heard {
 	case g.opts.Listens == nil || g.sentOn(m):
 		return nil
 	default:
-		return func() bool { return g.opts.Listens(reply) }
+		return func() bool {
+			if g.opts.Front != nil {
+				g.opts.Front.Wake(reply) // the server may not know of the inbox yet
+			}
+			return g.opts.Listens(reply)
+		}
 	}
 }
 

@@ -179,6 +179,9 @@ func (g *Gateway) byNATS(l letter) {
 
 // sendLetter is the writer's send.
 func (g *Gateway) sendLetter(l *letter) {
+	if g.opts.Front != nil && l.nc == g.nc {
+		g.opts.Front.Wake(l.reply)
+	}
 	switch {
 	case !l.nobody:
 		g.written(l.reply, l.nc.Publish(l.reply, l.data))

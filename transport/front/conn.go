@@ -13,15 +13,18 @@ import (
 	"time"
 )
 
-// conn is one client: its socket, and a connection to the server on its behalf.
+// conn is one client: its socket, and perhaps a connection to the server on its behalf.
 //
-// Its life has two halves. Until CONNECT it is one goroutine and a small buffer. Then come
-// the writer and the connection to the server, with a goroutine that reads it.
+// Until CONNECT it is one goroutine and a small buffer. Then comes the writer, and once the client
+// says something to others the connection to the server, with a goroutine that reads it.
 type conn struct {
 	front   *Front
 	id      uint64
 	socket  net.Conn
-	server  net.Conn // nil before CONNECT; set by the inbound goroutine under mu
+	server  atomic.Pointer[net.Conn] // nil while it is parked; set once, under mu
+	said    connect                  // what it said of itself; set before it is greeted
+	parked  parked
+	serving sync.WaitGroup // the goroutine that reads what the server says
 	subs    subs
 	out     *outbox
 	settled bool // guarded by front.doors.mu: it does not count as silent
@@ -29,8 +32,9 @@ type conn struct {
 	statuses atomic.Bool
 	// hearsInfo reports that the client takes an INFO at any time.
 	hearsInfo atomic.Bool
+	greeted   atomic.Bool // CONNECT has been accepted
 
-	mu     sync.Mutex // guards closed, and server against close
+	mu     sync.Mutex // guards closed, and makes the connection to the server one
 	closed bool
 }
 
@@ -79,6 +83,8 @@ func (in *inbound) greet() (said connect, why string, err error) {
 	_ = c.socket.SetDeadline(time.Time{}) // the next read says what is wrong
 	c.statuses.Store(said.headers && said.noResponders)
 	c.hearsInfo.Store(said.protocol > 0)
+	c.said = said
+	c.greeted.Store(true)
 	if said.protocol > 0 {
 		c.out.from.greeting = func() []byte { return c.front.info.Load().greeting(c.id, c.socket) }
 	}
@@ -129,36 +135,50 @@ func (c *conn) turnedAway(why string) {
 	c.close()
 }
 
-// join connects to the server for the client and starts the goroutine that reads there.
-func (c *conn) join(said *connect, all *sync.WaitGroup) error {
-	server, err := c.front.opts.Server()
-	if err != nil {
-		return err // it is stopping
+// link returns the connection to the server, which it opens the first time. It may be called
+// by anybody; when it returns, the server has looked at what was parked.
+func (c *conn) link() (net.Conn, error) {
+	if server := c.server.Load(); server != nil {
+		return *server, nil
 	}
 	c.mu.Lock()
-	if c.closed {
-		c.mu.Unlock()
-		_ = server.Close()
-		return errClosed
+	defer c.mu.Unlock()
+	if server := c.server.Load(); server != nil {
+		return *server, nil
 	}
-	c.server = server
-	c.mu.Unlock()
-	all.Go(func() {
-		buf := make([]byte, firstBuffer)
-		for {
-			n, err := server.Read(buf)
-			if n > 0 && !c.out.relay(buf[:n]) || err != nil {
-				break
-			}
-			c.front.relieve()
-			if n == len(buf) && n < fullBuffer/2 {
-				buf = make([]byte, fullBuffer/2)
-			}
+	if c.closed {
+		return nil, errClosed
+	}
+	server, err := c.front.opts.Server()
+	if err != nil {
+		return nil, err // it is stopping
+	}
+	c.serving.Go(func() { c.hearServer(server) })
+	if _, err = server.Write(append(c.said.line(), c.parked.lines...)); err == nil {
+		_, err = server.Write(settling)
+	}
+	c.leaveParkLocked()     // only now: who writes to its inbox waits for this
+	c.server.Store(&server) // also when it failed: close closes it
+	if err != nil {
+		_ = server.Close()
+	}
+	return server, err
+}
+
+// hearServer relays what the server says to the client.
+func (c *conn) hearServer(server net.Conn) {
+	buf := make([]byte, firstBuffer)
+	for {
+		n, err := server.Read(buf)
+		if n > 0 && !c.out.relay(buf[:n]) || err != nil {
+			break
 		}
-		c.out.end() // what it said last has to arrive
-	})
-	_, err = server.Write(said.line())
-	return err
+		c.front.relieve()
+		if n == len(buf) && n < fullBuffer/2 {
+			buf = make([]byte, fullBuffer/2)
+		}
+	}
+	c.out.end() // what it said last has to arrive
 }
 
 // serve returns when the client has gone and all goroutines have ended.
@@ -171,11 +191,14 @@ func (c *conn) serve(in *inbound) {
 		}
 		c.close()
 	})
-	err := c.join(&in.said, &all)
+	if c.said.verbose {
+		c.out.say(confirmation)
+	}
+	var err error
+	if !c.front.opts.Park {
+		_, err = c.link()
+	}
 	if err == nil {
-		if in.said.verbose {
-			c.out.say(confirmation)
-		}
 		err = in.read()
 	}
 	switch {
@@ -184,8 +207,12 @@ func (c *conn) serve(in *inbound) {
 		c.front.log.Debug("client lost", "client", c.socket.RemoteAddr(), "err", err)
 	}
 	c.subs.end()
-	if c.server != nil {
-		_ = c.server.Close() // the server notices, as if the socket had gone
+	c.mu.Lock()
+	c.leaveParkLocked()
+	c.closed = true // nobody connects it any more
+	c.mu.Unlock()
+	if server := c.server.Load(); server != nil {
+		_ = (*server).Close() // the server notices, as if the socket had gone
 	}
 	if errors.Is(err, io.ErrClosedPipe) {
 		// The server has closed first, or the front refused something; the last words are on
@@ -193,23 +220,24 @@ func (c *conn) serve(in *inbound) {
 		c.out.end()
 		all.Wait()
 	}
-	c.close()
+	c.end()
 	all.Wait()
+	c.serving.Wait()
 }
 
 // close ends both sides. It may be called more than once and by anybody.
 func (c *conn) close() {
 	c.mu.Lock()
-	closed, server := c.closed, c.server
 	c.closed = true
 	c.mu.Unlock()
-	if closed {
-		return
-	}
+	c.end()
+}
+
+func (c *conn) end() {
 	c.out.close()
 	_ = c.socket.Close()
-	if server != nil {
-		_ = server.Close()
+	if server := c.server.Load(); server != nil {
+		_ = (*server).Close()
 	}
 }
 

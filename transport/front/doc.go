@@ -4,7 +4,7 @@
 // It is the only way in. It says INFO, decides about CONNECT, and reads every line.
 // Requests to the broker, and what is published to topics' own subjects, go from the
 // socket straight to the gateway, and answers straight back. What clients say to each
-// other goes to the server, on a connection for each client that begins after CONNECT.
+// other goes to the server, on a connection for each client that needs one.
 // The server never carries a request: it would parse, route, queue and copy each of
 // them once more, which was two thirds of a put's cost, and clients could stand among
 // those who answer. Who sends faster than the gateway looks is not read from until it
@@ -14,6 +14,7 @@
 //	info.go    the first line that clients hear, and what it is made of
 //	connect.go what clients say of themselves
 //	conn.go    one connection: before CONNECT and after it
+//	parked.go  clients that need no connection to the server
 //	inbound.go what the client says
 //	taking.go  what of that is for the gateway
 //	request.go the same, some of it at a time

@@ -3,6 +3,7 @@ package front_test
 import (
 	"bufio"
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"runtime"
@@ -35,8 +36,8 @@ func TestAConnectionCostsLittleBeforeConnect(t *testing.T) {
 	if n := opened.Load() - own; n != 0 {
 		t.Errorf("%d connections to the server", n)
 	}
-	all[0].say(plainConnect)
-	all[0].expect("PONG")
+	all[0].say(plainConnect + "SUB a 1\r\nPING\r\n")
+	all[0].expect("PONG", "PONG")
 	if n := opened.Load() - own; n != 1 {
 		t.Errorf("%d connections to the server for one client", n)
 	}
@@ -201,5 +202,131 @@ func TestNobodyElseGetsRequests(t *testing.T) {
 	}
 	if len(heard) > 0 {
 		t.Errorf("%s went to a client", <-heard)
+	}
+}
+
+// A client that only asks the broker has no connection to the server until something else is
+// said by it, or to its inbox; then nothing is missing.
+func TestAClientThatOnlyAsksNeedsNoServer(t *testing.T) {
+	for name, tc := range map[string]struct {
+		opens int64
+		do    func(t *testing.T, s *stand, nc *nats.Conn, inbox string)
+	}{
+		"it asks": {0, func(*testing.T, *stand, *nats.Conn, string) {}},
+		"another client writes to its inbox": {2, func(t *testing.T, s *stand, nc *nats.Conn, inbox string) {
+			t.Helper()
+			if err := s.client(t).Publish(inbox+".x", []byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"another client has the broker answer there": {1, func(t *testing.T, s *stand, _ *nats.Conn, inbox string) {
+			t.Helper()
+			if err := s.client(t).PublishRequest("q.put.t", inbox+".x", []byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"it asks other clients": {1, func(t *testing.T, _ *stand, nc *nats.Conn, inbox string) {
+			t.Helper()
+			if _, err := nc.Request("nobody", nil, patience); !errors.Is(err, nats.ErrNoResponders) {
+				t.Error(err)
+			}
+			if err := nc.Publish(inbox+".x", []byte("hello")); err != nil {
+				t.Fatal(err)
+			}
+		}},
+		"it listens to other clients": {1, func(t *testing.T, s *stand, nc *nats.Conn, inbox string) {
+			t.Helper()
+			sub := listen(t, nc, "news")
+			if err := errors.Join(s.own.Publish("news", nil), s.own.Publish(inbox+".x", []byte("hello"))); err != nil {
+				t.Fatal(err)
+			}
+			if _, err := sub.NextMsg(patience); err != nil {
+				t.Error(err)
+			}
+		}},
+		"it listens in a queue group": {1, func(t *testing.T, s *stand, nc *nats.Conn, inbox string) {
+			t.Helper()
+			if _, err := nc.QueueSubscribeSync(inbox+".y", "g"); err != nil {
+				t.Fatal(err)
+			}
+			if err := errors.Join(nc.Flush(), s.own.Publish(inbox+".x", []byte("hello"))); err != nil {
+				t.Fatal(err)
+			}
+		}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			var opened atomic.Int64
+			s := newStand(t, 64<<20, func(o *front.Options) {
+				open := o.Server
+				o.Server = func() (net.Conn, error) { opened.Add(1); return open() }
+			})
+			before := opened.Load()
+			nc := s.client(t)
+			inbox := nats.NewInbox()
+			sub := listen(t, nc, inbox+".x")
+			for range 3 {
+				if _, err := nc.Request("q.put.t", []byte("x"), patience); err != nil {
+					t.Fatal(err)
+				}
+			}
+			if n := opened.Load() - before; n != 0 {
+				t.Errorf("%d connections to the server for requests", n)
+			}
+			tc.do(t, s, nc, inbox)
+			if tc.opens > 0 {
+				if m, err := sub.NextMsg(patience); err != nil || string(m.Data) != "hello" {
+					t.Errorf("its inbox got %v, %v", m, err)
+				}
+			}
+			if n := opened.Load() - before; n != tc.opens {
+				t.Errorf("%d connections to the server, want %d", n, tc.opens)
+			}
+			if _, err := nc.Request("q.put.t", []byte("x"), patience); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
+
+// Of two clients with one inbox both hear what goes there.
+func TestTwoClientsMayShareAnInbox(t *testing.T) {
+	s := newStand(t, 64<<20)
+	a, b := listen(t, s.client(t), "_INBOX.both.>"), listen(t, s.client(t), "_INBOX.both.1")
+	if err := s.client(t).Publish("_INBOX.both.1", nil); err != nil {
+		t.Fatal(err)
+	}
+	for _, sub := range []*nats.Subscription{a, b} {
+		if _, err := sub.NextMsg(patience); err != nil {
+			t.Error(err)
+		}
+	}
+}
+
+// Each of many clients finds its answers while others write to its inbox at any moment.
+func TestClientsAreWokenAtAnyMoment(t *testing.T) {
+	s := newStand(t, 64<<20)
+	writer := s.client(t)
+	for i := range 300 {
+		l := dial(t, s)
+		inbox := fmt.Sprintf("_INBOX.c%d", i)
+		l.say(plainConnect + "SUB " + inbox + ".* 1\r\nPING\r\n")
+		l.expect("PONG", "PONG")
+		var writing sync.WaitGroup
+		writing.Go(func() {
+			if err := errors.Join(writer.Publish(inbox+".m", []byte("a")), writer.Flush()); err != nil {
+				t.Error(err)
+			}
+		})
+		l.say("PUB q.put.t " + inbox + ".r 1\r\nb\r\nSUB other 2\r\nPUB other 1\r\nc\r\n")
+		heard := map[string]int{}
+		for range 3 {
+			l.expect("MSG ")
+			heard[l.next()]++
+		}
+		writing.Wait()
+		if heard["a"] != 1 || heard["b"] != 1 || heard["c"] != 1 {
+			t.Fatalf("client %d heard %v", i, heard)
+		}
+		_ = l.Close()
 	}
 }

@@ -51,6 +51,9 @@ type Options struct {
 	// Anonymous refuses clients that give credentials. Otherwise these are ignored, as by a
 	// server without authorization.
 	Anonymous bool
+	// Park lets clients that only ask the broker be without a connection to the server. It must
+	// not be set where messages come from other servers.
+	Park bool
 	// Host is where clients are told that it listens; empty: where the listener does.
 	Host string
 	// Wanted says whether anybody subscribes to a subject, on any server.
@@ -88,9 +91,10 @@ type Front struct {
 	// watchers are the subscriptions of clients that may want a copy of requests.
 	watchers atomic.Int64
 
-	teller teller
-	doors  admission
-	info   atomic.Pointer[info] // set before the first client comes
+	teller  teller
+	doors   admission
+	inboxes sync.Map             // conn by inbox, of those that are parked
+	info    atomic.Pointer[info] // set before the first client comes
 
 	mu     sync.RWMutex
 	ear    *ear
@@ -143,6 +147,9 @@ func (f *Front) Serve() error {
 		return err
 	}
 	f.all.Go(func() { f.listen(e) })
+	if f.opts.Park {
+		f.all.Go(func() { f.tend(tendEvery) })
+	}
 	f.all.Go(f.accept)
 	return nil
 }

@@ -53,7 +53,7 @@ func newStand(t *testing.T, maxPending int, change ...func(*front.Options)) *sta
 		t.Fatal(err)
 	}
 	o := front.Options{
-		Server: s.nats.InProcessConn, MaxPayload: maxPayload, MaxPending: maxPending,
+		Park: true, Server: s.nats.InProcessConn, MaxPayload: maxPayload, MaxPending: maxPending,
 		Prefix: "q", Ops: []string{"put", "puts"}, Logger: slog.New(slog.DiscardHandler),
 		Heard: "heard", Wanted: func(subject string) bool { return s.nats.GlobalAccount().Interest(subject) > 0 },
 		Closed: []string{"heard", "node"}, Forbidden: func(subject string) []byte { return []byte("forbidden " + subject) },
@@ -68,6 +68,7 @@ func newStand(t *testing.T, maxPending int, change ...func(*front.Options)) *sta
 		case front.Mine(m.Reply):
 			s.front.Answer(m.Reply, m.Data, nil)
 		case m.Reply != "" && !strings.HasPrefix(m.Reply, "q."):
+			s.front.Wake(m.Reply)
 			_ = s.own.Publish(m.Reply, m.Data)
 		}
 	})

@@ -144,16 +144,25 @@ func (in *inbound) look() error {
 				in.c.out.say("-ERR '" + invalidSubject + "'\r\n")
 				stays = true
 			case passed:
-				in.unsettled = true
 				in.confirm()
+				if stays = in.c.park(o, line); !stays {
+					in.unsettled = true
+				}
 			}
 		case opUnsub:
 			if !in.c.subs.remove(line) {
 				return in.fail(pass, unknownOperation)
 			}
-			in.unsettled = true
 			in.confirm()
+			if stays = in.c.park(o, line); !stays {
+				in.unsettled = true
+			}
 		case opPing:
+			if pass == in.from && in.c.server.Load() == nil { // the server has heard of nothing
+				in.c.out.ponged()
+				stays = true
+				break
+			}
 			if in.pings++; in.said.verbose { // its answer comes before the next confirmation
 				in.from += len(line)
 				if err := in.forward(pass, in.from); err != nil {
@@ -165,6 +174,8 @@ func (in *inbound) look() error {
 				continue
 			}
 		case opPong:
+			in.c.parked.pings.Store(0)
+			stays = pass == in.from && in.c.server.Load() == nil
 		case opOK:
 			stays = true
 		case opConnect:
@@ -257,9 +268,20 @@ func (in *inbound) forward(a, b int) error {
 	if err := in.passCopies(); err != nil {
 		return err
 	}
-	_, err := in.c.server.Write(in.buf[a:b])
+	return in.tell(in.buf[a:b])
+}
+
+// tell writes to the server.
+func (in *inbound) tell(b []byte) error {
+	server, err := in.c.link()
+	if err == nil {
+		_, err = server.Write(b)
+	}
 	return err
 }
+
+// settling is a line that the server reads when it has looked at what came before.
+var settling = []byte("PONG\r\n")
 
 // settle returns when the server has looked at all that it got from this client: an answer
 // that goes by the server must find the subscription that was made for it. The server reads
@@ -270,14 +292,16 @@ func (in *inbound) settle() error {
 	}
 	in.hand()
 	in.unsettled = false
-	_, err := in.c.server.Write([]byte("PONG\r\n"))
-	return err
+	return in.tell(settling)
 }
 
 // chat hands on what clients say to each other, and what came before it from pass on. It
 // returns from where on the rest is for the server.
 func (in *inbound) chat(pass int, p publication, line []byte) (int, error) {
 	in.judge(p)
+	if in.c.front.opts.Park && bytes.HasPrefix(p.subject, []byte(inboxPrefix)) {
+		in.c.front.wake(inboxOf(p.subject))
+	}
 	in.from += len(line)
 	in.tail = true
 	rest := p.size - (in.to - in.from)
@@ -302,7 +326,7 @@ func (in *inbound) chat(pass int, p publication, line []byte) (int, error) {
 		if came += n; !m.growTo(came) {
 			return pass, errClosed
 		}
-		if _, err := in.c.server.Write(room[:n]); err != nil {
+		if err := in.tell(room[:n]); err != nil {
 			return pass, err
 		}
 		rest -= n

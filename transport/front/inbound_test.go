@@ -135,7 +135,8 @@ func handed(tb testing.TB, socket net.Conn, r Receiver) {
 	server, other := net.Pipe()
 	go func() { _, _ = io.Copy(io.Discard, other) }()
 	defer func() { _ = server.Close() }()
-	c := &conn{front: f, socket: socket, server: server, out: newOutbox(1 << 20)}
+	c := &conn{front: f, socket: socket, out: newOutbox(1 << 20)}
+	c.server.Store(&server)
 	c.subs.front = f
 	in := inbound{c: c, said: connect{echo: true, headers: true}}
 	in.use(memoryOf(firstBuffer))
@@ -297,4 +298,27 @@ func (a *again) Read(p []byte) (int, error) {
 		a.at, a.times = 0, a.times-1
 	}
 	return n, nil
+}
+
+// A client without a connection to the server is asked by the front whether it is there.
+func TestParkedClientsAreAskedWhetherTheyAreThere(t *testing.T) {
+	c := &conn{out: newOutbox(1 << 20)}
+	c.greeted.Store(true)
+	linked := &conn{out: newOutbox(1 << 20)}
+	linked.greeted.Store(true)
+	linked.server.Store(new(net.Conn))
+	f := &Front{conns: map[uint64]*conn{1: c, 2: linked, 3: {out: newOutbox(1 << 20)}}}
+	for _, want := range []string{"PING\r\n", "PING\r\n", "answers", "PING\r\n", "PING\r\n", "-ERR 'Stale Connection'\r\n"} {
+		if want == "answers" {
+			c.parked.pings.Store(0)
+			continue
+		}
+		f.askParked()
+		if got := c.out.sent(); got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+	if got := linked.out.sent() + f.conns[3].out.sent(); got != "" || !c.out.ending {
+		t.Errorf("others heard %q; it stays: %v", got, !c.out.ending)
+	}
 }

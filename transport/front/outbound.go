@@ -379,6 +379,22 @@ func (r *relayed) upTo(b []byte) (n int, passes bool) {
 	return eol + 1, true
 }
 
+// ponged answers PING in the server's place.
+func (o *outbox) ponged() {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed {
+		return
+	}
+	q := o.answersLocked()
+	q.bytes([]byte("PONG\r\n"))
+	if o.from.greeting != nil {
+		q.bytes(o.from.greeting())
+		o.from.greeting = nil
+	}
+	o.signal()
+}
+
 // pong waits until so many answers to PING were relayed; false means that the client has gone.
 func (o *outbox) pong(times int) bool {
 	o.mu.Lock()

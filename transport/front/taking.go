@@ -101,6 +101,12 @@ func (in *inbound) take(w way, p publication, line []byte) error {
 			return errClosed
 		}
 	}
+	watched := w == heard || f.watchers.Load() > 0
+	if watched { // by this client itself, perhaps, which has just said so
+		if err := in.settle(); err != nil {
+			return err
+		}
+	}
 	head := len(line)
 	whole, own, err := in.whole(head + p.size + len(lineEnd))
 	if err != nil {
@@ -132,9 +138,10 @@ func (in *inbound) take(w way, p publication, line []byte) error {
 		in.lent++
 	}
 	switch {
-	case w == heard && f.opts.Wanted(in.subject):
+	case !watched || !f.opts.Wanted(in.subject):
+	case w == heard:
 		in.copies = append(in.copies, whole...)
-	case w != heard && f.watchers.Load() > 0 && f.opts.Wanted(in.subject):
+	default:
 		in.copyRequest(p, payload)
 	}
 	if w == control {
@@ -168,7 +175,7 @@ func (in *inbound) passCopies() error {
 	if len(in.copies) == 0 {
 		return nil
 	}
-	_, err := in.c.server.Write(in.copies)
+	err := in.tell(in.copies)
 	if in.copies = in.copies[:0]; cap(in.copies) > mostCopies {
 		in.copies = nil
 	}

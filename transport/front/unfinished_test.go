@@ -41,7 +41,8 @@ func TestMessagesHeldBackAreBounded(t *testing.T) {
 				client, socket := net.Pipe()
 				server, other := net.Pipe()
 				go func() { _, _ = io.Copy(io.Discard, other) }()
-				c := &conn{front: f, socket: socket, server: server, out: newOutbox(1 << 20)}
+				c := &conn{front: f, socket: socket, out: newOutbox(1 << 20)}
+				c.server.Store(&server)
 				c.subs.front = f
 				in := inbound{c: c, said: connect{echo: true, headers: true}}
 				in.use(memoryOf(firstBuffer))
