@@ -7,10 +7,10 @@ import (
 )
 
 func TestTopicsByFirstUseAreBoundedForEachOrigin(t *testing.T) {
-	c := &creators{perMinute: 10, by: map[string]*creator{}}
+	c := &Creators{PerMinute: 10, By: map[string]*Creator{}}
 	now := time.Unix(1000, 0)
 	made := func(origin string) (n int) {
-		for c.take(origin, now) {
+		for c.Take(origin, now) {
 			n++
 		}
 		return n
@@ -31,13 +31,13 @@ func TestTopicsByFirstUseAreBoundedForEachOrigin(t *testing.T) {
 	}
 	now = now.Add(2 * time.Hour)
 	for i := range 3 * maxCreators {
-		c.take(strconv.Itoa(i), now)
+		c.Take(strconv.Itoa(i), now)
 	}
-	if len(c.by) > maxCreators+1 {
-		t.Errorf("%d origins are remembered", len(c.by))
+	if len(c.By) > maxCreators+1 {
+		t.Errorf("%d origins are remembered", len(c.By))
 	}
 	now = now.Add(time.Minute)
-	if !c.take("new", now) || len(c.by) > 2 {
-		t.Errorf("%d origins are remembered after a minute", len(c.by))
+	if !c.Take("new", now) || len(c.By) > 2 {
+		t.Errorf("%d origins are remembered after a minute", len(c.By))
 	}
 }

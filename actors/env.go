@@ -1,104 +1,88 @@
 package actors
 
 import (
-	"context"
 	"log/slog"
-	"sync"
+	"strconv"
 	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
+	"github.com/prometheus/client_golang/prometheus"
+	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"metaq/protocol"
 )
 
-// env is what all actors of one broker share. It does not change after Start.
-type env struct {
-	system  *actor.ActorSystem
-	home    int
-	deps    Deps
-	opts    Options
-	log     *slog.Logger
-	events  Events
-	metrics *metrics
-	now     func() time.Time
-	elapsed func() int64
-	ids     *idBudget // of all partitions
-	workers *workers
-	calls   *workers      // of the registry
-	asks    *workers      // of other brokers: they do not wait for logs that open
-	hands   *hands        // of the partitions
-	jobs    chan struct{} // a place for each write and sync at a time: each holds a thread
+// Env is what the actors of all rooms share. It does not change after the start.
+type Env struct {
+	System  *actor.ActorSystem
+	Home    int     // id of this broker
+	Options Options // with defaults
+	Log     *slog.Logger
+	Now     func() time.Time
+	Workers *Workers
+	Calls   *Workers // of the registry
+	Asks    *Workers // of other brokers: they do not wait for logs that open
+
+	refusals *prometheus.CounterVec
 }
 
-// tell sends m to an actor from a worker or a timer.
-func (e *env) tell(to *actor.PID, m any) { e.system.Root.Send(to, m) }
+// registryWorkers bounds the calls of the registry that run at a time, and askWorkers the
+// questions to other brokers.
+const (
+	registryWorkers = 16
+	askWorkers      = 256
+)
 
-// later sends m to an actor after d.
-func (e *env) later(d time.Duration, to *actor.PID, m any) *time.Timer {
-	return time.AfterFunc(d, func() { e.tell(to, m) })
+// NewEnv returns what actors share; metrics may be nil.
+func NewEnv(system *actor.ActorSystem, home int, opts Options, log *slog.Logger, now func() time.Time, metrics prometheus.Registerer) *Env {
+	opts = opts.WithDefaults()
+	return &Env{
+		System: system, Home: home, Options: opts, Log: log, Now: now,
+		Workers: NewWorkers(opts.Workers), Calls: NewWorkers(registryWorkers), Asks: NewWorkers(askWorkers),
+		refusals: promauto.With(metrics).NewCounterVec(prometheus.CounterOpts{
+			Namespace: "metaq", Name: "refusals_total",
+			Help: "Requests refused by the actors, by code. 503 rising means partitions that do not serve, 409 clients that contradict themselves.",
+		}, []string{"code"}),
+	}
 }
 
-// backoff is the wait before attempt n (from 0) is made: none before the first.
-func (o Options) backoff(n int) time.Duration {
+// Wait returns when all workers have ended; no work may be given to them any more.
+func (e *Env) Wait() {
+	e.Workers.Wait()
+	e.Calls.Wait()
+	e.Asks.Wait()
+}
+
+// Refused counts a refusal.
+func (e *Env) Refused(err error) {
+	e.refusals.WithLabelValues(strconv.Itoa(protocol.AsError(err).Code)).Inc()
+}
+
+// Tell sends m to an actor from a worker or a timer.
+func (e *Env) Tell(to *actor.PID, m any) { e.System.Root.Send(to, m) }
+
+// Later sends m to an actor after d.
+func (e *Env) Later(d time.Duration, to *actor.PID, m any) *time.Timer {
+	return time.AfterFunc(d, func() { e.Tell(to, m) })
+}
+
+// Backoff is the wait before attempt n (from 0) is made: none before the first.
+func (o Options) Backoff(n int) time.Duration {
 	if n == 0 {
 		return 0
 	}
 	return min(o.Retry<<min(n-1, 20), o.MaxRetry)
 }
 
-// workers runs slow work outside the actors, a bounded number at a time. What
-// was given to it is finished before Wait returns.
-type workers struct {
-	places chan struct{}
-	all    sync.WaitGroup
-}
-
-func newWorkers(n int) *workers { return &workers{places: make(chan struct{}, n)} }
-
-// run starts work on a goroutine of its own once there is a place. The work
-// sends its result as a message.
-func (w *workers) run(work func()) {
-	w.all.Go(func() {
-		w.places <- struct{}{}
-		defer func() { <-w.places }()
-		work()
-	})
-}
-
-// runUntil is run for work that ends with ctx: when that is over before there is a place
-// the work runs without one, and returns at once.
-func (w *workers) runUntil(ctx context.Context, work func()) {
-	w.all.Go(func() {
-		select {
-		case w.places <- struct{}{}:
-			defer func() { <-w.places }()
-		case <-ctx.Done():
-		}
-		work()
-	})
-}
-
-// wait returns when all work has ended; no more may be given meanwhile.
-func (w *workers) wait() { w.all.Wait() }
-
-// respond answers a request, unless nobody waits for an answer.
-func respond(ctx actor.Context, to *actor.PID, answer any) {
+// Respond answers a request, unless nobody waits for an answer.
+func Respond(ctx actor.Context, to *actor.PID, answer any) {
 	if to != nil {
 		ctx.Send(to, answer)
 	}
 }
 
-// refuse answers with err in the form of the wire.
-func (e *env) refuse(ctx actor.Context, to *actor.PID, err error) {
-	e.metrics.refused(err)
-	respond(ctx, to, wireError(err))
-}
-
-// wireError keeps a *protocol.RangeError, which has the ends of the log in it,
-// and turns every other error into a *protocol.Error.
-func wireError(err error) error {
-	if r, ok := err.(*protocol.RangeError); ok { //nolint:errorlint // only the bare value has the form of an answer
-		return r
-	}
-	return protocol.AsError(err)
+// Refuse answers with err in the form of the wire.
+func (e *Env) Refuse(ctx actor.Context, to *actor.PID, err error) {
+	e.Refused(err)
+	Respond(ctx, to, WireError(err))
 }

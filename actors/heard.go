@@ -12,24 +12,24 @@ import (
 // goroutine. Nil means that nobody knows.
 type Heard func() bool
 
-// errUnheard is what a request that nobody waits for is refused with; a count of refusals
+// ErrUnheard is what a request that nobody waits for is refused with; a count of refusals
 // shows it.
-var errUnheard = protocol.ErrUnavailable.With("nobody waits for the answer any more: nothing was changed, and this request will not be carried out")
+var ErrUnheard = protocol.ErrUnavailable.With("nobody waits for the answer any more: nothing was changed, and this request will not be carried out")
 
-// given refuses a request whose client has gone, or has given up by now: it may have asked
+// Given refuses a request whose client has gone, or has given up by now: it may have asked
 // for something else since, of another broker.
-func given(until, now time.Time, heard Heard) error {
+func Given(until, now time.Time, heard Heard) error {
 	if heard != nil && !heard() {
-		return errUnheard
+		return ErrUnheard
 	}
-	return overdue(until, now)
+	return Overdue(until, now)
 }
 
 // hearPause is the time between two looks whether a change that waits is still asked for.
 const hearPause = 100 * time.Millisecond
 
-// whileHeard returns ctx, which ends as well when nobody waits for the answer any more.
-func whileHeard(ctx context.Context, heard Heard) (context.Context, context.CancelFunc) {
+// WhileHeard returns ctx, which ends as well when nobody waits for the answer any more.
+func WhileHeard(ctx context.Context, heard Heard) (context.Context, context.CancelFunc) {
 	ctx, cancel := context.WithCancelCause(ctx)
 	stop := func() { cancel(nil) }
 	if heard == nil {
@@ -40,7 +40,7 @@ func whileHeard(ctx context.Context, heard Heard) (context.Context, context.Canc
 		switch {
 		case ctx.Err() != nil:
 		case !heard():
-			cancel(errUnheard)
+			cancel(ErrUnheard)
 		default:
 			time.AfterFunc(hearPause, look)
 		}

@@ -65,22 +65,22 @@ type Log interface {
 	Close() error
 }
 
-// keptNothing reports whether err, of Append or SetEpoch, left the log as it was.
-func keptNothing(err error) bool {
+// KeptNothing reports whether err, of Append or SetEpoch, left the log as it was.
+func KeptNothing(err error) bool {
 	return errors.Is(err, protocol.ErrDiskFull) || errors.Is(err, protocol.ErrUnavailable)
 }
 
-// readRefusal answers who wanted something that could not be read. That no file can be
+// ReadRefusal answers who wanted something that could not be read. That no file can be
 // opened now is no fault of the partition's.
-func readRefusal(what string, err error) *protocol.Error {
+func ReadRefusal(what string, err error) *protocol.Error {
 	if errors.Is(err, protocol.ErrUnavailable) {
 		return protocol.ErrUnavailable.With("%s%v", what, err)
 	}
 	return protocol.ErrPartition.With("%s%v", what, err)
 }
 
-// newestEpochs are those of a log's epochs that an answer has room for.
-func newestEpochs(l Log) []protocol.EpochStart {
+// NewestEpochs are those of a log's epochs that an answer has room for.
+func NewestEpochs(l Log) []protocol.EpochStart {
 	all := l.Epochs()
 	return all[max(len(all)-protocol.MaxLineage, 0):]
 }
@@ -104,4 +104,17 @@ type Retention struct {
 	IDs      time.Duration // ids of younger records are kept for GoneIDs
 	Archive  bool          // keep dropped segments beside the log
 	Compress bool          // and compress them
+}
+
+// LogStore opens and removes the logs of partitions. Its calls may block, so
+// actors make them on workers; they come from several goroutines, but for one
+// partition from one at a time.
+type LogStore interface {
+	// Open recovers the partition's log, or creates it. All that the log holds is
+	// durable when it returns. An error for which Damaged reports true is final,
+	// and its text names file and position; after any other it is tried again.
+	Open(topic string, id protocol.PartitionID, s Settings) (Log, error)
+	// SetAside takes the partition's closed log out of the way, so that a topic
+	// of the same name starts empty. It returns nil when there is no log.
+	SetAside(topic string, id protocol.PartitionID) error
 }

@@ -41,8 +41,8 @@ func (m *Members) Others(home int) []int {
 	return ids
 }
 
-// broker returns a registered broker.
-func (m *Members) broker(id int) (protocol.BrokerInfo, bool) {
+// Broker returns a registered broker.
+func (m *Members) Broker(id int) (protocol.BrokerInfo, bool) {
 	if m != nil {
 		for _, b := range m.Brokers {
 			if b.BrokerID == id {
@@ -53,8 +53,8 @@ func (m *Members) broker(id int) (protocol.BrokerInfo, bool) {
 	return protocol.BrokerInfo{}, false
 }
 
-// topic returns a topic, or nil.
-func (m *Members) topic(name string) *MemberTopic {
+// Topic returns a topic, or nil.
+func (m *Members) Topic(name string) *MemberTopic {
 	if m != nil {
 		for i := range m.Topics {
 			if m.Topics[i].Name == name {
@@ -65,8 +65,8 @@ func (m *Members) topic(name string) *MemberTopic {
 	return nil
 }
 
-// claimedBy says whether a broker has claimed partitions of the topic.
-func (t *MemberTopic) claimedBy(home int) bool {
+// ClaimedBy says whether a broker has claimed partitions of the topic.
+func (t *MemberTopic) ClaimedBy(home int) bool {
 	for _, id := range t.Claimed {
 		if id.Home == home {
 			return true
@@ -104,16 +104,3 @@ type Cluster interface {
 	// Fate asks the registry what became of a topic.
 	Fate(ctx context.Context, topic string) (Fate, error)
 }
-
-// Requests of other brokers.
-type (
-	// DescribeOwn asks the topics actor for this broker's partitions of a topic.
-	// Answer: protocol.TopicInfo.
-	DescribeOwn struct{ Topic string }
-	// ListOwn asks the topics actor for a summary of this broker's partitions. Answer:
-	// protocol.TopicList.
-	ListOwn struct{}
-	// DescribeNode asks the broker actor how this broker is. Answer:
-	// protocol.NodeState.
-	DescribeNode struct{}
-)

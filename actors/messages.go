@@ -2,7 +2,6 @@ package actors
 
 import (
 	"iter"
-	"time"
 
 	"github.com/asynkron/protoactor-go/actor"
 
@@ -36,7 +35,7 @@ type Put struct {
 func (m *Puts) Each(sender *actor.PID) iter.Seq[*Puts] {
 	return func(yield func(*Puts) bool) {
 		for m != nil {
-			rest := m.cut(sender)
+			rest := m.Cut(sender)
 			if !yield(m) {
 				return
 			}
@@ -45,9 +44,9 @@ func (m *Puts) Each(sender *actor.PID) iter.Seq[*Puts] {
 	}
 }
 
-// cut is one step of Each: m is then by itself, with who is answered, and those after it
+// Cut is one step of Each: m is then by itself, with who is answered, and those after it
 // are returned.
-func (m *Puts) cut(sender *actor.PID) (rest *Puts) {
+func (m *Puts) Cut(sender *actor.PID) (rest *Puts) {
 	for i := range m.All {
 		if to := &m.All[i].From; *to == nil {
 			*to = sender
@@ -89,7 +88,8 @@ type Memory interface {
 	Release(requests int)
 }
 
-func releaseMemory(m Memory, requests int) {
+// ReleaseMemory releases memory that may be nil.
+func ReleaseMemory(m Memory, requests int) {
 	if m != nil {
 		m.Release(requests)
 	}
@@ -140,9 +140,10 @@ type Ticket struct {
 }
 
 // Release gives the ticket back. Call it once.
-func (t Ticket) Release() { t.release(1) }
+func (t Ticket) Release() { t.ReleaseMany(1) }
 
-func (t Ticket) release(requests int) {
+// ReleaseMany gives the tickets of several requests back at once; t has the bytes of all.
+func (t Ticket) ReleaseMany(requests int) {
 	if t.From != nil {
 		t.From.Release(requests, t.Bytes)
 	}
@@ -153,60 +154,3 @@ func (t Ticket) release(requests int) {
 type Admission interface {
 	Release(requests, bytes int)
 }
-
-// Requests to the topics actor. Each is answered like those above.
-
-// CreateTopic asks for a topic. Answer: protocol.TopicInfo.
-type CreateTopic struct{ Request protocol.TopicCreate }
-
-// SetTopic changes a topic. Answer: protocol.TopicInfo.
-type SetTopic struct{ Request protocol.TopicSet }
-
-// DeleteTopic deletes a topic; its data directories are set aside and removed
-// when nobody reads them. Answer: protocol.Done.
-type DeleteTopic struct {
-	Topic string
-	Born  *protocol.Epoch // of the one that is meant; nil: whichever is there
-}
-
-// Dated is one of the three requests above with an end: what is looked at later is refused,
-// and not carried out.
-type Dated struct {
-	Request any
-	Until   time.Time
-	Heard   Heard
-}
-
-// overdue refuses what was to begin by a time; the zero time is never over.
-func overdue(until, now time.Time) error {
-	if until.IsZero() || !now.After(until) {
-		return nil
-	}
-	return protocol.ErrUnavailable.With("the request has waited %s longer than clients do: nothing was changed, and this request will not be carried out: try again",
-		now.Sub(until).Round(time.Millisecond))
-}
-
-// ListTopics asks for all topics. Answer: protocol.TopicList.
-type ListTopics struct{}
-
-// DescribeTopic asks for one topic. Answer: protocol.TopicInfo.
-type DescribeTopic struct{ Topic string }
-
-// AutoCreate is sent by the gateway when a put names a topic that is not there.
-// The topics actor creates it if the broker may, and then answers with
-// protocol.TopicInfo, or with protocol.ErrNoTopic.
-type AutoCreate struct {
-	Topic string
-	From  string // the address of the client, where it is known
-}
-
-// GrantProducer asks the cluster actor for the id of a new native producer. Answer:
-// protocol.ProducerGrant.
-type GrantProducer struct{}
-
-// DescribeBroker asks the broker actor for itself. Answer: protocol.BrokerInfo.
-type DescribeBroker struct{}
-
-// DescribeCluster asks the broker actor for the cluster. Answer:
-// protocol.ClusterInfo.
-type DescribeCluster struct{}

@@ -82,35 +82,36 @@ type Options struct {
 	AnswerTimeout time.Duration
 }
 
-// withDefaults returns o with its zero fields filled in.
-func (o Options) withDefaults() Options {
-	def(&o.AutoCreateLimit, 1000)
-	def(&o.AutoCreateRate, 100)
-	def(&o.MaxTopicSubjects, 64)
-	def(&o.MaxSubjects, 4096)
-	def(&o.Partitions, 4)
-	def(&o.MaxTransferSize, 1<<20)
-	def(&o.MaxMessages, 1000)
-	def(&o.MaxWait, 30*time.Second)
-	def(&o.MaxParked, 10_000)
-	def(&o.FlushBytes, 4<<20)
-	def(&o.FlushCount, 10_000)
-	def(&o.ProducerTail, 64<<20)
-	def(&o.MaxProducers, 10_000)
-	def(&o.MaxMessageIDs, 2_000_000)
-	def(&o.MaxPartitions, 10_000)
-	def(&o.Sweep, time.Minute)
-	def(&o.Workers, 16)
-	def(&o.Syncs, 256)
-	def(&o.Retry, 100*time.Millisecond)
-	def(&o.MaxRetry, 30*time.Second)
-	def(&o.Linger, 5*time.Second)
-	def(&o.CallTimeout, 30*time.Second)
-	def(&o.AnswerTimeout, 4*time.Second)
+// WithDefaults returns o with its zero fields filled in.
+func (o Options) WithDefaults() Options {
+	SetDefault(&o.AutoCreateLimit, 1000)
+	SetDefault(&o.AutoCreateRate, 100)
+	SetDefault(&o.MaxTopicSubjects, 64)
+	SetDefault(&o.MaxSubjects, 4096)
+	SetDefault(&o.Partitions, 4)
+	SetDefault(&o.MaxTransferSize, 1<<20)
+	SetDefault(&o.MaxMessages, 1000)
+	SetDefault(&o.MaxWait, 30*time.Second)
+	SetDefault(&o.MaxParked, 10_000)
+	SetDefault(&o.FlushBytes, 4<<20)
+	SetDefault(&o.FlushCount, 10_000)
+	SetDefault(&o.ProducerTail, 64<<20)
+	SetDefault(&o.MaxProducers, 10_000)
+	SetDefault(&o.MaxMessageIDs, 2_000_000)
+	SetDefault(&o.MaxPartitions, 10_000)
+	SetDefault(&o.Sweep, time.Minute)
+	SetDefault(&o.Workers, 16)
+	SetDefault(&o.Syncs, 256)
+	SetDefault(&o.Retry, 100*time.Millisecond)
+	SetDefault(&o.MaxRetry, 30*time.Second)
+	SetDefault(&o.Linger, 5*time.Second)
+	SetDefault(&o.CallTimeout, 30*time.Second)
+	SetDefault(&o.AnswerTimeout, 4*time.Second)
 	return o
 }
 
-func def[T comparable](field *T, value T) {
+// SetDefault gives a field that is zero its default.
+func SetDefault[T comparable](field *T, value T) {
 	var zero T
 	if *field == zero {
 		*field = value

@@ -34,9 +34,9 @@ func (q quiet) WithAttrs(attrs []slog.Attr) slog.Handler { return quiet{q.next.W
 // WithGroup implements slog.Handler.
 func (q quiet) WithGroup(name string) slog.Handler { return quiet{q.next.WithGroup(name)} }
 
-// late is part of messages that a timer may send to an actor that has stopped
+// IgnoreDeadLetter is part of messages that a timer may send to an actor that has stopped
 // meanwhile: the library need not tell of it.
-type late struct{}
+type IgnoreDeadLetter struct{}
 
 // IgnoreDeadLetterLogging marks the message for the library.
-func (late) IgnoreDeadLetterLogging() {}
+func (IgnoreDeadLetter) IgnoreDeadLetterLogging() {}

@@ -22,21 +22,21 @@ func NewActorSystem(log *slog.Logger) *actor.ActorSystem {
 	return system
 }
 
-// receiver is what spawn runs as an actor.
-type receiver interface {
+// Receiver is what spawn runs as an actor.
+type Receiver interface {
 	actor.Actor
-	// crashed is called when Receive has panicked, with the message that it died
+	// Crashed is called when Receive has panicked, with the message that it died
 	// of still in ctx. It answers all who wait and must not panic. Its supervisor
 	// then starts a new one.
-	crashed(ctx actor.Context, err error)
+	Crashed(ctx actor.Context, err error)
 }
 
-// spawn starts a named actor as a child of parent. It is the only place that
+// Spawn starts a named actor as a child of parent. It is the only place that
 // touches the library's way of doing so: every actor is made by a function, so
 // that a restart begins with a fresh value, every panic is logged with its
 // stack, once, and turned into answers, and what a stopped actor leaves in its
 // mailbox becomes dead letters, which System answers.
-func spawn(parent actor.SpawnerContext, name string, log *slog.Logger, produce func() receiver, opts ...actor.PropsOption) (*actor.PID, error) {
+func Spawn(parent actor.SpawnerContext, name string, log *slog.Logger, produce func() Receiver, opts ...actor.PropsOption) (*actor.PID, error) {
 	l := &life{system: parent.ActorSystem()}
 	opts = append(opts, actor.WithMailbox(func() actor.Mailbox { return &mailbox{actor.Unbounded()(), l} }))
 	props := actor.PropsFromProducer(func() actor.Actor {
@@ -51,7 +51,7 @@ func spawn(parent actor.SpawnerContext, name string, log *slog.Logger, produce f
 
 // guard is the actor that the library sees.
 type guard struct {
-	inner receiver
+	inner Receiver
 	log   *slog.Logger
 	life  *life
 }
@@ -72,7 +72,7 @@ func (g *guard) Receive(ctx actor.Context) {
 func (g *guard) failed(ctx actor.Context, reason any) {
 	g.log.Error("actor panicked", "actor", ctx.Self().Id, "message", fmt.Sprintf("%T", ctx.Message()),
 		"reason", fmt.Sprint(reason), "stack", string(debug.Stack()))
-	g.inner.crashed(ctx, fmt.Errorf("internal error in %s: %v", ctx.Self().Id, reason))
+	g.inner.Crashed(ctx, fmt.Errorf("internal error in %s: %v", ctx.Self().Id, reason))
 	switch ctx.Message().(type) {
 	case *actor.Stopping, *actor.Stopped, *actor.Restarting:
 		// A panic here would leave the parent waiting for ever.

@@ -28,7 +28,13 @@ var allowed = map[string][]string{
 	"transport":            {"actors", "protocol", "transport/front", "transport/resolver"}, // actors for the messages
 	"transport/front":      {},
 	"transport/resolver":   {"actors", "protocol"},
-	"actors":               {"internal/aligned", "protocol"}, // it declares the interfaces that it needs
+	"actors":               {"protocol"}, // it declares the interfaces that the rooms below need
+	"actors/partition":     {"actors", "internal/aligned", "protocol"},
+	"actors/group":         {"actors", "actors/group/core", "protocol"},
+	"actors/group/core":    {"protocol"},
+	"actors/topic":         {"actors", "actors/partition", "protocol"},
+	"actors/system":        {"actors", "actors/partition", "actors/topic", "protocol"},
+	"actors/actorstest":    {"actors", "internal/aligned", "protocol"},
 	"client":               {"client/internal/fetch", "client/internal/group", "client/internal/link", "client/internal/produce", "protocol"},
 	// The rooms of client know one another by link only, and nothing of the public package.
 	"client/internal/link":       {"protocol"},
@@ -40,7 +46,7 @@ var allowed = map[string][]string{
 	"client/discovery":           {"client", "cluster", "cluster/registry", "cluster/zookeeper"}, // read-only; apart from client, so that client needs no ZooKeeper
 	"client/messagedir":          {"client", "internal/vfs", "protocol"},                         // apart from client, so that one that keeps nothing needs no file system
 	"internal/broker": {
-		"actors", "cluster", "cluster/local", "cluster/registry", "cluster/zookeeper", "configs", "internal/vfs", "persistence", "persistence/store", "protocol", "transport", "transport/front", "transport/resolver",
+		"actors", "actors/group", "actors/group/core", "actors/system", "cluster", "cluster/local", "cluster/registry", "cluster/zookeeper", "configs", "internal/vfs", "persistence", "persistence/store", "protocol", "transport", "transport/front", "transport/resolver",
 	},
 	"internal/bench": {"client", "internal/cli", "protocol"},
 	"internal/cli":   {"protocol"},

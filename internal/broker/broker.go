@@ -17,6 +17,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 
 	"metaq/actors"
+	"metaq/actors/group"
+	"metaq/actors/system"
 	"metaq/cluster"
 	"metaq/cluster/registry"
 	"metaq/cluster/zookeeper"
@@ -36,7 +38,7 @@ type Broker struct {
 	metrics net.Addr
 	closers []func(context.Context) error // in the order of start
 
-	system atomic.Pointer[actors.System] // set once all runs
+	system atomic.Pointer[system.System] // set once all runs
 	early  atomic.Pointer[error]         // what failed before
 
 	elapsed *store.Elapsed    // by which ages are told
@@ -46,7 +48,7 @@ type Broker struct {
 	members *members          // nil when the broker runs alone
 	meter   prometheus.Registerer
 	// coordination is nil when the broker runs alone: it coordinates all groups.
-	coordination actors.Coordination
+	coordination group.Coordination
 
 	once sync.Once
 	err  error // of the stop
@@ -389,8 +391,8 @@ func (b *Broker) host() string {
 func (b *Broker) startActors(ctx context.Context, dirs *store.Dirs, reg *topicRegistry, closeRegistry func() error,
 	connect transport.Dial, metrics *prometheus.Registry,
 ) error {
-	system := actors.NewActorSystem(b.log)
-	b.onClose(func(context.Context) error { system.Shutdown(); return nil })
+	actorSystem := actors.NewActorSystem(b.log)
+	b.onClose(func(context.Context) error { actorSystem.Shutdown(); return nil })
 	c := b.cfg.System
 	inAll := transport.Limits{Requests: int64(c.MaxInflightMessages), Bytes: c.MaxInflightBytes}
 	inOne := transport.Limits{Requests: int64(c.MaxPartitionInflightMessages), Bytes: c.MaxPartitionInflightBytes}
@@ -406,7 +408,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *store.Dirs, reg *topicRe
 	if b.server != nil {
 		clients, listens = b.server.Front(), b.server.Listens
 	}
-	gateway, err := transport.NewGateway(system, transport.Options{
+	gateway, err := transport.NewGateway(actorSystem, transport.Options{
 		Cluster: edge, Front: clients, Listens: listens,
 		Connect: connect, Name: "metaq-" + strconv.Itoa(c.BrokerID),
 		Subjects: protocol.Subjects{Prefix: b.cfg.NATS.Prefix},
@@ -418,7 +420,7 @@ func (b *Broker) startActors(ctx context.Context, dirs *store.Dirs, reg *topicRe
 	if err != nil {
 		return err
 	}
-	groups, err := b.startGroups(system, dirs, metrics)
+	groups, err := b.startGroups(actorSystem, dirs, metrics)
 	if err != nil {
 		return err
 	}
@@ -427,9 +429,9 @@ func (b *Broker) startActors(ctx context.Context, dirs *store.Dirs, reg *topicRe
 		b.members.Gateway = gateway
 		others = b.members
 	}
-	running, err := actors.Start(ctx, actors.Deps{
+	running, err := system.Start(ctx, system.Deps{
 		Cluster: others,
-		System:  system, BrokerID: c.BrokerID,
+		System:  actorSystem, BrokerID: c.BrokerID,
 		Describe: func() protocol.BrokerInfo {
 			return protocol.BrokerInfo{
 				BrokerID: c.BrokerID, Version: b.opts.Version, NATS: b.url,

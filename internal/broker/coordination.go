@@ -6,7 +6,8 @@ import (
 	"maps"
 	"slices"
 
-	"metaq/actors"
+	"metaq/actors/group"
+	"metaq/actors/group/core"
 	"metaq/cluster"
 	"metaq/cluster/registry"
 	"metaq/protocol"
@@ -15,28 +16,28 @@ import (
 // coordination is the actors' Coordination over a member of package cluster.
 type coordination struct{ reg *topicRegistry }
 
-// ClaimGroup implements actors.Coordination.
-func (c coordination) ClaimGroup(ctx context.Context, group string) (protocol.Epoch, error) {
+// ClaimGroup implements group.Coordination.
+func (c coordination) ClaimGroup(ctx context.Context, name string) (protocol.Epoch, error) {
 	m, err := c.reg.reached()
 	if err != nil {
 		return 0, err
 	}
-	epoch, err := m.ClaimGroup(ctx, group)
+	epoch, err := m.ClaimGroup(ctx, name)
 	var other *cluster.CoordinatedError
 	if errors.As(err, &other) {
-		return 0, &actors.CoordinatedElsewhere{Broker: other.Leader}
+		return 0, &group.CoordinatedElsewhere{Broker: other.Leader}
 	}
 	return epoch, onWire(err)
 }
 
-// GroupRecorded implements actors.Coordination.
-func (c coordination) GroupRecorded(ctx context.Context, group string) (bool, error) {
+// GroupRecorded implements group.Coordination.
+func (c coordination) GroupRecorded(ctx context.Context, name string) (bool, error) {
 	m, err := c.reg.reached()
 	if err != nil {
 		return false, err
 	}
 	err = m.With(ctx, func(r *cluster.Registration) error {
-		_, err := r.Group(ctx, group)
+		_, err := r.Group(ctx, name)
 		return err
 	})
 	if errors.Is(err, registry.ErrNotFound) {
@@ -45,13 +46,13 @@ func (c coordination) GroupRecorded(ctx context.Context, group string) (bool, er
 	return err == nil, onWire(err)
 }
 
-// Holds implements actors.Coordination.
+// Holds implements group.Coordination.
 func (c coordination) Holds(term uint64) bool {
 	m, err := c.reg.Now()
 	return err == nil && m.Holds(term)
 }
 
-// Term implements actors.Coordination.
+// Term implements group.Coordination.
 func (c coordination) Term() uint64 {
 	m, err := c.reg.Now()
 	if err != nil {
@@ -60,7 +61,7 @@ func (c coordination) Term() uint64 {
 	return m.Term()
 }
 
-// Sighted implements actors.Coordination.
+// Sighted implements group.Coordination.
 func (c coordination) Sighted() (int, bool) {
 	m, err := c.reg.Now()
 	if err != nil {
@@ -78,7 +79,7 @@ func (c coordination) answerLease(ask protocol.LeaseAsk) protocol.LeaseAnswer {
 	return m.AnswerLease(ask)
 }
 
-// HeldGroups implements actors.Coordination.
+// HeldGroups implements group.Coordination.
 func (c coordination) HeldGroups(ctx context.Context, epochs map[string]protocol.Epoch) ([]string, error) {
 	m, err := c.reg.Now()
 	if err != nil {
@@ -88,27 +89,27 @@ func (c coordination) HeldGroups(ctx context.Context, epochs map[string]protocol
 	return held, onWire(err)
 }
 
-// GroupOffsets implements actors.Coordination.
-func (c coordination) GroupOffsets(ctx context.Context, group string) (actors.GroupMirror, error) {
+// GroupOffsets implements group.Coordination.
+func (c coordination) GroupOffsets(ctx context.Context, name string) (group.Mirror, error) {
 	m, err := c.reg.Now()
 	if err != nil {
-		return actors.GroupMirror{}, err
+		return group.Mirror{}, err
 	}
 	var marks []cluster.OffsetMark
 	var record cluster.Group
 	var begins []cluster.Begin
 	err = m.With(ctx, func(r *cluster.Registration) (err error) {
-		if record, err = r.Group(ctx, group); err == nil {
-			marks, err = r.Offsets(ctx, group)
+		if record, err = r.Group(ctx, name); err == nil {
+			marks, err = r.Offsets(ctx, name)
 		}
 		if err == nil {
-			begins, err = r.Begins(ctx, group)
+			begins, err = r.Begins(ctx, name)
 		}
 		return err
 	})
-	out := actors.GroupMirror{Offsets: make([]protocol.GroupPosition, len(marks)), Born: map[string]protocol.Epoch{}, Deleted: record.Deleted}
+	out := group.Mirror{Offsets: make([]protocol.GroupPosition, len(marks)), Born: map[string]protocol.Epoch{}, Deleted: record.Deleted}
 	for _, b := range begins {
-		out.Begins = append(out.Begins, actors.GroupBegin{Topic: b.Topic, At: b.At, Born: b.Born, Homes: b.Homes})
+		out.Begins = append(out.Begins, core.Begin{Topic: b.Topic, At: b.At, Born: b.Born, Homes: b.Homes})
 	}
 	for i, mark := range marks {
 		if mark.Born > 0 {
@@ -122,9 +123,9 @@ func (c coordination) GroupOffsets(ctx context.Context, group string) (actors.Gr
 	return out, onWire(err)
 }
 
-// MirrorOffsets implements actors.Coordination. Groups that another broker has taken
+// MirrorOffsets implements group.Coordination. Groups that another broker has taken
 // over are left to it, and do not hold up the others.
-func (c coordination) MirrorOffsets(ctx context.Context, changed map[string]actors.GroupMirror) error {
+func (c coordination) MirrorOffsets(ctx context.Context, changed map[string]group.Mirror) error {
 	m, err := c.reg.Now()
 	if err != nil {
 		return err
@@ -144,18 +145,18 @@ func (c coordination) MirrorOffsets(ctx context.Context, changed map[string]acto
 // mirroredAtOnce is how many groups one write to the registry is for.
 const mirroredAtOnce = 200
 
-func mirrorGroups(ctx context.Context, m *cluster.Member, groups []string, changed map[string]actors.GroupMirror) error {
+func mirrorGroups(ctx context.Context, m *cluster.Member, groups []string, changed map[string]group.Mirror) error {
 	var all []cluster.OffsetMark
-	for _, group := range groups {
-		all = append(all, marksOf(group, changed[group])...)
+	for _, name := range groups {
+		all = append(all, marksOf(name, changed[name])...)
 	}
 	err := m.MirrorOffsets(ctx, all)
 	if !lostGroup(err) {
 		return onWire(err)
 	}
 	var errs []error
-	for _, group := range groups {
-		if err := m.MirrorOffsets(ctx, marksOf(group, changed[group])); !lostGroup(err) {
+	for _, name := range groups {
+		if err := m.MirrorOffsets(ctx, marksOf(name, changed[name])); !lostGroup(err) {
 			errs = append(errs, onWire(err))
 		}
 	}
@@ -163,9 +164,9 @@ func mirrorGroups(ctx context.Context, m *cluster.Member, groups []string, chang
 }
 
 // mirrorBegins writes when groups have begun.
-func mirrorBegins(ctx context.Context, m *cluster.Member, changed map[string]actors.GroupMirror) error {
+func mirrorBegins(ctx context.Context, m *cluster.Member, changed map[string]group.Mirror) error {
 	var errs []error
-	for group, mirror := range changed {
+	for name, mirror := range changed {
 		var begins []cluster.Begin
 		for _, b := range mirror.Begins {
 			begins = append(begins, cluster.Begin{Topic: b.Topic, At: b.At, Born: b.Born, Homes: b.Homes, Gone: b.Gone})
@@ -173,7 +174,7 @@ func mirrorBegins(ctx context.Context, m *cluster.Member, changed map[string]act
 		if len(begins) == 0 {
 			continue
 		}
-		err := m.With(ctx, func(r *cluster.Registration) error { return r.MirrorBegins(ctx, group, begins) })
+		err := m.With(ctx, func(r *cluster.Registration) error { return r.MirrorBegins(ctx, name, begins) })
 		if !lostGroup(err) {
 			errs = append(errs, onWire(err))
 		}
@@ -181,17 +182,17 @@ func mirrorBegins(ctx context.Context, m *cluster.Member, changed map[string]act
 	return errors.Join(errs...)
 }
 
-// DeleteGroup implements actors.Coordination.
-func (c coordination) DeleteGroup(ctx context.Context, group string) (protocol.Epoch, error) {
+// DeleteGroup implements group.Coordination.
+func (c coordination) DeleteGroup(ctx context.Context, name string) (protocol.Epoch, error) {
 	m, err := c.reg.reached()
 	if err != nil {
 		return 0, err
 	}
-	epoch, err := m.DeleteGroup(ctx, group)
+	epoch, err := m.DeleteGroup(ctx, name)
 	return epoch, onWire(err)
 }
 
-// Away implements actors.Coordination.
+// Away implements group.Coordination.
 func (c coordination) Away() error {
 	_, err := c.reg.reached()
 	return err
@@ -202,11 +203,11 @@ func lostGroup(err error) bool {
 }
 
 // marksOf are a group's offsets as MetaQ keeps them.
-func marksOf(group string, mirror actors.GroupMirror) []cluster.OffsetMark {
+func marksOf(name string, mirror group.Mirror) []cluster.OffsetMark {
 	marks := make([]cluster.OffsetMark, len(mirror.Offsets))
 	for i, p := range mirror.Offsets {
 		marks[i] = cluster.OffsetMark{
-			Group: group, Topic: p.Topic, Partition: p.Partition, Born: mirror.Born[p.Topic],
+			Group: name, Topic: p.Topic, Partition: p.Partition, Born: mirror.Born[p.Topic],
 			Progress: cluster.ProgressAt(p.Offset, p.Epoch),
 		}
 	}

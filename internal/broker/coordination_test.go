@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"testing"
 
-	"metaq/actors"
+	"metaq/actors/group"
 	"metaq/cluster"
 	"metaq/cluster/local"
 	"metaq/internal/vfs/faultfs"
@@ -33,13 +33,13 @@ func TestOffsetsOfAThousandGroupsAreMirrored(t *testing.T) {
 		}
 	})
 	c := coordination{&topicRegistry{member: m}}
-	changed := map[string]actors.GroupMirror{}
+	changed := map[string]group.Mirror{}
 	for i := range 1000 {
-		group := fmt.Sprintf("g%d", i)
-		if _, err := c.ClaimGroup(t.Context(), group); err != nil {
+		name := fmt.Sprintf("g%d", i)
+		if _, err := c.ClaimGroup(t.Context(), name); err != nil {
 			t.Fatal(err)
 		}
-		changed[group] = actors.GroupMirror{Offsets: []protocol.GroupPosition{{Topic: "t", Offset: protocol.Offset(i)}}}
+		changed[name] = group.Mirror{Offsets: []protocol.GroupPosition{{Topic: "t", Offset: protocol.Offset(i)}}}
 	}
 	if err := c.MirrorOffsets(t.Context(), changed); err != nil {
 		t.Fatal(err)

@@ -8,6 +8,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"metaq/actors"
+	"metaq/actors/group"
 	"metaq/persistence"
 	"metaq/persistence/store"
 )
@@ -21,9 +22,9 @@ const groupsLogName = "groups"
 const groupsSegment = 1 << 20
 
 // startGroups starts the consumer groups.
-func (b *Broker) startGroups(system *actor.ActorSystem, dirs *store.Dirs, metrics *prometheus.Registry) (*actors.Groups, error) {
-	groups, err := actors.StartGroups(actors.GroupsDeps{
-		System: system, BrokerID: b.cfg.System.BrokerID,
+func (b *Broker) startGroups(actorSystem *actor.ActorSystem, dirs *store.Dirs, metrics *prometheus.Registry) (*group.Groups, error) {
+	groups, err := group.Start(group.Deps{
+		System: actorSystem, BrokerID: b.cfg.System.BrokerID,
 		OpenLog: func() (actors.Log, error) {
 			l, rec, err := persistence.Open(persistence.Options{
 				FS: dirs.FS, Dir: dirs.FS.PathJoin(dirs.Main, groupsLogName),
@@ -60,7 +61,7 @@ func (b *Broker) startGroups(system *actor.ActorSystem, dirs *store.Dirs, metric
 // groups between the end of requests and the end of answers.
 type groupsGateway struct {
 	actors.Gateway
-	groups *actors.Groups
+	groups *group.Groups
 }
 
 // Start implements actors.Gateway.

@@ -16,6 +16,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/promauto"
 
 	"metaq/actors"
+	"metaq/actors/group"
 	"metaq/cluster"
 	"metaq/cluster/registry"
 	"metaq/protocol"
@@ -42,7 +43,7 @@ type members struct {
 	cancel context.CancelFunc
 	all    sync.WaitGroup
 
-	disown     atomic.Pointer[actors.Groups] // what is to be given up when a session was lost
+	disown     atomic.Pointer[group.Groups] // what is to be given up when a session was lost
 	readable   atomic.Bool
 	unreadable atomic.Int64 // records
 	lost       prometheus.Counter

@@ -28,7 +28,7 @@ type Options struct {
 	StopTimeout time.Duration
 	// Events tell the story of messages to a test.
 	Events actors.Events
-	// PlantGroupBug is for tests of the groups' checker, see actors.GroupsDeps.
+	// PlantGroupBug is for tests of the groups' checker, see group.Deps.
 	PlantGroupBug string
 }
 

@@ -13,6 +13,7 @@ import (
 	"github.com/asynkron/protoactor-go/actor"
 
 	"metaq/actors"
+	"metaq/actors/system"
 	"metaq/internal/vfs"
 	"metaq/persistence"
 	"metaq/protocol"
@@ -102,10 +103,10 @@ var quiet = slog.New(slog.DiscardHandler)
 func newSystem() *actor.ActorSystem { return actors.NewActorSystem(quiet) }
 
 // boot starts the actors on fs.
-func boot(ctx context.Context, system *actor.ActorSystem, fs vfs.FS, reg *registry, set actors.Settings, segmentSize int64) (*machine, error) {
+func boot(ctx context.Context, actorSystem *actor.ActorSystem, fs vfs.FS, reg *registry, set actors.Settings, segmentSize int64) (*machine, error) {
 	var routes atomic.Pointer[actors.Routes]
-	s, err := actors.Start(ctx, actors.Deps{
-		System: system, Registry: reg, Logs: logs{fs, segmentSize}, Gateway: gateway{system.Root}, Logger: quiet,
+	s, err := system.Start(ctx, system.Deps{
+		System: actorSystem, Registry: reg, Logs: logs{fs, segmentSize}, Gateway: gateway{actorSystem.Root}, Logger: quiet,
 		Describe: func() protocol.BrokerInfo { return protocol.BrokerInfo{} },
 		Resolve:  func(string, protocol.TopicConfig) (actors.Settings, error) { return set, nil },
 		Publish:  routes.Store,
@@ -117,10 +118,10 @@ func boot(ctx context.Context, system *actor.ActorSystem, fs vfs.FS, reg *regist
 	if pid == nil {
 		return nil, errors.Join(errors.New("nobody leads the partition"), s.Stop(ctx))
 	}
-	m := &machine{leader: pid, root: system.Root, inbox: &inbox{others: make(chan any, 1)}}
-	m.inbox.pid, _ = system.ProcessRegistry.Add(m.inbox, "inbox"+system.ProcessRegistry.NextId())
+	m := &machine{leader: pid, root: actorSystem.Root, inbox: &inbox{others: make(chan any, 1)}}
+	m.inbox.pid, _ = actorSystem.ProcessRegistry.Add(m.inbox, "inbox"+actorSystem.ProcessRegistry.NextId())
 	m.stop = func() error {
-		system.ProcessRegistry.Remove(m.inbox.pid)
+		actorSystem.ProcessRegistry.Remove(m.inbox.pid)
 		return s.Stop(context.WithoutCancel(ctx))
 	}
 	return m, nil
