@@ -118,7 +118,9 @@ func (s *stand) take(f func(*nats.Msg)) {
 	s.front.Take(func(r *front.Requests) {
 		for i := range r.All() {
 			m := &r.All()[i]
-			f(&m.Msg)
+			own := m.Msg // tests keep it, and what is read next lies where Data does
+			own.Data = bytes.Clone(m.Data)
+			f(&own)
 			if memory := m.Memory(); memory != nil {
 				memory.Release(1)
 			}
