@@ -106,15 +106,16 @@ type Bug int
 
 const (
 	// NoBug plants nothing.
-	NoBug            Bug = iota
-	SkipRelease          // the new owner does not wait for the old one
-	forgetGeneration     // commits of an older generation are taken
-	ForgetOwner          // commits are taken from members that do not own the partition
-	GoBack               // a commit may lower the committed offset
-	ForgetSession        // silent members stay
-	keepOffsets          // those of a deleted topic go on in one of the same name
-	latestWhenFound      // latest is the end of a partition when it is found
-	trustOffsets         // places are not compared with the logs
+	NoBug Bug = iota
+	// SkipRelease has the new owner not wait for the old one.
+	SkipRelease      // the new owner does not wait for the old one
+	forgetGeneration // commits of an older generation are taken
+	ForgetOwner      // commits are taken from members that do not own the partition
+	GoBack           // a commit may lower the committed offset
+	ForgetSession    // silent members stay
+	keepOffsets      // those of a deleted topic go on in one of the same name
+	latestWhenFound  // latest is the end of a partition when it is found
+	trustOffsets     // places are not compared with the logs
 )
 
 // Bugs are their names, for GroupsDeps.Plant.
@@ -513,6 +514,7 @@ func (c *Group) dropIdle(at protocol.TopicPartition, p *groupPart) {
 	}
 }
 
+// Sorted returns the partitions that the group knows, in order.
 func (c *Group) Sorted() []protocol.TopicPartition {
 	return slices.SortedFunc(maps.Keys(c.Parts), protocol.TopicPartition.Compare)
 }
