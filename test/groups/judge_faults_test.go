@@ -125,6 +125,30 @@ func TestTheJudgeFindsWhatMustNotBe(t *testing.T) {
 			j.hear("b", did("assigned", 0, 3))
 			j.hear("b", did("processed", 0, 3))
 		}, "nothing had happened"},
+		"twice around a stall": {func(j *judge) {
+			j.hear("a", did("assigned", 0, 0))
+			j.hear("a", did("processed", 0, 1))
+			j.hear("a", deed{What: didStall, Began: after(2), Ended: after(3)})
+			j.hear("a", did("revoked", 0, 3))
+			j.hear("b", did("assigned", 0, 3))
+			j.hear("b", did("processed", 0, 3))
+		}, ""},
+		"twice around the end of a session": {func(j *judge) {
+			j.hear("a", did("assigned", 0, 0))
+			j.hear("a", did("processed", 0, 1))
+			j.hear("a", deed{What: didExpire, Began: after(1), Ended: after(2)})
+			j.hear("a", did("revoked", 0, 3))
+			j.hear("b", did("assigned", 0, 3))
+			j.hear("b", did("processed", 0, 3))
+		}, ""},
+		"twice around a stall of another member": {func(j *judge) {
+			j.hear("a", did("assigned", 0, 0))
+			j.hear("a", did("processed", 0, 1))
+			j.hear("c", deed{What: didStall, Began: after(2), Ended: after(3)})
+			j.hear("a", did("revoked", 0, 2))
+			j.hear("b", did("assigned", 0, 3))
+			j.hear("b", did("processed", 0, 3))
+		}, "nothing had happened"},
 		"twice, long before a crash": {func(j *judge) {
 			j.hear("a", did("assigned", 0, 0))
 			j.hear("a", did("processed", 0, 1))

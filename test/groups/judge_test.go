@@ -91,6 +91,10 @@ func (j *judge) ack(value string) {
 
 // hear takes what a member did.
 func (j *judge) hear(member string, d deed) {
+	if d.What == didStall || d.What == didExpire {
+		j.suffers("member "+d.What, member, d.Began, d.Ended)
+		return
+	}
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	at := d.at()

@@ -38,7 +38,7 @@ type memberPlan struct {
 // deed is what a member says that it did. It is written before the handler
 // returns, so that a kill -9 takes back nothing that was said.
 type deed struct {
-	What      string               `json:"what"` // assigned, revoked, processed, committed
+	What      string               `json:"what"` // assigned, revoked, processed, committed, didStall, didExpire
 	Topic     string               `json:"topic"`
 	Partition protocol.PartitionID `json:"partition"`
 	Offset    client.Offset        `json:"offset"` // of processed; of committed the next
@@ -77,8 +77,15 @@ func beMember(encoded string) error {
 			}
 		}
 	}
-	ctx := context.Background()
-	log := slog.New(slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn})).With("member", plan.Name)
+	ctx, stop := context.WithCancel(context.Background())
+	defer stop()
+	go watchStalls(ctx, plan.Session/shareOfSession, func(began, ended time.Time) {
+		_ = say(deed{What: didStall, Began: began, Ended: ended}) // a closed pipe ends the process
+	})
+	log := slog.New(expiries{slog.NewTextHandler(os.Stderr, &slog.HandlerOptions{Level: slog.LevelWarn}), func() {
+		now := time.Now()
+		_ = say(deed{What: didExpire, Began: now.Add(-plan.Session), Ended: now})
+	}}).With("member", plan.Name)
 	c, err := client.Connect(ctx, client.WithServers(plan.Servers...), client.WithLogger(log))
 	if err != nil {
 		return err

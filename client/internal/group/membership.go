@@ -159,7 +159,7 @@ func (m *Membership) beat(ctx context.Context) error {
 		case err == nil:
 			failures, stopped = 0, false
 		case errors.Is(err, protocol.ErrNoMember):
-			m.log.Warn("group membership lost", "group", m.group, "err", err)
+			m.log.Warn("group membership lost", "group", m.group, "expired", !m.InSession(), "err", err)
 			return nil
 		case errors.Is(err, protocol.ErrInstance):
 			return err
