@@ -104,18 +104,17 @@ func (p *groupPart) releasing() bool { return p.owner != "" && p.owner != p.targ
 // Nothing but tests sets it.
 type Bug int
 
+// The bugs that can be planted.
 const (
-	// NoBug plants nothing.
-	NoBug Bug = iota
-	// SkipRelease has the new owner not wait for the old one.
-	SkipRelease      // the new owner does not wait for the old one
-	forgetGeneration // commits of an older generation are taken
-	ForgetOwner      // commits are taken from members that do not own the partition
-	GoBack           // a commit may lower the committed offset
-	ForgetSession    // silent members stay
-	keepOffsets      // those of a deleted topic go on in one of the same name
-	latestWhenFound  // latest is the end of a partition when it is found
-	trustOffsets     // places are not compared with the logs
+	NoBug            Bug = iota // nothing is planted
+	SkipRelease                 // the new owner does not wait for the old one
+	forgetGeneration            // commits of an older generation are taken
+	ForgetOwner                 // commits are taken from members that do not own the partition
+	GoBack                      // a commit may lower the committed offset
+	ForgetSession               // silent members stay
+	keepOffsets                 // those of a deleted topic are kept for one of the same name
+	latestWhenFound             // latest is the end of a partition when it is found
+	trustOffsets                // places are not compared with the logs
 )
 
 // Bugs are their names, for GroupsDeps.Plant.
