@@ -13,6 +13,9 @@ type GroupRequest struct {
 	Group   string // checked
 	Request any
 	Ticket  Ticket
+	// Looked (optional) is called once the request lies in no mailbox any more: from then on it
+	// only waits. It may be called more than once, and for an early answer not at all.
+	Looked func()
 	// Elsewhere (optional) sends the request on to the broker that coordinates the
 	// group, which then answers it. Without it such a request is refused.
 	Elsewhere func(broker int)

@@ -3,7 +3,9 @@ package transport
 import (
 	"sync/atomic"
 
+	"metaq/actors"
 	"metaq/protocol"
+	"metaq/transport/turns"
 )
 
 // Limits bound what is in flight: admitted and not yet answered, or about to be.
@@ -99,4 +101,78 @@ func (e *encodedError) Unwrap() error { return e.err }
 func (a *account) Release(requests, bytes int) {
 	a.all.release(int64(requests), int64(bytes))
 	a.own.release(int64(requests), int64(bytes))
+}
+
+// Shares of one connection, and of all of them, in the requests that are under way. They are
+// far below what the actors can hold: what lies in a mailbox stands before the requests of
+// everybody else. A client that sends more is not read from until an earlier request has been
+// answered. Nothing is refused.
+const (
+	adminShare = 16
+	groupShare = 64
+	groupTurns = 512 // of members, and of the others
+	// questionTurns bounds questions of the administration. Its changes may wait for the
+	// registry: they have places of their own, as many as Options.Admin.
+	questionTurns = 64
+)
+
+// controlTurns are those of all control requests.
+type controlTurns struct {
+	questions *turns.Turns // of the administration
+	changes   *turns.Turns // what of the administration may wait for the registry
+	members   *turns.Turns // requests of members; a heartbeat only until the group has looked at it
+	groups    *turns.Turns // other requests to groups
+}
+
+func newControlTurns(admin int, leaving <-chan struct{}) controlTurns {
+	return controlTurns{
+		questions: turns.New(min(adminShare, admin), min(questionTurns, admin), leaving),
+		changes:   turns.New(min(adminShare, admin), admin, leaving),
+		members:   turns.New(groupShare, groupTurns, leaving),
+		groups:    turns.New(groupShare, groupTurns, leaving),
+	}
+}
+
+// changes reports whether a request of the administration may wait for the registry.
+func changes(request any) bool {
+	switch request.(type) {
+	case actors.Dated, actors.AutoCreate, actors.GrantProducer:
+		return true
+	}
+	return false
+}
+
+// ofAdmin returns those of a request of the administration.
+func (c *controlTurns) ofAdmin(request any) *turns.Turns {
+	if changes(request) {
+		return c.changes
+	}
+	return c.questions
+}
+
+// ofGroup returns those of a request to a group. A group answers its members without asking
+// anybody: they must not wait behind joins, which may wait for the registry.
+func (c *controlTurns) ofGroup(request any) *turns.Turns {
+	switch request.(type) {
+	case protocol.GroupHeartbeat, protocol.GroupCommit, protocol.GroupLeave:
+		return c.members
+	}
+	return c.groups
+}
+
+// held returns how many connections wait for their turn.
+func (c *controlTurns) held() int64 {
+	return c.questions.Held() + c.changes.Held() + c.members.Held() + c.groups.Held()
+}
+
+// seatedAccount is the account of a request to a group that has a place.
+type seatedAccount struct {
+	*account
+	seat *turns.Seat
+}
+
+// Release implements actors.Admission.
+func (a seatedAccount) Release(requests, bytes int) {
+	a.account.Release(requests, bytes)
+	a.seat.EndTicket()
 }

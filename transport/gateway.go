@@ -68,6 +68,7 @@ type Gateway struct {
 	service   stopper
 	endpoints map[string]*endpoint // of the administration, by subject; not changed
 	groups    *account             // of requests to groups
+	turns     controlTurns         // of the front's clients
 	payload   atomic.Int64         // largest NATS message; 0 before Start
 	counter   *counter             // what the front's clients sent
 	writer    *writer              // answers that go by NATS; nil before Start
@@ -143,6 +144,7 @@ func NewGateway(system *actor.ActorSystem, o Options) (*Gateway, error) {
 			asides:  make(map[string]*checkQueue),
 		},
 	}
+	g.turns = newControlTurns(o.Admin, g.leaving)
 	g.heardAs = g.prefix + opHeard + "."
 	g.putsTo, g.batchesTo = g.prefix+protocol.OpPut+".", g.prefix+protocol.OpBatch+"."
 	if o.Front == nil {
@@ -334,10 +336,10 @@ func (g *Gateway) handOver() front.Receiver {
 			g.writer.room()
 		}
 		if r.Control {
-			one := &r.All()[0]
+			one, client := &r.All()[0], r.Client
 			m := &nats.Msg{Subject: one.Subject, Reply: one.Reply, Header: one.Header, Data: one.Data}
 			r.Done()
-			g.control(m)
+			g.control(m, client)
 			return
 		}
 		if note != nil {
@@ -393,15 +395,15 @@ func (g *Gateway) handed(times int) (left int) {
 }
 
 // control serves a request to a group or of the administration. It is called on the goroutine
-// of the client's connection, of many at a time.
-func (g *Gateway) control(m *nats.Msg) {
+// of the client's connection, of many at a time; it holds that until it is the client's turn.
+func (g *Gateway) control(m *nats.Msg, client uint64) {
 	op, rest, _ := strings.Cut(m.Subject[len(g.prefix):], ".")
 	if op == opGroup && strings.Count(rest, ".") == 1 {
-		g.group(g.groups, m)
+		g.group(g.groups, m, client)
 		return
 	}
 	if e := g.endpoints[m.Subject]; e != nil {
-		g.admin(e, m)
+		g.admin(e, m, client)
 		return
 	}
 	if m.Reply != "" && !g.ignoreReply(m) {

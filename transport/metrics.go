@@ -67,8 +67,8 @@ func newMetrics(reg prometheus.Registerer, g *Gateway) *metrics {
 		func() int64 { return int64(len(g.counter.requests) + len(g.incoming) + len(g.peersIn)) })
 	if f := g.opts.Front; f != nil {
 		gauge("metaq_clients", "Clients that are connected to the broker.", nil, func() int64 { return int64(f.Clients()) })
-		gauge("metaq_clients_held", "Clients whose sockets are not read from now, because too many requests wait for the gateway. They go on by themselves.", nil,
-			g.counter.held.Load)
+		gauge("metaq_clients_held", "Clients whose sockets are not read from now, because too many requests wait for the gateway, or the client has its share of requests for groups and administration under way. They are read again when some have been answered.", nil,
+			func() int64 { return g.counter.held.Load() + g.turns.held() })
 		gauge("metaq_outbound_bytes", "Bytes of answers and messages that wait for clients. At maxOutboundBytes the client for which most waits is cut off.", nil, f.Outbound)
 		gauge("metaq_unfinished_bytes", "Bytes read of large messages whose rest has not come. At a quarter of maxOutboundBytes their clients wait for one another, and those that do not send the rest within a second are cut off.", nil, f.Unfinished)
 		for name, c := range map[string]struct {

@@ -3,6 +3,8 @@ package transport
 import (
 	"fmt"
 	"regexp"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -17,9 +19,10 @@ import (
 // service "metaq", so that `nats micro ls` finds it. The client's own broker answers
 // each request.
 //
-//	limits    maxControlSize of request; Options.Admin requests in flight
+//	limits    maxControlSize of request; each connection's share, see controlTurns; with an
+//	          existing NATS deployment Options.Admin requests in flight
 //	400       name not allowed; not the JSON expected; a number out of range
-//	429       too many in flight: back off
+//	429       too many in flight, with an existing NATS deployment: back off
 //	404, 409, 503 from the topics actor
 //	ignored   without a reply subject
 
@@ -153,7 +156,7 @@ func (g *Gateway) serveAdmin() error {
 	for _, like := range adminEndpoints {
 		e := g.endpoints[g.opts.Subjects.Admin(like.noun, like.verb)]
 		take := func(r micro.Request) {
-			g.admin(e, &nats.Msg{Subject: r.Subject(), Reply: r.Reply(), Data: r.Data()})
+			g.admin(e, &nats.Msg{Subject: r.Subject(), Reply: r.Reply(), Data: r.Data()}, 0)
 		}
 		err := service.AddEndpoint(e.name(), micro.HandlerFunc(take),
 			micro.WithEndpointSubject(e.subject), micro.WithEndpointMetadata(e.metadata()))
@@ -164,9 +167,10 @@ func (g *Gateway) serveAdmin() error {
 	return g.nc.Flush()
 }
 
-// admin sends one request on. It does not wait: the actor's answer goes to the
-// reply subject by itself, so one slow request holds no other up.
-func (g *Gateway) admin(e *endpoint, m *nats.Msg) {
+// admin sends one request on, when it is the turn of its client; 0 is none of the front's. It
+// does not wait for the answer, which the actor sends to the reply subject: one slow request
+// holds no other up.
+func (g *Gateway) admin(e *endpoint, m *nats.Msg, client uint64) {
 	e.requests.Add(1)
 	if m.Reply == "" {
 		g.metrics.noReply.Inc()
@@ -187,7 +191,9 @@ func (g *Gateway) admin(e *endpoint, m *nats.Msg) {
 		message = actors.Dated{Request: message, Until: time.Now().Add(clientWait), Heard: g.listener(m)}
 		err = firstOf(err, g.current())
 	}
-	if err == nil && g.adminNow.Add(1) > int64(g.opts.Admin) {
+	if err == nil && client != 0 {
+		g.turns.ofAdmin(message).Enter(client, 1)
+	} else if err == nil && g.adminNow.Add(1) > int64(g.opts.Admin) {
 		g.adminNow.Add(-1)
 		err = protocol.ErrBusy.With("%d administration requests are in flight: back off and try again", g.opts.Admin)
 	}
@@ -196,11 +202,32 @@ func (g *Gateway) admin(e *endpoint, m *nats.Msg) {
 		g.refuse(m, err)
 		return
 	}
-	g.system.Root.RequestWithCustomSender(g.system.NewLocalPID(e.actor), message, g.adminReplies.PID(pagePlace(m.Reply, page)))
+	g.system.Root.RequestWithCustomSender(g.system.NewLocalPID(e.actor), message, g.adminReplies.PID(adminPlace(client, changes(message), pagePlace(m.Reply, page))))
 }
 
 // answerAdmin is what a PID of an administration request leads to.
 func (g *Gateway) answerAdmin(place string, message any) {
-	g.adminNow.Add(-1)
-	g.answerPage(place, message)
+	client, change, page := fromAdminPlace(place)
+	switch {
+	case client == 0:
+		g.adminNow.Add(-1)
+	case change:
+		g.turns.changes.Leave(client, 1)
+	default:
+		g.turns.questions.Leave(client, 1)
+	}
+	g.answerPage(page, message)
+}
+
+// adminPlace is a pagePlace with the client whose turn ends with the answer, and whether that is
+// one among changes.
+func adminPlace(client uint64, change bool, page string) string {
+	return strconv.FormatUint(client, 36) + " " + strconv.FormatBool(change) + " " + page
+}
+
+func fromAdminPlace(place string) (client uint64, change bool, page string) {
+	id, rest, _ := strings.Cut(place, " ")
+	kind, page, _ := strings.Cut(rest, " ")
+	client, _ = strconv.ParseUint(id, 36, 64) // adminPlace wrote it
+	return client, kind == strconv.FormatBool(true), page
 }

@@ -83,14 +83,24 @@ func TestAdministration(t *testing.T) {
 	}
 }
 
-func TestAdministrationIsBounded(t *testing.T) {
-	r := newRig(t, func(o *Options) { o.Admin = 2 })
-	senders := make(chan *actor.PID, 10)
+// heldLists makes the topics actor keep requests for lists, and returns who asks.
+func (r *rig) heldLists() <-chan *actor.PID {
+	senders := make(chan *actor.PID, 100)
 	r.actorNamed(actors.TopicsActor, func(ctx actor.Context) {
 		if _, ok := ctx.Message().(actors.ListTopics); ok {
 			senders <- ctx.Sender()
 		}
 	})
+	return senders
+}
+
+func TestAdministrationIsBounded(t *testing.T) {
+	nats := external(t)
+	r := newRig(t, func(o *Options) {
+		nats(o)
+		o.Admin = 2
+	})
+	senders := r.heldLists()
 	held := []string{r.request("metaq.admin.topic.ls", nil, ""), r.request("metaq.admin.topic.ls", nil, "")}
 	to := []*actor.PID{<-senders, <-senders}
 	if answer := r.ask("metaq.admin.topic.ls", nil, ""); codeOf(t, answer) != 429 {
@@ -101,6 +111,37 @@ func TestAdministrationIsBounded(t *testing.T) {
 	}
 	for _, token := range held {
 		r.wait(token)
+	}
+}
+
+// One connection with many administration requests is held; others are served, and nobody is
+// refused.
+func TestAConnectionsAdministrationRequestsAreBounded(t *testing.T) {
+	r := newRig(t, nil)
+	senders := r.heldLists()
+	for range adminShare + 1 {
+		r.request("metaq.admin.topic.ls", nil, "")
+	}
+	var to []*actor.PID
+	for range adminShare {
+		to = append(to, <-senders)
+	}
+	eventually(t, "the connection is held", func() bool { return r.metric("metaq_clients_held") == 1 })
+	other := newAsker(t, r.asker.nc.ConnectedUrl())
+	defer other.nc.Close()
+	token := other.request("metaq.admin.topic.ls", nil, "")
+	r.system.Root.Send(<-senders, protocol.TopicList{})
+	if answer := other.wait(token); codeOf(t, string(answer)) != 0 {
+		t.Errorf("another connection got %s", answer)
+	}
+	for _, pid := range to {
+		r.system.Root.Send(pid, protocol.TopicList{})
+	}
+	r.system.Root.Send(<-senders, protocol.TopicList{})
+	for i := range adminShare + 1 {
+		if answer := r.wait(fmt.Sprint(i + 1)); codeOf(t, string(answer)) != 0 {
+			t.Errorf("request %d got %s", i+1, answer)
+		}
 	}
 }
 

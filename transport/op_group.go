@@ -10,12 +10,14 @@ import (
 
 	"metaq/actors"
 	"metaq/protocol"
+	"metaq/transport/turns"
 )
 
 // Groups: <prefix>.group.<group>.<verb>, JSON; see docs/groups.md.
 //
-//	limits    maxControlSize of request (commit: maxCommitSize); groupsInFlight,
-//	          those that wait included; the answer at most one NATS payload
+//	limits    maxControlSize of request (commit: maxCommitSize); each connection's share,
+//	          see controlTurns; groupsInFlight, those that wait included; the answer at most
+//	          one NATS payload
 //	400       name not allowed; unknown verb; not the JSON expected; a value out
 //	          of range
 //	429       too many in flight: back off
@@ -44,7 +46,7 @@ func newGroupsAccount() *account {
 
 // subscribeGroups takes the requests of all groups.
 func (g *Gateway) subscribeGroups() error {
-	take := func(m *nats.Msg) { g.group(g.groups, m) }
+	take := func(m *nats.Msg) { g.group(g.groups, m, 0) }
 	var err error
 	if g.opts.Cluster != nil {
 		// Any broker takes a request; it knows, or asks the registry, who coordinates the
@@ -75,22 +77,26 @@ func (g *Gateway) subscribeTo(nc *nats.Conn, subject, queue string, take nats.Ms
 const groupPatience = 2 * peerTimeout
 
 // groupElsewhere sends a request on to the coordinator.
-func (g *Gateway) groupElsewhere(m *nats.Msg, group, verb string, broker int, request any) {
+func (g *Gateway) groupElsewhere(m *nats.Msg, group, verb string, broker int, request any, place *turns.Seat) {
 	wait := groupPatience
 	if beat, ok := request.(protocol.GroupHeartbeat); ok {
+		place = nil // it may wait for news
 		wait += time.Duration(min(max(beat.WaitMs, 0), protocol.MaxSessionMs)) * time.Millisecond
 	}
 	err := g.relay.send(m, opGroup, group+"."+verb, broker, onward{
 		until:  time.Now().Add(relayPatience + wait),
 		nobody: protocol.ErrUnavailable.With("broker %d, which coordinates group %s, is not connected: try again", broker, group),
+		seat:   place.Keep(),
 	})
 	if err != nil {
+		place.Leave()
 		g.refuse(m, err)
 	}
 }
 
-// group sends one request on to the groups actor.
-func (g *Gateway) group(account *account, m *nats.Msg) {
+// group sends one request on to the groups actor, when it is the turn of its client; 0 is none
+// of the front's.
+func (g *Gateway) group(account *account, m *nats.Msg, client uint64) {
 	if m.Reply == "" {
 		g.metrics.noReply.Inc()
 		return
@@ -120,16 +126,25 @@ func (g *Gateway) group(account *account, m *nats.Msg) {
 		until, heard = time.Now().Add(clientWait), g.listener(m)
 		err = firstOf(err, g.current())
 	}
-	if err == nil {
-		err = account.admit(1, len(m.Data))
-	}
 	if err != nil {
 		g.refuse(m, err)
 		return
 	}
-	r := &actors.GroupRequest{Group: name, Request: request, Until: until, Heard: heard, Ticket: actors.Ticket{From: account, Bytes: len(m.Data)}}
+	seat := g.turns.ofGroup(request).Take(client, len(m.Data))
+	if err := account.admit(1, len(m.Data)); err != nil {
+		seat.Leave()
+		g.refuse(m, err)
+		return
+	}
+	r := &actors.GroupRequest{
+		Group: name, Request: request, Until: until, Heard: heard,
+		Ticket: actors.Ticket{From: seatedAccount{account, seat}, Bytes: len(m.Data)},
+	}
+	if _, beat := request.(protocol.GroupHeartbeat); beat {
+		r.Looked = seat.Leave // it may wait for news
+	}
 	if g.opts.Cluster != nil && !sentOn {
-		r.Elsewhere = func(broker int) { g.groupElsewhere(m, name, verb, broker, request) }
+		r.Elsewhere = func(broker int) { g.groupElsewhere(m, name, verb, broker, request, seat) }
 	}
 	if g.opts.Events.Route != nil {
 		g.opts.Events.Route(actors.Event{})

@@ -5,6 +5,7 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/asynkron/protoactor-go/actor"
 	"github.com/google/go-cmp/cmp"
 
 	"metaq/actors"
@@ -79,4 +80,56 @@ func TestAFloodOfGroupRequestsIsNotBlamedOnAPartition(t *testing.T) {
 	if !errors.Is(err, protocol.ErrBusy) || !strings.Contains(err.Error(), "requests to groups") {
 		t.Errorf("refusal is %v", err)
 	}
+}
+
+// What a client has under way of requests to groups is bounded, but for heartbeats that wait for
+// news: one connection may serve thousands of members.
+func TestAConnectionsGroupRequestsAreBoundedButForParkedHeartbeats(t *testing.T) {
+	type asked struct {
+		*actors.GroupRequest
+		by *actor.PID
+	}
+	r := newRig(t, nil)
+	came := make(chan asked, 4*groupShare)
+	r.actorNamed(actors.GroupsActor, func(ctx actor.Context) {
+		if m, ok := ctx.Message().(*actors.GroupRequest); ok {
+			if m.Looked != nil {
+				m.Looked()
+			}
+			came <- asked{m, ctx.Sender()}
+		}
+	})
+	answer := func(a asked) {
+		a.Ticket.Release()
+		r.system.Root.Send(a.by, protocol.Done{})
+	}
+	var waiting []asked
+	for range 2 * groupShare {
+		r.request("metaq.group.g.heartbeat", nil, `{"member":"m","generation":1,"wait_ms":30000}`)
+		waiting = append(waiting, <-came)
+	}
+	for range groupShare + 1 {
+		r.request("metaq.group.g.info", nil, "")
+	}
+	for range groupShare {
+		waiting = append(waiting, <-came)
+	}
+	eventually(t, "the connection is held", func() bool { return r.metric("metaq_clients_held") == 1 })
+	other := newAsker(t, r.asker.nc.ConnectedUrl())
+	defer other.nc.Close()
+	token := other.request("metaq.group.other.info", nil, "")
+	one := <-came
+	if one.Group != "other" {
+		t.Fatalf("a request for group %s came, beyond the connection's share", one.Group)
+	}
+	answer(one)
+	other.wait(token)
+	if n := r.metric("metaq_clients_held"); n != 1 {
+		t.Errorf("%v connections are held, want 1", n)
+	}
+	for _, one := range waiting {
+		answer(one)
+	}
+	answer(<-came)
+	eventually(t, "no connection is held", func() bool { return r.metric("metaq_clients_held") == 0 })
 }

@@ -10,6 +10,7 @@ import (
 	"github.com/nats-io/nats.go"
 
 	"metaq/protocol"
+	"metaq/transport/turns"
 )
 
 const (
@@ -64,7 +65,8 @@ type onward struct {
 	from   *budget // where its place is
 	// nobody answers when the other broker does not lead the partition, or is not there.
 	nobody error
-	stream bool // there may be several answers
+	stream bool        // there may be several answers
+	seat   *turns.Seat // of the client that asked, given back with the answer; may be nil
 }
 
 func newRelay(g *Gateway, l windowLimits) *relay {
@@ -85,7 +87,7 @@ func (r *relay) start() error {
 }
 
 // send sends m on to a broker as the operation op of what place names. The sender is
-// answered, unless send returns an error. Of o the fields nobody, until and stream are set.
+// answered, unless send returns an error. Of o the fields nobody, until, stream and seat are set.
 //
 // What needs no answer is answered all the same, to give its place back.
 func (r *relay) send(m *nats.Msg, op, place string, broker int, o onward) error {
@@ -155,6 +157,7 @@ func (r *relay) take(id uint64) (onward, bool) {
 func (r *relay) forgetLocked(id uint64, o onward) {
 	delete(r.waiting, id)
 	o.from.release(1, int64(o.size))
+	o.seat.Leave()
 	if r.ending && len(r.waiting) == 0 {
 		close(r.empty)
 	}

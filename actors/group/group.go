@@ -108,6 +108,7 @@ func (g *group) Receive(ctx actor.Context) {
 
 // request runs one step of the core, or begins to find what the step needs.
 func (g *group) request(ctx actor.Context, m *actors.GroupRequest) {
+	looked(m)
 	now := g.all.now()
 	g.requests++
 	g.touched, g.deleted, g.resting = now, false, false

@@ -421,6 +421,7 @@ func (g *groups) request(ctx actor.Context, m *actors.GroupRequest, from *actor.
 		return
 	}
 	if !g.claim(ctx, m.Group, makesGroup(m.Request)) {
+		looked(m)
 		g.claiming[m.Group] = append(g.claiming[m.Group], &groupClaimant{m, from})
 		return
 	}

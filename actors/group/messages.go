@@ -14,6 +14,13 @@ import (
 	"metaq/protocol"
 )
 
+// looked tells the gateway that a request lies in no mailbox any more.
+func looked(m *actors.GroupRequest) {
+	if m.Looked != nil {
+		m.Looked()
+	}
+}
+
 // CoordinatedElsewhere is what Coordination.ClaimGroup returns when another broker,
 // which is alive, coordinates the group.
 type CoordinatedElsewhere struct{ Broker int }

@@ -172,8 +172,8 @@ func (g *groups) sendOn(ctx actor.Context, m *actors.GroupRequest) bool {
 	if !g.now().Before(f.until) {
 		g.claim(ctx, m.Group, makesGroup(m.Request))
 	}
+	m.Elsewhere(f.broker) // before the ticket is given back: it may keep what the ticket holds
 	m.Ticket.Release()
-	m.Elsewhere(f.broker)
 	return true
 }
 

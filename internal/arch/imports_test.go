@@ -25,9 +25,10 @@ var allowed = map[string][]string{
 	"cluster/local":        {"cluster/registry", "internal/vfs"},
 	"cluster/registrytest": {"cluster", "cluster/local", "cluster/registry", "cluster/zookeeper", "internal/vfs", "test/zk"},
 	"configs":              {"protocol"},
-	"transport":            {"actors", "protocol", "transport/front", "transport/resolver"}, // actors for the messages
+	"transport":            {"actors", "protocol", "transport/front", "transport/resolver", "transport/turns"}, // actors for the messages
 	"transport/front":      {},
 	"transport/resolver":   {"actors", "protocol"},
+	"transport/turns":      {},
 	"actors":               {"protocol"}, // it declares the interfaces that the rooms below need
 	"actors/partition":     {"actors", "internal/aligned", "protocol"},
 	"actors/group":         {"actors", "actors/group/core", "protocol"},
@@ -46,7 +47,7 @@ var allowed = map[string][]string{
 	"client/discovery":           {"client", "cluster", "cluster/registry", "cluster/zookeeper"}, // read-only; apart from client, so that client needs no ZooKeeper
 	"client/messagedir":          {"client", "internal/vfs", "protocol"},                         // apart from client, so that one that keeps nothing needs no file system
 	"internal/broker": {
-		"actors", "actors/group", "actors/group/core", "actors/system", "cluster", "cluster/local", "cluster/registry", "cluster/zookeeper", "configs", "internal/vfs", "persistence", "persistence/store", "protocol", "transport", "transport/front", "transport/resolver",
+		"actors", "actors/group", "actors/group/core", "actors/system", "cluster", "cluster/local", "cluster/registry", "cluster/zookeeper", "configs", "internal/vfs", "persistence", "persistence/store", "protocol", "transport", "transport/front", "transport/resolver", "transport/turns",
 	},
 	"internal/bench": {"client", "internal/cli", "protocol"},
 	"internal/cli":   {"protocol"},

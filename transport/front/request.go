@@ -33,8 +33,9 @@ func (m *Request) Memory() Memory {
 // Requests are some of one client, in the order in which it sent them. They are handed
 // over together, so that the gateway is woken up once for them.
 type Requests struct {
-	Bytes   int  // of the messages, as they were sent
-	Control bool // it is one request of Options.Control, and lies alone
+	Bytes   int    // of the messages, as they were sent
+	Control bool   // it is one request of Options.Control, and lies alone
+	Client  uint64 // whose they are; never 0. No two clients have the same
 	all     [ManyRequests]Request
 	n       int
 }

@@ -120,6 +120,7 @@ func (in *inbound) take(w way, p publication, line []byte) error {
 	}
 	if in.taken == nil {
 		in.taken = newRequests()
+		in.taken.Client = in.c.id
 	}
 	m := in.taken.add(len(whole))
 	m.Subject, m.Reply = in.name, reply
