@@ -108,11 +108,13 @@ func (a *account) Release(requests, bytes int) {
 // everybody else. A client that sends more is not read from until an earlier request has been
 // answered. Nothing is refused.
 const (
+	groupShare = 64 // of members, and of joins and deletions
+	groupTurns = 512
+	// adminShare is also that of requests for which a group asks its partitions: while one
+	// waits, so may the commits of other groups, which ask as well.
 	adminShare = 16
-	groupShare = 64
-	groupTurns = 512 // of members, and of the others
-	// questionTurns bounds questions of the administration. Its changes may wait for the
-	// registry: they have places of their own, as many as Options.Admin.
+	// questionTurns bounds those, and questions of the administration. Its changes may wait for
+	// the registry: they have places of their own, as many as Options.Admin.
 	questionTurns = 64
 )
 
@@ -121,7 +123,8 @@ type controlTurns struct {
 	questions *turns.Turns // of the administration
 	changes   *turns.Turns // what of the administration may wait for the registry
 	members   *turns.Turns // requests of members; a heartbeat only until the group has looked at it
-	groups    *turns.Turns // other requests to groups
+	asking    *turns.Turns // requests to groups for which these ask their partitions
+	groups    *turns.Turns // other requests to groups: they may wait for the registry
 }
 
 func newControlTurns(admin int, leaving <-chan struct{}) controlTurns {
@@ -129,6 +132,7 @@ func newControlTurns(admin int, leaving <-chan struct{}) controlTurns {
 		questions: turns.New(min(adminShare, admin), min(questionTurns, admin), leaving),
 		changes:   turns.New(min(adminShare, admin), admin, leaving),
 		members:   turns.New(groupShare, groupTurns, leaving),
+		asking:    turns.New(adminShare, questionTurns, leaving),
 		groups:    turns.New(groupShare, groupTurns, leaving),
 	}
 }
@@ -156,13 +160,15 @@ func (c *controlTurns) ofGroup(request any) *turns.Turns {
 	switch request.(type) {
 	case protocol.GroupHeartbeat, protocol.GroupCommit, protocol.GroupLeave:
 		return c.members
+	case actors.GroupDescribe, protocol.GroupReset:
+		return c.asking
 	}
 	return c.groups
 }
 
 // held returns how many connections wait for their turn.
 func (c *controlTurns) held() int64 {
-	return c.questions.Held() + c.changes.Held() + c.members.Held() + c.groups.Held()
+	return c.questions.Held() + c.changes.Held() + c.members.Held() + c.asking.Held() + c.groups.Held()
 }
 
 // seatedAccount is the account of a request to a group that has a place.

@@ -109,7 +109,7 @@ func TestAConnectionsGroupRequestsAreBoundedButForParkedHeartbeats(t *testing.T)
 		waiting = append(waiting, <-came)
 	}
 	for range groupShare + 1 {
-		r.request("metaq.group.g.info", nil, "")
+		r.request("metaq.group.g.join", nil, `{"topics":["t"]}`)
 	}
 	for range groupShare {
 		waiting = append(waiting, <-came)

@@ -16,6 +16,7 @@ import (
 
 	"metaq/actors"
 	"metaq/protocol"
+	"metaq/transport/turns"
 )
 
 // farRig is a rig in a cluster: topic far has its one partition on broker 1, which is what
@@ -219,6 +220,70 @@ func TestHeadersAreSentOnAsTheyCame(t *testing.T) {
 		}
 		if d := cmp.Diff(want, <-came); d != "" {
 			t.Error(d)
+		}
+	}
+}
+
+// A request to a group that another broker coordinates has its place in the client's share until
+// that broker has answered, and a heartbeat, which may wait for news, has none.
+func TestARequestThatWasSentOnStaysInItsClientsShare(t *testing.T) {
+	const client = 7
+	f := newFarRig(t, 10*groupShare)
+	f.actorNamed(actors.GroupsActor, func(ctx actor.Context) {
+		if m, ok := ctx.Message().(*actors.GroupRequest); ok {
+			m.Elsewhere(1)
+			m.Ticket.Release()
+		}
+	})
+	arrived := make(chan *nats.Msg, 10*groupShare)
+	if _, err := f.far.ChanSubscribe("metaq.node.1.group.g.*", arrived); err != nil {
+		t.Fatal(err)
+	}
+	if err := f.far.Flush(); err != nil {
+		t.Fatal(err)
+	}
+	ask := func(verb, body string) {
+		f.control(&nats.Msg{Subject: "metaq.group.g." + verb, Reply: nats.NewInbox(), Data: []byte(body)}, client)
+	}
+	for range 2 * groupShare {
+		ask("heartbeat", `{"member":"m","generation":1,"wait_ms":30000}`)
+		<-arrived
+	}
+	var waiting []*nats.Msg
+	for range adminShare {
+		ask("info", "")
+		waiting = append(waiting, <-arrived)
+	}
+	one := make(chan struct{})
+	go func() {
+		defer close(one)
+		ask("info", "")
+	}()
+	eventually(t, "the client waits for an answer", func() bool { return f.turns.held() == 1 })
+	if err := waiting[0].Respond([]byte("{}")); err != nil {
+		t.Fatal(err)
+	}
+	<-one
+	<-arrived
+}
+
+// Requests that may wait for the registry, or ask many partitions, do not stand before those of
+// members and before simple questions.
+func TestKindsOfControlRequestsHaveTurnsOfTheirOwn(t *testing.T) {
+	c := newControlTurns(256, nil)
+	for request, want := range map[any]*turns.Turns{
+		protocol.GroupLeave{}:  c.members,
+		actors.GroupDescribe{}: c.asking, actors.GroupCommitted{}: c.groups, protocol.GroupDelete{}: c.groups,
+	} {
+		if c.ofGroup(request) != want {
+			t.Errorf("%T has the wrong turns", request)
+		}
+	}
+	for request, want := range map[any]*turns.Turns{
+		actors.ListTopics{}: c.questions, actors.GrantProducer{}: c.changes, actors.AutoCreate{}: c.changes,
+	} {
+		if c.ofAdmin(request) != want {
+			t.Errorf("%T has the wrong turns", request)
 		}
 	}
 }
