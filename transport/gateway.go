@@ -86,8 +86,9 @@ type Gateway struct {
 	closing   atomic.Bool
 	drain     sync.Once
 
-	relay   *relay     // in a cluster: what was sent on to other brokers
-	peers   *nats.Conn // in a cluster: to the other brokers; it may be nc
+	relay   *relay                    // in a cluster: what was sent on to other brokers
+	peers   *nats.Conn                // in a cluster: to the other brokers; it may be nc
+	askBy   atomic.Pointer[nats.Conn] // peers once they are connected: groups ask before the gateway has started
 	peerSub *nats.Subscription
 	asking  chan struct{} // a place for each question that goroutines of asks wait for
 	asks    sync.WaitGroup

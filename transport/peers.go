@@ -71,6 +71,7 @@ const (
 
 // connectPeers connects to the other brokers.
 func (g *Gateway) connectPeers() error {
+	defer func() { g.askBy.Store(g.peers) }()
 	g.peers = g.nc
 	dial := g.opts.Cluster.Connect
 	if dial == nil {
@@ -204,14 +205,15 @@ func (g *Gateway) PeerLease(ctx context.Context, broker int, ask protocol.LeaseA
 }
 
 func askPeer[T any](ctx context.Context, g *Gateway, broker int, op string, request any) (answer T, err error) {
-	if g.peers == nil {
+	peers := g.askBy.Load()
+	if peers == nil {
 		return answer, protocol.ErrUnavailable.With("the gateway has not started")
 	}
 	data, err := json.Marshal(request)
 	if err != nil {
 		return answer, err
 	}
-	m, err := g.peers.RequestWithContext(ctx, g.nodeSubject(broker, op), data)
+	m, err := peers.RequestWithContext(ctx, g.nodeSubject(broker, op), data)
 	switch {
 	case errors.Is(err, nats.ErrNoResponders):
 		return answer, protocol.ErrUnavailable.With("broker %d is not connected", broker)
@@ -269,11 +271,12 @@ func (g *Gateway) offsetsElsewhere(place string, r protocol.OffsetsRequest) any 
 	if err != nil {
 		return protocol.AsError(err)
 	}
-	if g.peers == nil {
+	peers := g.askBy.Load()
+	if peers == nil {
 		return protocol.ErrUnavailable.With("the gateway has not started")
 	}
 	broker, rest, _ := strings.Cut(place, ".")
-	m, err := g.peers.Request(g.opts.Subjects.Node(broker, rest), data, peerTimeout)
+	m, err := peers.Request(g.opts.Subjects.Node(broker, rest), data, peerTimeout)
 	if err != nil {
 		return protocol.ErrUnavailable.With("the leader of %s does not answer: %v", place, err)
 	}

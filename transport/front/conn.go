@@ -82,14 +82,12 @@ func (in *inbound) greet() (said connect, why string, err error) {
 	c.front.doors.settle(c)
 	_ = c.socket.SetDeadline(time.Time{}) // the next read says what is wrong
 	c.statuses.Store(said.headers && said.noResponders)
-	c.hearsInfo.Store(said.protocol > 0)
 	c.said = said
 	c.greeted.Store(true)
 	if said.protocol > 0 {
-		c.out.from.greeting = func() []byte { return c.front.info.Load().greeting(c.id, c.socket) }
-	}
-	if now := c.front.info.Load(); now != first && said.protocol > 0 {
-		c.out.say(string(now.lineFor(c.id, c.socket)))
+		// Before hearsInfo: until the first PONG the client takes no INFO, see inform.
+		c.out.greet(func() []byte { return c.front.info.Load().greeting(c.id, c.socket) })
+		c.hearsInfo.Store(true)
 	}
 	return said, "", nil
 }

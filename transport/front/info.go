@@ -120,7 +120,7 @@ func (f *Front) hearInfo(line []byte) error {
 	defer f.mu.RUnlock()
 	for _, c := range f.conns {
 		if c.hearsInfo.Load() {
-			c.out.say(string(next.lineFor(c.id, c.socket)))
+			c.out.inform(next.lineFor(c.id, c.socket))
 		}
 	}
 	return nil

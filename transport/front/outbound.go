@@ -89,6 +89,26 @@ func (o *outbox) say(line string) {
 	}
 }
 
+// greet sets what is said after the first PONG.
+func (o *outbox) greet(greeting func() []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.from.greeting = greeting
+}
+
+// inform says an INFO. Libraries that have sent CONNECT and PING take nothing but PONG and
+// give up on anything else, so a client that still waits for its first PONG is told what is
+// new by the greeting behind it.
+func (o *outbox) inform(line []byte) {
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	if o.closed || o.from.greeting != nil {
+		return
+	}
+	o.answersLocked().bytes(line)
+	o.signal()
+}
+
 func (o *outbox) signal() {
 	select {
 	case o.wake <- struct{}{}:
