@@ -45,8 +45,7 @@ func (in *inbound) greet() (said connect, why string, err error) {
 	if t := c.front.opts.Limits.ConnectTimeout; t > 0 {
 		_ = c.socket.SetDeadline(time.Now().Add(t)) // of a socket that was closed: the first read says so
 	}
-	first := c.front.info.Load()
-	if _, err := c.socket.Write(first.lineFor(c.id, c.socket)); err != nil {
+	if _, err := c.socket.Write(c.front.info.Load().lineFor(c.id, c.socket)); err != nil {
 		return said, "", err
 	}
 	for {

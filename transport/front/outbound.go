@@ -96,6 +96,14 @@ func (o *outbox) greet(greeting func() []byte) {
 	o.from.greeting = greeting
 }
 
+// greetLocked says the greeting, unless it has been said.
+func (o *outbox) greetLocked(q *queue) {
+	if o.from.greeting != nil {
+		q.bytes(o.from.greeting())
+		o.from.greeting = nil
+	}
+}
+
 // inform says an INFO. Libraries that have sent CONNECT and PING take nothing but PONG and
 // give up on anything else, so a client that still waits for its first PONG is told what is
 // new by the greeting behind it.
@@ -215,9 +223,8 @@ func (o *outbox) relay(b []byte) bool {
 		if passes {
 			o.next.bytes(b[:n])
 		}
-		if o.from.pongs > 0 && o.from.greeting != nil {
-			o.next.bytes(o.from.greeting())
-			o.from.greeting = nil
+		if o.from.pongs > 0 {
+			o.greetLocked(&o.next)
 		}
 		b = b[n:]
 		if !o.from.inside() {
@@ -408,10 +415,7 @@ func (o *outbox) ponged() {
 	}
 	q := o.answersLocked()
 	q.bytes([]byte("PONG\r\n"))
-	if o.from.greeting != nil {
-		q.bytes(o.from.greeting())
-		o.from.greeting = nil
-	}
+	o.greetLocked(q)
 	o.signal()
 }
 
